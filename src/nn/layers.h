@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+
+#include "nn/weights.h"
+#include "ops/linear.h"
+
+namespace locant {
+
+/// y = act(x W^T + b) + residual. `weight` (out, in), `bias` (out). Packed once for inference, where act and residual
+/// are fused into the product.
+class Linear {
+ public:
+  struct Options {
+    bool bias = true;
+    Init weight_init = Init::trunc_normal(0.02f);
+    Init bias_init = Init::zeros();
+  };
+  Linear() = default;
+  Linear(const Weights& w, std::int64_t in, std::int64_t out) : Linear(w, in, out, Options{}) {}
+  Linear(const Weights& w, std::int64_t in, std::int64_t out, const Options& options);
+
+  Var operator()(const Context& ctx, const Var& x, Activation act = Activation::none, const Var& residual = {}) const;
+  bool defined() const { return packed_.defined() || weight_.defined(); }
+  /// Undefined without one.
+  const Var& bias() const { return bias_; }
+
+ private:
+  Var weight_, bias_;
+  PackedLinear packed_;
+};
+
+/// `weight` (C) ones, `bias` (C) zeros.
+class LayerNorm {
+ public:
+  LayerNorm() = default;
+  LayerNorm(const Weights& w, std::int64_t width, float eps);
+  Var operator()(const Context& ctx, const Var& x) const;
+
+ private:
+  Var weight_, bias_;
+  float eps_ = 1e-5f;
+};
+
+/// Convolution whose stride is its kernel, as a product: images (B, C, H, W) -> (B, (H/ph)(W/pw), width).
+/// `weight` (width, C, ph, pw), `bias` (width); starts as PyTorch's Conv2d does.
+class PatchEmbed {
+ public:
+  PatchEmbed() = default;
+  PatchEmbed(const Weights& w, std::int64_t channels, std::int64_t patch_rows, std::int64_t patch_columns, std::int64_t width);
+  Var operator()(const Context& ctx, const Var& images) const;
+
+ private:
+  Linear projection_;
+  std::int64_t patch_rows_ = 0, patch_columns_ = 0;
+};
+
+/// fc1, exact GELU, fc2 (+ residual): names `fc1`, `fc2`.
+class Mlp {
+ public:
+  Mlp() = default;
+  Mlp(const Weights& w, std::int64_t width, std::int64_t hidden);
+  Var operator()(const Context& ctx, const Var& x, const Var& residual = {}) const;
+
+ private:
+  Linear fc1_, fc2_;
+};
+
+}  // namespace locant

@@ -1,0 +1,74 @@
+#include "nn/weights.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "core/error.h"
+#include "core/rng.h"
+
+namespace locant {
+namespace {
+
+std::uint64_t fnv1a64(std::string_view text) {
+  std::uint64_t hash = 0xCBF29CE484222325ULL;
+  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+  return hash;
+}
+
+}  // namespace
+
+Init Init::fan_in(std::int64_t fan_in) {
+  return {Kind::uniform, static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in)))};
+}
+
+Tensor RandomSource::get(const std::string& name, const Shape& shape, const Init& init) {
+  Tensor out(shape);
+  Rng rng(seed_ ^ fnv1a64(name));
+  for (float& x : out.values()) switch (init.kind) {
+      case Init::Kind::constant: x = init.value; break;
+      case Init::Kind::normal: x = init.value * rng.normal(); break;
+      case Init::Kind::uniform: x = init.value * (2.0f * rng.uniform() - 1.0f); break;
+      case Init::Kind::trunc_normal:
+        do x = init.value * rng.normal();
+        while (std::abs(x) > 2.0f);
+        break;
+    }
+  return out;
+}
+
+Tensor ShapeSource::get(const std::string&, const Shape&, const Init&) { return {}; }
+
+Weights::Weights(WeightSource& source, WeightMode mode) : root_(std::make_shared<Root>(Root{&source, mode, {}})) {}
+
+Weights Weights::operator/(std::string_view name) const { return {root_, path(name)}; }
+
+Weights Weights::operator/(std::int64_t index) const { return {root_, path(fmt::format("{}", index))}; }
+
+std::string Weights::path(std::string_view name) const {
+  if (prefix_.empty()) return std::string(name);
+  return name.empty() ? prefix_ : fmt::format("{}.{}", prefix_, name);
+}
+
+Var Weights::get(std::string_view name, const Shape& shape, const Init& init) const {
+  const std::string full = path(name);
+  Tensor value = root_->source->get(full, shape, init);
+  if (value.is_borrowed()) {
+    value = value.clone();
+    root_->source->release(full);
+  }
+  Var var(std::move(value), root_->mode == WeightMode::train);
+  root_->parameters.push_back({full, shape, var});
+  return var;
+}
+
+Tensor Weights::take(std::string_view name, const Shape& shape, const Init& init) const {
+  require(root_->mode != WeightMode::train, "weights", "a training model keeps its parameters as they are");
+  const std::string full = path(name);
+  root_->parameters.push_back({full, shape, Var()});
+  return root_->source->get(full, shape, init);
+}
+
+void Weights::release(std::string_view name) const { root_->source->release(path(name)); }
+
+}  // namespace locant
