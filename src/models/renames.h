@@ -1,5 +1,6 @@
 #pragma once
 
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,41 +11,115 @@ namespace locant {
 
 /// One piece of a library's tensor that makes up (part of) one of ours.
 struct SourcePiece {
-  std::string name;          ///< the library's name
-  std::int64_t row = 0;      ///< first row (axis 0) of our tensor that it fills
-  std::int64_t rows = 0;     ///< rows it fills; 0: all
+  std::string name;       ///< the library's name, without prefix
+  std::int64_t row = 0;   ///< first row (axis 0) of our tensor that it fills
+  std::int64_t rows = 0;  ///< rows it fills; 0: all
 };
 
-/// A library's names for a model family, as data: an ordered list of two-way patterns between canonical names (ours) and
-/// the library's, for tensors and for module paths (stages) alike, and of tensors that are split (q, k, v).
+/// One of our tensors (or part of it) behind a library's name.
+struct OurPiece {
+  std::string name;
+  std::size_t part = 0;  ///< which of `parts` equal parts along axis 0
+  std::size_t parts = 1;
+};
+
+/// A path with places for numbers, compiled: "features.{2s+1}.{b}.attn". {as+c} holds a*s + c for a whole s
+/// >= 0; a variable that comes twice must agree. Matches a leading part of a path that ends at a dot or at
+/// the path's end.
+class PathPattern {
+ public:
+  PathPattern(const char* text);  // NOLINT: rules are written as plain texts
+  /// Numbers of the variables a..z, -1 where unset.
+  struct Numbers {
+    std::int64_t value[26];
+    Numbers() {
+      for (auto& v : value) v = -1;
+    }
+  };
+  /// True when `path` starts with it; `rest` is what follows (empty, or from the dot on).
+  bool match(std::string_view path, Numbers& numbers, std::string_view& rest) const;
+  std::string fill(const Numbers& numbers) const;
+  const std::string& text() const { return text_; }
+
+ private:
+  struct Part {
+    std::string literal;  ///< before the number
+    char variable = 0;    ///< 0: no number follows
+    std::int64_t factor = 1, offset = 0;
+  };
+  std::string text_;
+  std::vector<Part> parts_;
+};
+
+/// A library's names for a model family, as data: an ordered list of two-way rules between canonical names
+/// (ours) and the library's, for tensors, gradients and module paths (stages) alike. The first rule that
+/// matches is the only one used; a name that none matches is the same on both sides.
 class Renames {
  public:
   struct Rule {
-    std::string ours;    ///< "layers.{s}.blocks.{b}.attn.qkv"; {s} captures a number
-    std::string theirs;  ///< "features.{2s+1}.{b}.attn.qkv"; arithmetic {a*s+c} is inverted on the way back
+    PathPattern ours;
+    /// One path, or several: ours then consists of equal parts along axis 0 (q, k, v), one each.
+    std::vector<PathPattern> theirs;
+    bool exact = false;  ///< matches the whole path only, not what lies below it
+    Rule(const char* our_path, const char* their_path, bool whole = false);
+    Rule(const char* our_path, std::initializer_list<const char*> their_paths);
   };
-  struct Split {
-    std::string ours;                 ///< ".attn.qkv" (a path that holds weight and bias)
-    std::vector<std::string> theirs;  ///< ".attn.query", ".attn.key", ".attn.value": equal parts along axis 0
+  /// Other spellings found in files, read as the first: {"mlp.{i}.linear_1", "mlp.{i}.0"}.
+  struct Alias {
+    PathPattern spelling, name;
   };
-  std::string naming;  ///< "timm", "torchvision", "transformers", "microsoft/Swin-Transformer", ...
-  std::string prefix;  ///< stands before every tensor name in files: "swin."; optional on reading
-  std::vector<Rule> rules;
-  std::vector<Split> splits;
-  std::vector<std::string> derived;  ///< patterns of buffers that are recomputed: "*.relative_position_index"
+  /// Values that checkpoints of this naming were made with.
+  struct Override {
+    /// A key of the object at hand that must be non-zero; "!key": zero or absent; "key=number"; "": always.
+    std::string when;
+    std::string values;  ///< JSON object
+  };
 
-  /// Library pieces that make up our tensor, in row order.
+  std::string naming;  ///< "timm", "torchvision", "transformers", "microsoft/Swin-Transformer", ...
+  std::vector<std::string> prefixes;  ///< what may stand before a tensor's name in files: "swin."
+  std::vector<Rule> rules;
+  std::vector<Alias> aliases;
+  std::vector<std::string>
+      derived;  ///< glob patterns of buffers that are recomputed: "*.relative_position_index"
+  std::vector<std::string> unused;    ///< glob patterns of tensors that this model has no use for: "pooler.*"
+  std::vector<std::string> optional;  ///< our tensors that a file may lack: they keep their initial value
+  std::vector<Override> overrides;    ///< of the model's configuration
+  std::vector<Override> preprocess;   ///< of the registered model's preprocessing (Preprocess::to_json)
+
+  /// Library pieces that make up our tensor, in row order. Throws Error when a split does not divide axis 0.
   std::vector<SourcePiece> to_library(const std::string& ours, const Shape& shape) const;
-  /// Our module path or name for the library's; unchanged where no rule applies.
+  /// Our module path or name for the library's; unchanged where no rule applies, the first where several
+  /// share one.
   std::string to_ours(const std::string& theirs) const;
-  /// The library's module path for ours (stages).
+  /// The same with the part of our tensor that it is.
+  OurPiece piece_to_ours(const std::string& theirs) const;
+  /// The library's module path for ours (stages); the first where ours is split.
   std::string path_to_library(const std::string& ours) const;
+  /// A file's tensor name without prefix and in the spelling that the rules know.
+  std::string normalised(const std::string& in_file) const;
   bool is_derived(const std::string& theirs) const;
+  bool is_unused(const std::string& theirs) const;
+  bool is_optional(const std::string& ours) const;
+  /// `config` (JSON object) with the overrides that apply: what to build for a file of this naming.
+  std::string configure(const std::string& config) const;
+  /// `config` with those of them that it does not set itself (a description that says more than the naming:
+  /// verify).
+  std::string complete(const std::string& config) const;
+  /// Preprocessing (Preprocess::to_json) of a registered model with the overrides that apply.
+  std::string configure_preprocess(const std::string& preprocess) const;
 };
 
-/// Every naming that a family's checkpoints come in; our own first.
+/// Every naming that a family's checkpoints come in; our own (or what equals it) first. One naming may come
+/// several times (older and newer spellings): the first is the one written.
 const std::vector<Renames>& renames_of(const std::string& family);
 /// Throws Error that lists the known namings.
 const Renames& find_renames(const std::string& family, const std::string& naming);
+
+/// The data, a file each: renames_swin.cc, ...
+std::vector<Renames> renames_swin();
+std::vector<Renames> renames_vit();
+std::vector<Renames> renames_deit();
+std::vector<Renames> renames_dinov2();
+std::vector<Renames> renames_simple_vit();
 
 }  // namespace locant

@@ -26,9 +26,15 @@ Tensor RandomSource::get(const std::string& name, const Shape& shape, const Init
   Tensor out(shape);
   Rng rng(seed_ ^ fnv1a64(name));
   for (float& x : out.values()) switch (init.kind) {
-      case Init::Kind::constant: x = init.value; break;
-      case Init::Kind::normal: x = init.value * rng.normal(); break;
-      case Init::Kind::uniform: x = init.value * (2.0f * rng.uniform() - 1.0f); break;
+      case Init::Kind::constant:
+        x = init.value;
+        break;
+      case Init::Kind::normal:
+        x = init.value * rng.normal();
+        break;
+      case Init::Kind::uniform:
+        x = init.value * (2.0f * rng.uniform() - 1.0f);
+        break;
       case Init::Kind::trunc_normal:
         do x = init.value * rng.normal();
         while (std::abs(x) > 2.0f);
@@ -39,7 +45,8 @@ Tensor RandomSource::get(const std::string& name, const Shape& shape, const Init
 
 Tensor ShapeSource::get(const std::string&, const Shape&, const Init&) { return {}; }
 
-Weights::Weights(WeightSource& source, WeightMode mode) : root_(std::make_shared<Root>(Root{&source, mode, {}})) {}
+Weights::Weights(WeightSource& source, WeightMode mode)
+    : root_(std::make_shared<Root>(Root{&source, mode, {}})) {}
 
 Weights Weights::operator/(std::string_view name) const { return {root_, path(name)}; }
 

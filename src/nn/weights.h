@@ -34,7 +34,8 @@ class WeightSource {
   virtual void release(const std::string& name) { (void)name; }
 };
 
-/// Seeded random start; each tensor's numbers depend on its name and the seed alone, not on the order of requests.
+/// Seeded random start; each tensor's numbers depend on its name and the seed alone, not on the order of
+/// requests.
 class RandomSource final : public WeightSource {
  public:
   explicit RandomSource(std::uint64_t seed) : seed_(seed) {}
@@ -60,9 +61,9 @@ struct Parameter {
   Var value;  ///< undefined where inference keeps a packed form only
 };
 
-/// A path into a model's tensors: `weights / "blocks" / i / "attn"`. Constructors of layers ask it for what they
-/// need, so one constructor loads a checkpoint, starts at random, or lists shapes. Every request is kept in
-/// parameters(), in order, shared by all paths of one root.
+/// A path into a model's tensors: `weights / "blocks" / i / "attn"`. Constructors of layers ask it for what
+/// they need, so one constructor loads a checkpoint, starts at random, or lists shapes. Every request is kept
+/// in parameters(), in order, shared by all paths of one root.
 class Weights {
  public:
   Weights(WeightSource& source, WeightMode mode);
@@ -87,7 +88,8 @@ class Weights {
     WeightMode mode;
     std::vector<Parameter> parameters;
   };
-  Weights(std::shared_ptr<Root> root, std::string prefix) : root_(std::move(root)), prefix_(std::move(prefix)) {}
+  Weights(std::shared_ptr<Root> root, std::string prefix)
+      : root_(std::move(root)), prefix_(std::move(prefix)) {}
   std::shared_ptr<Root> root_;
   std::string prefix_;
 };

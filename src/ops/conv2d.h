@@ -13,9 +13,11 @@ struct Conv2dOptions {
 };
 
 /// x (B, C, H, W), weight (out, C / groups, kh, kw), bias (out) or undefined -> (B, out, H', W').
-Tensor conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, const Conv2dOptions& options);
-void conv2d_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, const Conv2dOptions& options, Tensor* dx,
-                     Tensor* dweight, Tensor* dbias);
-Var conv2d(const Context& ctx, const Var& x, const Var& weight, const Var& bias, const Conv2dOptions& options);
+Tensor conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                      const Conv2dOptions& options);
+void conv2d_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, const Conv2dOptions& options,
+                     Tensor* dx, Tensor* dweight, Tensor* dbias);
+Var conv2d(const Context& ctx, const Var& x, const Var& weight, const Var& bias,
+           const Conv2dOptions& options);
 
 }  // namespace locant

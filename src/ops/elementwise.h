@@ -4,7 +4,8 @@
 
 namespace locant {
 
-/// a + b, equal shapes; b may also be one row of a's trailing axes (broadcast over the leading ones: position tables).
+/// a + b, equal shapes; b may also be one row of a's trailing axes (broadcast over the leading ones: position
+/// tables).
 Var add(const Context& ctx, const Var& a, const Var& b);
 /// Exact GELU, 0.5 x (1 + erf(x / sqrt 2)).
 Tensor gelu_forward(const Tensor& x);

@@ -11,7 +11,8 @@ enum class Activation { none, gelu };
 /// y = x W^T + b on x (..., in), weight (out, in), bias (out) or undefined -> (..., out).
 Tensor linear_forward(const Tensor& x, const Tensor& weight, const Tensor& bias);
 /// dx = dy W, dW = dy^T x, db = sum of dy. Null pointers are not computed; others are overwritten.
-void linear_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, Tensor* dx, Tensor* dweight, Tensor* dbias);
+void linear_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, Tensor* dx, Tensor* dweight,
+                     Tensor* dbias);
 /// Recorded. x may be constant (no dx is computed then).
 Var linear(const Context& ctx, const Var& x, const Var& weight, const Var& bias);
 

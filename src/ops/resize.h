@@ -12,8 +12,9 @@ namespace locant {
 ///   bicubic_corners    a = -0.75, align_corners true (torchvision's ViT)
 enum class ResizeRule { bilinear, bicubic, bicubic_antialias, bilinear_antialias, bicubic_corners };
 
-/// One axis from m to n samples. `offset` replaces the scale m/n by m/(n + offset) (Meta's DINOv2: 0.1; bicubic only).
-/// Grid (1 or B, H, W, C) -> (.., rows, columns, C).
-Var resize(const Context& ctx, const Var& grid, std::int64_t rows, std::int64_t columns, ResizeRule rule, double offset = 0.0);
+/// One axis from m to n samples. `offset` replaces the scale m/n by m/(n + offset) (Meta's DINOv2: 0.1;
+/// bicubic only). Grid (1 or B, H, W, C) -> (.., rows, columns, C).
+Var resize(const Context& ctx, const Var& grid, std::int64_t rows, std::int64_t columns, ResizeRule rule,
+           double offset = 0.0);
 
 }  // namespace locant

@@ -16,8 +16,8 @@ const std::vector<Isa>& supported_isas();
 /// The one in use: LOCANT_ISA if set, else the best supported.
 /// Throws Error ("[isa] ...") that lists the right names when LOCANT_ISA is unknown or unsupported.
 Isa active_isa();
-/// Forces one, as LOCANT_ISA does; for tests and benchmarks. Throws Error when unsupported. The limit that oneDNN takes
-/// from it works only before its first primitive.
+/// Forces one, as LOCANT_ISA does; for tests and benchmarks. Throws Error when unsupported. The limit that
+/// oneDNN takes from it works only before its first primitive.
 void set_active_isa(Isa isa);
 /// Parses a name. Throws Error that lists the right ones.
 Isa parse_isa(std::string_view name);

@@ -1,0 +1,50 @@
+#include "cli/answers.h"
+
+#include "cli/cli.h"
+#include "core/error.h"
+
+namespace locant::cli {
+
+void use_labels(LoadedModel& loaded, const std::string& file) {
+  loaded.classes = read_lines(file);
+  const auto names = static_cast<std::int64_t>(loaded.classes.size()), classes = loaded.model->num_classes();
+  require(names == classes, "classify", "{} holds {} names, the model has {} classes", file, names, classes);
+}
+
+void set_input_size(Preprocess& preprocess, std::int64_t size) {
+  if (preprocess.resize_to > 0) preprocess.resize_to = preprocess.resize_to * size / preprocess.rows;
+  preprocess.rows = preprocess.columns = size;
+}
+
+std::string answer_text(const std::string& path, const Prediction& prediction) {
+  std::string text = path + "\n";
+  for (const ClassScore& score : prediction.top)
+    text += fmt::format("  {:6.2f} %  {}\n", score.probability * 100.0f, score.label);
+  return text;
+}
+
+std::string answer_csv_heading() { return "picture,rank,index,label,probability\n"; }
+
+std::string answer_csv(const std::string& path, const Prediction& prediction) {
+  std::string text;
+  int rank = 0;
+  for (const ClassScore& score : prediction.top)
+    text += fmt::format("{},{},{},{},{:.6g}\n", csv_field(path), ++rank, score.index, csv_field(score.label),
+                        score.probability);
+  return text;
+}
+
+std::string answer_json(const std::string& path, const std::string& model, const Prediction& prediction,
+                        const AnswerTimes& times) {
+  std::vector<std::string> scores;
+  for (const ClassScore& score : prediction.top)
+    scores.push_back(fmt::format("{{\"index\":{},\"label\":{},\"probability\":{:.6g}}}", score.index,
+                                 json_string(score.label), score.probability));
+  return fmt::format(
+      "{{\"picture\":{},\"model\":{},\"top\":[{}],\"load_ms\":{:.3f},\"preprocess_ms\":{:.3f},\"inference_"
+      "ms\":{:.3f}}}\n",
+      json_string(path), json_string(model), fmt::join(scores, ","), times.load, times.preprocess,
+      times.inference);
+}
+
+}  // namespace locant::cli

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <string>
+
+#include "models/classify.h"
+
+namespace locant::cli {
+
+/// Class names from a text file, one a line in index order. Throws Error unless there is one for each class.
+void use_labels(LoadedModel& loaded, const std::string& file);
+/// Square input of `size` pixels; a short side that was given in pixels keeps its ratio to the crop.
+void set_input_size(Preprocess& preprocess, std::int64_t size);
+
+/// Milliseconds of one picture; `load` is the model's.
+struct AnswerTimes {
+  double load = 0.0, preprocess = 0.0, inference = 0.0;
+};
+
+/// The picture's path, and a line a class.
+std::string answer_text(const std::string& path, const Prediction& prediction);
+/// picture,rank,index,label,probability: a line a class.
+std::string answer_csv(const std::string& path, const Prediction& prediction);
+std::string answer_csv_heading();
+/// {"picture", "model", "top": [{"index", "label", "probability"}], "load_ms", "preprocess_ms",
+/// "inference_ms"}, a line.
+std::string answer_json(const std::string& path, const std::string& model, const Prediction& prediction,
+                        const AnswerTimes& times);
+
+}  // namespace locant::cli

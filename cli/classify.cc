@@ -1,0 +1,150 @@
+// locant classify: the likeliest classes of pictures.
+#include "models/classify.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/answers.h"
+#include "cli/cli.h"
+#include "core/error.h"
+
+namespace locant::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> pictures;
+  std::string model, weights, labels;
+  int top = 5;
+  std::int64_t img_size = 0;
+  std::int64_t batch = 8;
+  bool json = false, csv = false;
+};
+
+/// A batch of pictures that could be read.
+struct Batch {
+  std::vector<std::string> paths;
+  std::vector<Image> images;
+  double seconds = 0.0;  ///< reading and decoding
+};
+
+class Classifier {
+ public:
+  Classifier(const Options& options, const GlobalOptions& globals) : options_(options), globals_(globals) {}
+
+  int run() {
+    require(!(options_.json && options_.csv), "classify", "--json and --csv exclude each other");
+    const std::vector<std::string> paths = expand_pictures(options_.pictures);
+    banner(globals_);
+    load();
+    if (options_.csv) write_out(answer_csv_heading());
+    Progress progress(globals_, "classify", static_cast<std::int64_t>(paths.size()));
+    Batch batch;
+    for (std::size_t i = 0; i < paths.size(); ++i) {
+      read(paths[i], batch);
+      if (static_cast<std::int64_t>(batch.images.size()) == options_.batch || i + 1 == paths.size())
+        flush(batch);
+      progress.update(static_cast<std::int64_t>(i) + 1);
+    }
+    progress.finish();
+    if (!options_.json && !options_.csv && done_ > 0)
+      out("load {}, preprocess {}, inference {} a picture ({} picture{}, {})\n", human_seconds(load_s_),
+          human_seconds(preprocess_s_ / static_cast<double>(done_)),
+          human_seconds(inference_s_ / static_cast<double>(done_)), done_, done_ == 1 ? "" : "s",
+          loaded_.name);
+    if (failed_ > 0) note(globals_, "{} of {} pictures could not be read", failed_, paths.size());
+    return failed_ > 0 ? kUserError : kOk;
+  }
+
+ private:
+  void load() {
+    const Stopwatch watch;
+    const std::string file =
+        options_.weights.empty() ? require_bundled("digits/digits.safetensors") : options_.weights;
+    require(!options_.weights.empty() || options_.model.empty(), "classify",
+            "--model {} needs --weights FILE; only the digits model is bundled", options_.model);
+    loaded_ = load_model(file, {.model = options_.model});
+    load_s_ = watch.seconds();
+    for (const std::string& line : loaded_.notes) write_note(globals_, line);
+    require(loaded_.model->num_classes() > 0, "classify",
+            "{} has no classification head; try: locant features", loaded_.name);
+    if (options_.img_size > 0) set_input_size(loaded_.preprocess, options_.img_size);
+    if (!options_.labels.empty()) use_labels(loaded_, options_.labels);
+  }
+
+  void read(const std::string& path, Batch& batch) {
+    const Stopwatch watch;
+    try {
+      batch.images.push_back(read_image(path));
+      batch.paths.push_back(path);
+    } catch (const Error& error) {
+      ++failed_;
+      warn(error.what());
+      if (options_.json)
+        out("{{\"picture\":{},\"error\":{}}}\n", json_string(path), json_string(error.what()));
+    }
+    batch.seconds += watch.seconds();
+  }
+
+  void flush(Batch& batch) {
+    if (batch.images.empty()) return;
+    Stopwatch watch;
+    const Tensor input = preprocess_batch(batch.images, loaded_.preprocess);
+    const double preprocess = batch.seconds + watch.seconds();
+    watch.restart();
+    const Var logits = loaded_.model->forward(Context{}, Var(input));
+    const std::vector<Prediction> predictions = rank_classes(logits.value(), loaded_.classes, options_.top);
+    const double inference = watch.seconds();
+    preprocess_s_ += preprocess;
+    inference_s_ += inference;
+    const double count = static_cast<double>(batch.images.size());
+    for (std::size_t b = 0; b < predictions.size(); ++b)
+      write_out(options_.json
+                    ? answer_json(batch.paths[b], loaded_.name, predictions[b],
+                                  {load_s_ * 1e3, preprocess / count * 1e3, inference / count * 1e3})
+                : options_.csv ? answer_csv(batch.paths[b], predictions[b])
+                               : answer_text(batch.paths[b], predictions[b]));
+    done_ += static_cast<std::int64_t>(batch.images.size());
+    batch = {};
+    if (is_terminal(1)) flush_out();
+  }
+
+  const Options& options_;
+  const GlobalOptions& globals_;
+  LoadedModel loaded_;
+  double load_s_ = 0.0, preprocess_s_ = 0.0, inference_s_ = 0.0;
+  std::int64_t done_ = 0, failed_ = 0;
+};
+
+}  // namespace
+
+void add_classify(CLI::App& app, GlobalOptions& globals) {
+  auto options = std::make_shared<Options>();
+  CLI::App* sub =
+      add_command(app, globals, "classify", "Prints the likeliest classes of pictures, with timings",
+                  "locant classify examples/digits\n"
+                  "locant classify photo.jpg --weights swin_tiny.safetensors --top 3\n"
+                  "cat photo.jpg | locant classify - --weights vit.pth --model vit_base_patch16_224 --json\n",
+                  [options, &globals] { return Classifier(*options, globals).run(); });
+  sub->add_option("PICTURE", options->pictures,
+                  "JPEG, PNG, WebP or PPM files, folders of them, or - for stdin")
+      ->required();
+  sub->add_option("--weights", options->weights,
+                  "Checkpoint: safetensors or .pth; without it the bundled digits model")
+      ->type_name("FILE");
+  sub->add_option("--model", options->model, "Model name (locant list); without it the checkpoint tells")
+      ->type_name("NAME");
+  sub->add_option("-k,--top", options->top, "Answers a picture")
+      ->type_name("K")
+      ->check(CLI::Range(1, 100000));
+  sub->add_option("--labels", options->labels, "Class names, one a line, in index order")->type_name("FILE");
+  sub->add_option("--img-size", options->img_size, "Input side in pixels; 0: the checkpoint's")
+      ->type_name("N")
+      ->check(CLI::Range(0, 8192));
+  sub->add_option("--batch", options->batch, "Pictures that go through the model at once")
+      ->type_name("N")
+      ->check(CLI::Range(1, 4096));
+  sub->add_flag("--json", options->json, "One JSON object a picture and line");
+  sub->add_flag("--csv", options->csv, "A header and a line an answer");
+}
+
+}  // namespace locant::cli

@@ -1,0 +1,134 @@
+// locant demo: the bundled digits through the bundled model, then photographs through DINOv2 where its
+// weights are.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+
+#include "cli/cli.h"
+#include "cli/panels.h"
+#include "core/error.h"
+#include "models/classify.h"
+
+namespace locant::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kPhotoWeights = "weights/dinov2_vits14.safetensors";
+
+struct Options {
+  std::string weights, photos;
+  std::string output = "demo-output";
+  std::int64_t img_size = 448;
+};
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+void show_digits() {
+  const std::string folder = require_bundled("digits");
+  const std::vector<std::string> pictures = expand_pictures({folder});
+  const std::string weights = require_bundled("digits/digits.safetensors");
+  const Stopwatch load;
+  const LoadedModel loaded = load_model(weights);
+  const double load_s = load.seconds();
+  out("Handwritten digits, classified by a {} that Locant trained ({}, loaded in {})\n\n", loaded.name,
+      weights, human_seconds(load_s));
+  out("{:<10} {:>6} {:>12} {:>12} {:>12}\n", "picture", "answer", "probability", "preprocess", "inference");
+
+  int right = 0;
+  std::vector<double> inference;
+  for (const std::string& path : pictures) {
+    Stopwatch watch;
+    const Tensor input = preprocess_batch({read_image(path)}, loaded.preprocess);
+    const double preprocess_s = watch.seconds();
+    watch.restart();
+    const Tensor logits = loaded.model->forward(Context{}, Var(input)).value();
+    inference.push_back(watch.seconds());
+    const ClassScore best = rank_classes(logits, loaded.classes, 1).front().top.front();
+    const std::string name = fs::path(path).filename().string();
+    // The files are named after the digit that they show: 7_b.png.
+    const bool correct = name.substr(0, 1) == best.label;
+    right += correct ? 1 : 0;
+    out("{:<10} {:>6} {:>10.2f} % {:>12} {:>12}{}\n", name, best.label, best.probability * 100.0f,
+        human_seconds(preprocess_s), human_seconds(inference.back()), correct ? "" : "  wrong");
+  }
+  out("\n{} of {} right, median inference {}\n", right, pictures.size(), human_seconds(median(inference)));
+}
+
+std::string find_photo_weights(const Options& options) {
+  if (!options.weights.empty()) return options.weights;
+  std::error_code code;
+  return fs::exists(kPhotoWeights, code) ? kPhotoWeights : find_bundled(kPhotoWeights);
+}
+
+void show_photos(const Options& options, const GlobalOptions& globals) {
+  const std::string weights = find_photo_weights(options);
+  const std::string photos = options.photos.empty() ? find_bundled("photos") : options.photos;
+  if (weights.empty() || photos.empty()) {
+    out("\nPhotographs: left out, {}\n",
+        weights.empty()
+            ? fmt::format(
+                  "there is no {}.\nscripts/fetch_weights dinov2_vits14 fetches it (it needs the network "
+                  "and Python); then run this again.",
+                  kPhotoWeights)
+            : "there is no folder of them here; --photos names one.");
+    return;
+  }
+  const Stopwatch load;
+  const LoadedModel loaded = load_model(weights);
+  out("\nPhotographs, seen by {} ({}, loaded in {})\n\n", loaded.name, weights,
+      human_seconds(load.seconds()));
+  for (const std::string& line : loaded.notes) write_note(globals, line);
+  std::error_code code;
+  fs::create_directories(options.output, code);
+  require(!code, "demo", "cannot make the folder {}: {}", options.output, code.message());
+  out("{:<14} {:>11} {:>9} {:>12} {:>12}  {}\n", "picture", "pixels", "patches", "preprocess", "inference",
+      "written");
+  for (const std::string& path : expand_pictures({photos})) {
+    const PictureFeatures seen = picture_features(loaded, read_image(path), path, options.img_size);
+    const std::string file = (fs::path(options.output) / (seen.name + ".png")).string();
+    write_png(file, feature_panels({seen}));
+    out("{:<14} {:>11} {:>9} {:>12} {:>12}  {}\n", fs::path(path).filename().string(),
+        fmt::format("{} x {}", seen.photo.columns, seen.photo.rows),
+        fmt::format("{} x {}", seen.patches.dim(1), seen.patches.dim(0)), human_seconds(seen.preprocess_s),
+        human_seconds(seen.inference_s), file);
+    if (is_terminal(1)) flush_out();
+  }
+  out("\nEach file shows the photo, the first three principal components of its patch features as colours, "
+      "and where the\n"
+      "class token looks in the last layer.\n");
+}
+
+int run(const Options& options, const GlobalOptions& globals) {
+  banner(globals);
+  show_digits();
+  flush_out();
+  show_photos(options, globals);
+  return kOk;
+}
+
+}  // namespace
+
+void add_demo(CLI::App& app, GlobalOptions& globals) {
+  auto options = std::make_shared<Options>();
+  CLI::App* sub =
+      add_command(app, globals, "demo", "Classifies real digits, and shows what DINOv2 sees in photographs",
+                  "locant demo\nlocant demo --photos my_pictures -o seen\n",
+                  [options, &globals] { return run(*options, globals); });
+  sub->add_option("--weights", options->weights,
+                  fmt::format("Checkpoint for the photographs; without it {} where it exists", kPhotoWeights))
+      ->type_name("FILE");
+  sub->add_option("--photos", options->photos, "Folder of photographs; without it the bundled ones")
+      ->type_name("FOLDER");
+  sub->add_option("-o,--output", options->output, "Folder for the pictures of the photographs")
+      ->type_name("FOLDER");
+  sub->add_option("--img-size", options->img_size, "Short side of the photographs in pixels")
+      ->type_name("N")
+      ->check(CLI::Range(1, 8192));
+}
+
+}  // namespace locant::cli

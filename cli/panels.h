@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "io/image.h"
+#include "models/load.h"
+
+namespace locant::cli {
+
+/// What a model sees in one picture.
+struct PictureFeatures {
+  std::string name;  ///< file name without folder and extension
+  Image photo;       ///< at the size that went into the model
+  Tensor cls;        ///< (C)
+  Tensor patches;    ///< (rows, columns, C)
+  Tensor attention;  ///< (H, rows, columns), class token to patches in the last layer; undefined without one
+  double preprocess_s = 0.0, inference_s = 0.0;
+};
+
+/// The picture, with its aspect, at a short side of `short_side` pixels; both sides are rounded to whole
+/// patches of the model. `path` gives the name. Throws Error.
+PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture, const std::string& path,
+                                 std::int64_t short_side);
+
+/// A row a picture: the photo; the first three principal components of the patch features of all pictures
+/// together as red, green and blue; the attention over the grey photo, its mean over the heads as heat (where
+/// the model has one). Deterministic: a component's sign is the one that makes its largest weight positive.
+Image feature_panels(const std::vector<PictureFeatures>& pictures);
+
+}  // namespace locant::cli

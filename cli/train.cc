@@ -1,0 +1,137 @@
+// locant train: trains a classifier on class folders or MNIST's IDX files.
+#include "train/train.h"
+
+#include <CLI/CLI.hpp>
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+#include "cli/cli.h"
+#include "cli/train_report.h"
+#include "core/error.h"
+#include "train/state.h"
+
+namespace locant::cli {
+namespace {
+
+struct Options {
+  TrainOptions train;
+  std::string resume, config;
+  double cache_gb = 2.0;
+};
+
+TrainOptions chosen(const Options& options, const CLI::App& sub, const GlobalOptions& globals) {
+  TrainOptions train = options.train;
+  train.data.cache_bytes = static_cast<std::int64_t>(options.cache_gb * 1e9);
+  if (!options.config.empty() && options.config.find('{') == std::string::npos) {
+    std::ifstream file(options.config);
+    std::stringstream text;
+    text << file.rdbuf();
+    require(file.good(), "train", "cannot read the configuration {}", options.config);
+    train.config = text.str();
+  } else {
+    train.config = options.config;
+  }
+  if (!options.resume.empty()) {
+    for (const CLI::Option* option : sub.get_options()) {
+      const std::string name = option->get_name();
+      const bool allowed =
+          name == "--resume" || name == "--data" || name == "--val" || name == "--cache" || name == "--help";
+      require(option->count() == 0 || allowed, "train",
+              "a resumed run keeps its {}; leave that out, or start a new run", name);
+    }
+    train = resume_options(options.resume);
+    if (!options.train.data.path.empty()) train.data.path = options.train.data.path;
+    if (!options.train.data.val.empty()) train.data.val = options.train.data.val;
+  }
+  if (globals.threads > 0) train.threads = globals.threads;
+  return train;
+}
+
+int run(const Options& options, const CLI::App& sub, const GlobalOptions& globals) {
+  const TrainOptions train_options = chosen(options, sub, globals);
+  banner(globals);
+  const StopSignals signals;
+  TrainResult result;
+  {
+    TrainReporter reporter(globals);
+    result = train(train_options, {[&](const TrainProgress& p) { reporter.progress(p); },
+                                   [&](const std::string& text) { reporter.line(text); },
+                                   [&](const std::string& text) { reporter.log(text); }, stop_requested});
+  }
+  if (!result.finished) {
+    if (result.step == 0 && !train_options.resume)
+      warn("interrupted before the first step; nothing was saved");
+    else
+      warn(
+          fmt::format("interrupted after {} epochs, {} steps; saved. Continue with: locant train --resume {}",
+                      result.epoch, result.step, train_options.out));
+    return kInterrupted;
+  }
+  out("{}: {} epochs, {} steps, {}", model_path(train_options.out), result.epoch, result.step,
+      human_seconds(result.seconds));
+  if (result.val_accuracy >= 0.0) out(", val_accuracy {:.4f}", result.val_accuracy);
+  if (result.ema_val_accuracy >= 0.0) out(", ema_val_accuracy {:.4f}", result.ema_val_accuracy);
+  out("\n");
+  return kOk;
+}
+
+void add_data_options(CLI::App* sub, const std::shared_ptr<Options>& o) {
+  TrainOptions& t = o->train;
+  sub->add_option("--data", t.data.path,
+                  "Folder: train/CLASS/.. and val/CLASS/.., CLASS/.., or MNIST's IDX files")
+      ->type_name("DIR");
+  sub->add_option("--val", t.data.val, "Validate on this folder instead")->type_name("DIR");
+  sub->add_option("--val-split", t.data.val_split, "Validate on this part of the training pictures instead")
+      ->type_name("PART");
+  sub->add_option("--val-every", t.val_interval, "Epochs between validations")->type_name("N");
+  sub->add_option("--cache", o->cache_gb, "Most memory for decoded pictures, in GB")
+      ->type_name("GB")
+      ->check(CLI::Range(0.0, 1e6));
+  sub->add_option("--model", t.model, "Model name (locant list)")->type_name("NAME");
+  sub->add_option("--config", o->config, "JSON (text or file) that overrides the model's configuration")
+      ->type_name("JSON");
+  sub->add_option("--init", t.init, "Checkpoint to start from; another number of classes gets a new head")
+      ->type_name("FILE");
+  sub->add_option("--out", t.out, "Folder for model.safetensors, state.safetensors, train.log.jsonl")
+      ->type_name("DIR");
+  sub->add_option("--resume", o->resume, "Continue the run in this folder, with its options")
+      ->type_name("DIR");
+  sub->add_flag("--force", t.force, "Replace a run in --out");
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, GlobalOptions& globals) {
+  auto options = std::make_shared<Options>();
+  auto self = std::make_shared<CLI::App*>(nullptr);
+  CLI::App* sub =
+      add_command(app, globals, "train", "Trains a model on labelled pictures",
+                  "locant train --data data/digits --model swin_digits --out runs/digits --epochs 40\n"
+                  "locant train --data photos --init swin_tiny.pth --epochs 20 --lr 1e-4 --out runs/photos\n"
+                  "locant train --resume runs/digits\n",
+                  [options, self, &globals] { return run(*options, **self, globals); });
+  *self = sub;
+  add_data_options(sub, options);
+  TrainOptions& t = options->train;
+  const auto number = [sub](const char* flag, auto& value, const char* description) {
+    sub->add_option(flag, value, description)->type_name("X");
+  };
+  number("--epochs", t.epochs, "Passes over the training pictures");
+  number("--batch", t.batch, "Pictures a step");
+  number("--lr", t.lr, "Highest learning rate (AdamW)");
+  number("--min-lr", t.min_lr, "Learning rate at the end of the cosine");
+  number("--warmup-epochs", t.warmup_epochs, "Epochs of linear warm-up");
+  number("--weight-decay", t.weight_decay, "Decoupled; not on biases, norms and position tables");
+  number("--clip", t.clip, "Largest gradient norm; 0: none");
+  number("--label-smoothing", t.label_smoothing, "Part of the target spread over all classes");
+  number("--drop-path", t.drop_path, "Of the last block; below 0: as the model's configuration says");
+  number("--ema", t.ema, "Decay of the averaged weights; 0: none");
+  number("--shift", t.augment.shift, "Random shift, pixels");
+  number("--rotate", t.augment.rotate, "Random rotation, degrees");
+  number("--scale", t.augment.scale, "Random scale, part");
+  number("--seed", t.seed, "Of weights, order, augmentation and drop path");
+  number("--log-every", t.log_interval, "Steps between lines of the log");
+}
+
+}  // namespace locant::cli

@@ -1,0 +1,68 @@
+#include "cli/train_report.h"
+
+#include <algorithm>
+#include <atomic>
+#include <nlohmann/json.hpp>
+
+namespace locant::cli {
+namespace {
+
+std::atomic<bool> g_stop{false};
+
+void on_signal(int) { g_stop.store(true); }
+
+}  // namespace
+
+StopSignals::StopSignals() {
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigaction(SIGINT, &action, &interrupt_);
+  sigaction(SIGTERM, &action, &terminate_);
+}
+
+StopSignals::~StopSignals() {
+  sigaction(SIGINT, &interrupt_, nullptr);
+  sigaction(SIGTERM, &terminate_, nullptr);
+}
+
+bool stop_requested() { return g_stop.load(); }
+
+void TrainReporter::progress(const TrainProgress& p) {
+  using Phase = TrainProgress::Phase;
+  if (p.phase == Phase::validating && !bar_) return;  // resumed at the very end of an epoch: steps follow
+  const bool loading = p.phase == Phase::loading;
+  if (!bar_ || (loading_ != loading && p.phase != Phase::validating)) {
+    loading_ = loading;
+    first_ = p.phase == Phase::training ? std::max<std::int64_t>(p.done - 1, 0) : 0;
+    bar_.emplace(globals_, loading ? "pictures" : "steps", p.total - first_);
+  }
+  if (p.phase != Phase::validating) done_ = p.done - first_;
+  std::string tail;
+  if (p.phase == Phase::validating)
+    tail = fmt::format("epoch {}/{}, validating {}/{}", p.epoch, p.epochs, p.done, p.total);
+  else if (!loading)
+    tail = fmt::format("epoch {}/{}, loss {:.3f}, accuracy {:.1f} %", p.epoch, p.epochs, p.loss,
+                       p.accuracy * 100.0);
+  bar_->update(done_, tail);
+}
+
+void TrainReporter::line(const std::string& text) {
+  if (bar_)
+    bar_->line(text);
+  else
+    write_note(globals_, text);
+}
+
+void TrainReporter::log(const std::string& json) {
+  const auto entry = nlohmann::json::parse(json);
+  if (entry["kind"] != "epoch") return;
+  const auto value = [&entry](const char* key) { return entry[key].get<double>(); };
+  std::string text = fmt::format("epoch {:3.0f}  lr {:.2e}  loss {:.4f}  accuracy {:.2f} %", value("epoch"),
+                                 value("lr"), value("loss"), value("accuracy") * 100.0);
+  for (const char* key : {"val_accuracy", "ema_val_accuracy"})
+    if (entry.contains(key)) text += fmt::format("  {} {:.2f} %", key, value(key) * 100.0);
+  line(text + "  " + human_seconds(value("seconds")));
+}
+
+}  // namespace locant::cli

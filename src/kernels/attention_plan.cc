@@ -1,0 +1,242 @@
+#include "kernels/attention_plan.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "core/parallel.h"
+#include "core/pool.h"
+
+namespace locant::fused {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+/// Below this much arithmetic a thread costs more than it brings.
+constexpr double kFlopsWorthAThread = 5e5;
+/// A tile of one head's bias is at most this many floats.
+constexpr std::int64_t kMostTile = 1 << 16;
+/// A run's copy may write this many floats, whatever its length: a fixed size needs no loop.
+constexpr std::int64_t kRunCopy = 8;
+
+float term_factor(const ScoreTerm& term, std::int64_t h) {
+  return kLog2e * (term.head_scale != nullptr ? term.head_scale[h] : 1.0f);
+}
+
+std::vector<KeyRun> key_runs(const GatherTerm& term, std::int64_t Nk) {
+  std::vector<KeyRun> runs;
+  for (std::int64_t j = 0; j < Nk; ++j) {
+    const std::int32_t code = term.key_code[j];
+    if (!runs.empty() && std::int64_t{runs.back().code} + runs.back().count == code) {
+      ++runs.back().count;
+    } else {
+      runs.push_back({static_cast<std::int32_t>(j), code, 1});
+    }
+  }
+  return runs;
+}
+
+GatherTable gather_table(const AttentionArgs& args, const ScoreTerm& term) {
+  const auto& gather = std::get<GatherTerm>(term.term);
+  GatherTable table;
+  table.offsets = gather.offsets;
+  table.padded = line_up(gather.offsets + kRunCopy);
+  table.shift = gather.offsets - 1 - gather.origin;
+  table.runs = key_runs(gather, args.Nk);
+  table.values = Pool::global().allocate(args.H * table.padded);
+  for (std::int64_t h = 0; h < args.H; ++h) {
+    float* values = table.values.get() + h * table.padded;
+    const float* column = gather.table + h * gather.head_stride;
+    const float factor = term_factor(term, h);
+    for (std::int64_t offset = 0; offset < gather.offsets; ++offset) {
+      const std::int64_t index = gather.map != nullptr ? gather.map[offset] : offset;
+      values[gather.offsets - 1 - offset] = index < 0 ? 0.0f : factor * column[index * gather.row_stride];
+    }
+    std::fill(values + gather.offsets, values + table.padded, 0.0f);
+  }
+  return table;
+}
+
+/// Puts (first) or adds one row of a gather term to `row`, which has room for nk_pad.
+void gather_row(const GatherTable& table, const float* values, bool first, std::int64_t nk_pad, float* row) {
+  for (const KeyRun& run : table.runs) {
+    const float* from = values + run.code;
+    float* to = row + run.j;
+    if (first && run.count <= kRunCopy && run.j + kRunCopy <= nk_pad) {
+      std::memcpy(to, from, kRunCopy * sizeof(float));  // what it writes too much, the next run overwrites
+    } else if (first) {
+      std::copy_n(from, run.count, to);
+    } else {
+      for (std::int32_t x = 0; x < run.count; ++x) to[x] += from[x];
+    }
+  }
+}
+
+bool same_for_every_group(const AttentionArgs& args, const ScoreTerm& term) {
+  const auto* dense = std::get_if<DenseTerm>(&term.term);
+  if (dense == nullptr) return true;
+  return (args.B == 1 || dense->batch_stride == 0) && (args.G == 1 || dense->group_stride == 0);
+}
+
+/// The tile must stay small beside q, k and v themselves: memory is then O(N d) whatever the sizes.
+bool tile_is_small(const Plan& plan) {
+  const AttentionArgs& a = *plan.args;
+  const std::int64_t tile = a.Nq * plan.nk_pad;
+  return tile <= kMostTile && tile <= a.B * a.G * (a.Nq * a.D + a.Nk * (a.D + a.Dv));
+}
+
+void make_tile(Plan& plan) {
+  const AttentionArgs& a = *plan.args;
+  std::vector<GatherTable> tables(plan.tile_terms.size());
+  for (std::size_t t = 0; t < tables.size(); ++t)
+    if (std::holds_alternative<GatherTerm>(plan.tile_terms[t]->term))
+      tables[t] = gather_table(a, *plan.tile_terms[t]);
+  plan.tile = Pool::global().allocate(a.H * a.Nq * plan.nk_pad);
+  parallel_for(a.H * a.Nq, ceil_div(16384, plan.nk_pad), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t at = begin; at < end; ++at) {
+      const std::int64_t h = at / a.Nq;
+      const std::int64_t i = at % a.Nq;
+      float* row = plan.tile.get() + at * plan.nk_pad;
+      for (std::size_t t = 0; t < tables.size(); ++t) {
+        const ScoreTerm& term = *plan.tile_terms[t];
+        if (const auto* dense = std::get_if<DenseTerm>(&term.term)) {
+          const float* bias = dense->bias + h * dense->head_stride + i * dense->row_stride;
+          const float factor = term_factor(term, h);
+          for (std::int64_t j = 0; j < a.Nk; ++j) row[j] = (t == 0 ? 0.0f : row[j]) + factor * bias[j];
+        } else {
+          const std::int32_t code = std::get<GatherTerm>(term.term).query_code[i];
+          gather_row(tables[t], tables[t].values.get() + h * tables[t].padded + tables[t].shift - code,
+                     t == 0, plan.nk_pad, row);
+        }
+      }
+      std::fill(row + a.Nk, row + plan.nk_pad, -kInfinity);
+    }
+  });
+}
+
+void prepare_terms(Plan& plan) {
+  const AttentionArgs& a = *plan.args;
+  const bool small = tile_is_small(plan);
+  for (const ScoreTerm& term : a.terms) {
+    if (small && same_for_every_group(a, term)) {
+      plan.tile_terms.push_back(&term);
+    } else {
+      LooseTerm loose{&term, {}};
+      if (std::holds_alternative<GatherTerm>(term.term)) loose.gather = gather_table(a, term);
+      plan.loose.push_back(std::move(loose));
+    }
+  }
+  if (!plan.tile_terms.empty() && a.H * a.Nq > 0) make_tile(plan);
+}
+
+/// Threads that `flops` of work feed.
+int worthwhile_chunks(double flops, std::int64_t items) {
+  const double most =
+      std::min({flops / kFlopsWorthAThread, static_cast<double>(items), static_cast<double>(num_threads())});
+  return std::max(1, static_cast<int>(most));
+}
+
+/// Cuts `count` into blocks of at most `block`, all but the last of one size, a multiple of `unit`.
+std::int64_t even_block(std::int64_t count, std::int64_t block, std::int64_t unit) {
+  const std::int64_t blocks = std::max<std::int64_t>(ceil_div(count, block), 1);
+  return std::max(ceil_div(ceil_div(count, blocks), unit) * unit, unit);
+}
+
+std::vector<std::uint8_t> mixed_regions(const AttentionArgs& a) {
+  if (a.mask.query_region == nullptr || a.Nq == 0 || a.Nk == 0) return {};
+  std::vector<std::uint8_t> mixed(static_cast<std::size_t>(a.G));
+  for (std::int64_t g = 0; g < a.G; ++g) {
+    const std::int32_t* query = a.mask.query_region + g * a.Nq;
+    const std::int32_t* key = a.mask.key_region + g * a.Nk;
+    const auto differs = [value = *query](std::int32_t region) { return region != value; };
+    mixed[static_cast<std::size_t>(g)] =
+        std::any_of(query, query + a.Nq, differs) || std::any_of(key, key + a.Nk, differs);
+  }
+  return mixed;
+}
+
+template <class AnyPlan>
+AnyPlan common_plan(const AttentionArgs& args, VectorShape shape) {
+  AnyPlan plan;
+  plan.args = &args;
+  plan.shape = shape;
+  plan.d_pad = ceil_div(args.D, shape.lanes) * shape.lanes;
+  plan.dv_pad = ceil_div(args.Dv, shape.lanes) * shape.lanes;
+  plan.nk_pad = ceil_div(args.Nk, shape.lanes) * shape.lanes;
+  plan.mixed_regions = mixed_regions(args);
+  prepare_terms(plan);
+  return plan;
+}
+
+double flops_of(const AttentionArgs& args) {
+  return 2.0 * static_cast<double>(args.B * args.G * args.H) * static_cast<double>(args.Nq) *
+         static_cast<double>(args.Nk) * static_cast<double>(args.D + args.Dv);
+}
+
+bool rows_repeat(const std::int32_t* rows, std::int64_t count) {
+  std::vector<std::int32_t> sorted;
+  for (std::int64_t x = 0; x < count; ++x)
+    if (rows[x] >= 0) sorted.push_back(rows[x]);
+  if (sorted.empty()) return false;
+  const auto most = std::int64_t{*std::max_element(sorted.begin(), sorted.end())};
+  if (most < 32 * count) {  // a row of flags beats sorting
+    std::vector<bool> met(static_cast<std::size_t>(most) + 1);
+    for (const std::int32_t row : sorted) {
+      if (met[static_cast<std::size_t>(row)]) return true;
+      met[static_cast<std::size_t>(row)] = true;
+    }
+    return false;
+  }
+  std::sort(sorted.begin(), sorted.end());
+  return std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end();
+}
+
+}  // namespace
+
+void Scratch::reserve(float** where, std::int64_t count) {
+  parts_.emplace_back(where, total_);
+  total_ += line_up(count);
+}
+
+void Scratch::allocate() {
+  memory_ = Pool::global().allocate(total_);
+  for (const auto& [where, offset] : parts_) *where = memory_.get() + offset;
+}
+
+Plan plan_forward(const AttentionArgs& args, VectorShape shape) {
+  constexpr std::int64_t kQueries = 96, kFewestQueries = 24, kKeys = 512;
+  auto plan = common_plan<Plan>(args, shape);
+  std::int64_t most = kQueries;
+  // Long heads, but few: smaller tiles, so that every thread gets four.
+  while (most > kFewestQueries && plan.units() * ceil_div(args.Nq, most) < 4 * num_threads()) most /= 2;
+  plan.query_block = even_block(args.Nq, most, kTileRows);
+  plan.query_blocks = ceil_div(args.Nq, plan.query_block);
+  plan.key_block = even_block(args.Nk, kKeys, shape.panel());
+  plan.key_blocks = ceil_div(args.Nk, plan.key_block);
+  plan.chunks = worthwhile_chunks(flops_of(args), plan.units() * plan.query_blocks);
+  return plan;
+}
+
+BackwardPlan plan_backward(const AttentionGradArgs& grads, VectorShape shape) {
+  constexpr std::int64_t kQueries = 96, kKeys = 128;
+  const AttentionArgs& args = grads.forward;
+  auto plan = common_plan<BackwardPlan>(args, shape);
+  plan.grads = &grads;
+  plan.query_block = even_block(args.Nq, kQueries, kTileRows);
+  plan.query_blocks = ceil_div(args.Nq, plan.query_block);
+  std::int64_t most = kKeys;
+  while (most > shape.panel() && plan.units() * ceil_div(args.Nk, most) < 4 * num_threads()) most /= 2;
+  plan.key_block = even_block(args.Nk, std::max(most, shape.panel()), shape.panel());
+  // A head without keys still has gradients to clear.
+  plan.key_blocks = std::max<std::int64_t>(ceil_div(args.Nk, plan.key_block), 1);
+  plan.shared_keys = args.key_rows != nullptr && rows_repeat(args.key_rows, args.G * args.Nk);
+  plan.chunks = worthwhile_chunks(2.5 * flops_of(args), plan.shared_keys ? args.B * args.H : plan.items());
+  for (const ScoreTerm* term : plan.tile_terms) {
+    const auto* gather = std::get_if<GatherTerm>(&term->term);
+    const float* wanted = gather != nullptr ? gather->dtable : std::get<DenseTerm>(term->term).dbias;
+    plan.wants_dtile = plan.wants_dtile || wanted != nullptr;
+  }
+  plan.chunk_grads.resize(static_cast<std::size_t>(plan.chunks));
+  return plan;
+}
+
+}  // namespace locant::fused

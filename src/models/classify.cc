@@ -1,0 +1,75 @@
+#include "models/classify.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/error.h"
+#include "core/parallel.h"
+
+namespace locant {
+
+Tensor preprocess_batch(const std::vector<Image>& pictures, const Preprocess& options) {
+  const auto count = static_cast<std::int64_t>(pictures.size());
+  Tensor batch(Shape{count, options.channels, options.rows, options.columns});
+  const std::int64_t numbers = options.channels * options.rows * options.columns;
+  parallel_for(count, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t b = begin; b < end; ++b) {
+      const Tensor one = preprocess(pictures[static_cast<std::size_t>(b)], options);
+      std::copy_n(one.data(), numbers, batch.data() + b * numbers);
+    }
+  });
+  return batch;
+}
+
+namespace {
+
+Prediction rank_row(const float* logits_b, std::int64_t classes, const std::vector<std::string>& names,
+                    std::int64_t top) {
+  const double largest = *std::max_element(logits_b, logits_b + classes);
+  std::vector<double> weights(static_cast<std::size_t>(classes));
+  for (std::size_t c = 0; c < weights.size(); ++c)
+    weights[c] = std::exp(static_cast<double>(logits_b[c]) - largest);
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+
+  std::vector<std::size_t> order(weights.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::partial_sort(order.begin(), order.begin() + top, order.end(), [&](std::size_t a, std::size_t b) {
+    return weights[a] != weights[b] ? weights[a] > weights[b] : a < b;
+  });
+  Prediction prediction;
+  for (std::int64_t rank = 0; rank < top; ++rank) {
+    const std::size_t c = order[static_cast<std::size_t>(rank)];
+    prediction.top.push_back({.index = static_cast<std::int64_t>(c),
+                              .label = c < names.size() ? names[c] : std::to_string(c),
+                              .probability = static_cast<float>(weights[c] / sum)});
+  }
+  return prediction;
+}
+
+}  // namespace
+
+std::vector<Prediction> rank_classes(const Tensor& logits, const std::vector<std::string>& names, int top_k) {
+  require(top_k >= 1, "classify", "top_k is {}, at least 1 is needed", top_k);
+  require(logits.defined() && logits.shape().rank() == 2, "classify", "logits are {}, not (batch, classes)",
+          logits.shape().str());
+  const std::int64_t classes = logits.dim(1);
+  require(classes >= 1, "classify", "the model has no classes");
+  for (const float value : logits.values())
+    require(std::isfinite(value), "classify", "the model's output holds {}: are the weights damaged?", value);
+  std::vector<Prediction> predictions;
+  for (std::int64_t b = 0; b < logits.dim(0); ++b)
+    predictions.push_back(
+        rank_row(logits.data() + b * classes, classes, names, std::min<std::int64_t>(top_k, classes)));
+  return predictions;
+}
+
+std::vector<Prediction> classify(const LoadedModel& loaded, const std::vector<Image>& pictures, int top_k) {
+  require(!pictures.empty(), "classify", "no picture was given");
+  require(loaded.model != nullptr && loaded.model->num_classes() > 0, "classify",
+          "{} has no classification head; its features are what it gives", loaded.name);
+  const Tensor batch = preprocess_batch(pictures, loaded.preprocess);
+  return rank_classes(loaded.model->forward(Context{}, Var(batch)).value(), loaded.classes, top_k);
+}
+
+}  // namespace locant

@@ -1,0 +1,213 @@
+#include "models/config_json.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "core/error.h"
+
+namespace locant {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::int64_t kLargestCount =
+    1 << 20;  // of any size, width or depth: keeps products far from overflow
+
+Json parse_object(const std::string& op, const std::string& text) {
+  if (text.empty()) return Json::object();
+  Json json = Json::parse(text, nullptr, false);
+  require(json.is_object(), op, "the configuration is not a JSON object: {}", text.substr(0, 60));
+  return json;
+}
+
+std::int64_t count_of(const std::string& op, const char* key, const Json& json) {
+  const bool whole = json.is_number_integer() ||
+                     (json.is_number_float() && json.get<double>() == std::floor(json.get<double>()));
+  if (!whole || json.get<double>() < 0 || json.get<double>() > static_cast<double>(kLargestCount))
+    fail(op, "{} is {}; a whole number from 0 to {} was expected", key, json.dump().substr(0, 60),
+         kLargestCount);
+  return json.get<std::int64_t>();
+}
+
+}  // namespace
+
+struct ConfigReader::State {
+  std::string family;
+  Json json;
+  std::set<std::string> known;
+
+  /// The value, or null when the key is absent.
+  const Json* look(const char* key) {
+    known.insert(key);
+    const auto it = json.find(key);
+    return it == json.end() ? nullptr : &*it;
+  }
+  [[noreturn]] void wrong(const char* key, const Json& value, const char* wanted) const {
+    fail(family, "{} is {}; {} was expected", key, value.dump().substr(0, 60), wanted);
+  }
+};
+
+ConfigReader::ConfigReader(std::string family, const std::string& text) : state_(std::make_unique<State>()) {
+  state_->json = parse_object(family, text);
+  state_->family = std::move(family);
+}
+
+ConfigReader::~ConfigReader() = default;
+
+void ConfigReader::field(const char* key, std::int64_t& value) {
+  if (const Json* json = state_->look(key)) value = count_of(state_->family, key, *json);
+}
+
+void ConfigReader::field(const char* key, double& value) {
+  const Json* json = state_->look(key);
+  if (json == nullptr) return;
+  if (!json->is_number()) state_->wrong(key, *json, "a number");
+  value = json->get<double>();
+}
+
+void ConfigReader::field(const char* key, float& value) {
+  double wide = value;
+  const float before = value;
+  field(key, wide);
+  value = wide == before ? before : static_cast<float>(wide);
+}
+
+void ConfigReader::field(const char* key, bool& value) {
+  const Json* json = state_->look(key);
+  if (json == nullptr) return;
+  if (!json->is_boolean()) state_->wrong(key, *json, "true or false");
+  value = json->get<bool>();
+}
+
+void ConfigReader::field(const char* key, std::string& value) {
+  const Json* json = state_->look(key);
+  if (json == nullptr) return;
+  if (!json->is_string()) state_->wrong(key, *json, "text");
+  value = json->get<std::string>();
+}
+
+void ConfigReader::field(const char* key, Pair& value) {
+  const Json* json = state_->look(key);
+  if (json == nullptr) return;
+  if (json->is_number()) {
+    value.rows = value.columns = count_of(state_->family, key, *json);
+    return;
+  }
+  if (!json->is_array() || json->size() != 2) state_->wrong(key, *json, "a number or [rows, columns]");
+  value = {count_of(state_->family, key, (*json)[0]), count_of(state_->family, key, (*json)[1])};
+}
+
+void ConfigReader::field(const char* key, std::vector<std::int64_t>& value) {
+  const Json* json = state_->look(key);
+  if (json == nullptr) return;
+  if (!json->is_array() || json->size() > 1024) state_->wrong(key, *json, "a list of numbers");
+  value.clear();
+  for (const Json& item : *json) value.push_back(count_of(state_->family, key, item));
+}
+
+void ConfigReader::field(const char* key, std::vector<std::string>& value) {
+  const Json* json = state_->look(key);
+  if (json == nullptr) return;
+  if (!json->is_array()) state_->wrong(key, *json, "a list of texts");
+  value.clear();
+  for (const Json& item : *json) {
+    if (!item.is_string()) state_->wrong(key, *json, "a list of texts");
+    value.push_back(item.get<std::string>());
+  }
+}
+
+void ConfigReader::only(const char* key, std::string_view supported) {
+  const Json* json = state_->look(key);
+  if (json != nullptr && *json != Json(std::string(supported)))
+    fail(state_->family, "{} is {}; this model has \"{}\" only", key, json->dump().substr(0, 60), supported);
+}
+
+void ConfigReader::only(const char* key, bool supported) {
+  const Json* json = state_->look(key);
+  if (json != nullptr && *json != Json(supported))
+    fail(state_->family, "{} is {}; this model has {} only", key, json->dump().substr(0, 60), supported);
+}
+
+void ConfigReader::only(const char* key, const std::vector<std::string>& supported) {
+  const Json* json = state_->look(key);
+  if (json != nullptr && *json != Json(supported))
+    fail(state_->family, "{} is {}; this model has {} only", key, json->dump().substr(0, 200),
+         Json(supported).dump());
+}
+
+bool ConfigReader::has(const char* key) const { return state_->json.contains(key); }
+
+void ConfigReader::finish() const {
+  const std::vector<std::string> known(state_->known.begin(), state_->known.end());
+  std::string wrong;
+  for (const auto& item : state_->json.items()) {
+    if (state_->known.count(item.key()) != 0) continue;
+    const auto near = nearest_names(item.key(), known, 1);
+    wrong += fmt::format("{}\"{}\"{}", wrong.empty() ? "" : ", ", item.key().substr(0, 60),
+                         near.empty() ? "" : fmt::format(" (nearest: \"{}\")", near[0]));
+  }
+  require(wrong.empty(), state_->family, "unknown configuration keys: {}", wrong);
+}
+
+struct ConfigWriter::State {
+  Json json = Json::object();
+};
+
+ConfigWriter::ConfigWriter() : state_(std::make_unique<State>()) {}
+ConfigWriter::~ConfigWriter() = default;
+void ConfigWriter::field(const char* key, std::int64_t value) { state_->json[key] = value; }
+void ConfigWriter::field(const char* key, double value) { state_->json[key] = value; }
+// The shortest decimal that gives the same float: 1e-6f stays 1e-06 instead of growing the tail of its
+// double.
+void ConfigWriter::field(const char* key, float value) {
+  state_->json[key] = std::stod(fmt::format("{}", value));
+}
+void ConfigWriter::field(const char* key, bool value) { state_->json[key] = value; }
+void ConfigWriter::field(const char* key, const std::string& value) { state_->json[key] = value; }
+void ConfigWriter::field(const char* key, const Pair& value) {
+  state_->json[key] = {value.rows, value.columns};
+}
+void ConfigWriter::field(const char* key, const std::vector<std::int64_t>& value) {
+  state_->json[key] = value;
+}
+void ConfigWriter::field(const char* key, const std::vector<std::string>& value) {
+  state_->json[key] = value;
+}
+std::string ConfigWriter::str() const { return state_->json.dump(); }
+
+std::string merge_config(const std::string& base, const std::string& overrides) {
+  Json json = parse_object("config", base);
+  json.update(parse_object("config", overrides));
+  return json.dump();
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::vector<std::string> nearest_names(std::string_view name, const std::vector<std::string>& candidates,
+                                       std::size_t count) {
+  std::vector<std::pair<std::size_t, std::size_t>> order;
+  for (std::size_t i = 0; i < candidates.size(); ++i)
+    order.emplace_back(edit_distance(name, candidates[i]), i);
+  count = std::min(count, order.size());
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(count), order.end());
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < count; ++i) out.push_back(candidates[order[i].second]);
+  return out;
+}
+
+}  // namespace locant

@@ -1,0 +1,223 @@
+#include "models/renames.h"
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "models/config_json.h"
+
+namespace locant {
+namespace {
+
+/// Glob with '*' for any characters, dots included.
+bool glob(std::string_view pattern, std::string_view text) {
+  std::size_t p = 0, t = 0, star = std::string_view::npos, mark = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      mark = t;
+    } else if (p < pattern.size() && pattern[p] == text[t]) {
+      ++p, ++t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++mark;
+    } else {
+      return false;
+    }
+  }
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+bool any_glob(const std::vector<std::string>& patterns, std::string_view text) {
+  for (const std::string& pattern : patterns)
+    if (glob(pattern, text)) return true;
+  return false;
+}
+
+/// Renames::Override::when on a JSON object.
+bool applies(const nlohmann::json& object, std::string when) {
+  if (when.empty()) return true;
+  const bool negated = when[0] == '!';
+  if (negated) when.erase(0, 1);
+  const std::size_t equals = when.find('=');
+  const auto it = object.find(when.substr(0, equals));
+  bool holds = false;
+  if (it != object.end() && it->is_boolean()) holds = it->get<bool>();
+  if (it != object.end() && it->is_number())
+    holds = equals == std::string::npos ? it->get<double>() != 0
+                                        : it->get<double>() == std::stod(when.substr(equals + 1));
+  return holds != negated;
+}
+
+/// The overrides that apply to a JSON object, as one object.
+std::string overrides_for(const std::string& text, const std::vector<Renames::Override>& overrides) {
+  const auto object = nlohmann::json::parse(text.empty() ? "{}" : text, nullptr, false);
+  require(object.is_object(), "renames", "not a JSON object: {}", text.substr(0, 60));
+  std::string out = "{}";
+  for (const Renames::Override& entry : overrides)
+    if (applies(object, entry.when)) out = merge_config(out, entry.values);
+  return out;
+}
+
+}  // namespace
+
+PathPattern::PathPattern(const char* text) : text_(text) {
+  std::string_view left = text_;
+  for (;;) {
+    const std::size_t open = left.find('{');
+    Part part;
+    part.literal = std::string(left.substr(0, open));
+    if (open == std::string_view::npos) {
+      parts_.push_back(std::move(part));
+      return;
+    }
+    const std::size_t close = left.find('}', open);
+    require(close != std::string_view::npos, "renames", "no closing brace in \"{}\"", text_);
+    const char* at = left.data() + open + 1;
+    const char* end = left.data() + close;
+    if (at < end && *at >= '0' && *at <= '9') at = std::from_chars(at, end, part.factor).ptr;
+    require(at < end && *at >= 'a' && *at <= 'z' && part.factor > 0, "renames", "bad number in \"{}\"",
+            text_);
+    part.variable = *at++;
+    if (at < end && *at == '+') at = std::from_chars(at + 1, end, part.offset).ptr;
+    require(at == end, "renames", "bad number in \"{}\"", text_);
+    parts_.push_back(std::move(part));
+    left.remove_prefix(close + 1);
+  }
+}
+
+bool PathPattern::match(std::string_view path, Numbers& numbers, std::string_view& rest) const {
+  for (const Part& part : parts_) {
+    if (path.substr(0, part.literal.size()) != part.literal) return false;
+    path.remove_prefix(part.literal.size());
+    if (part.variable == 0) continue;
+    std::int64_t number = 0;
+    const auto [end, error] = std::from_chars(path.data(), path.data() + path.size(), number);
+    if (error != std::errc() || path.front() == '-') return false;
+    path.remove_prefix(static_cast<std::size_t>(end - path.data()));
+    number -= part.offset;
+    if (number < 0 || number % part.factor != 0) return false;
+    std::int64_t& known = numbers.value[part.variable - 'a'];
+    if (known >= 0 && known != number / part.factor) return false;
+    known = number / part.factor;
+  }
+  if (!path.empty() && path.front() != '.') return false;
+  rest = path;
+  return true;
+}
+
+std::string PathPattern::fill(const Numbers& numbers) const {
+  std::string out;
+  for (const Part& part : parts_) {
+    out += part.literal;
+    if (part.variable != 0)
+      out += fmt::format("{}", part.factor * numbers.value[part.variable - 'a'] + part.offset);
+  }
+  return out;
+}
+
+Renames::Rule::Rule(const char* our_path, const char* their_path, bool whole)
+    : ours(our_path), theirs{PathPattern(their_path)}, exact(whole) {}
+
+Renames::Rule::Rule(const char* our_path, std::initializer_list<const char*> their_paths)
+    : ours(our_path), theirs(their_paths.begin(), their_paths.end()) {}
+
+std::vector<SourcePiece> Renames::to_library(const std::string& name, const Shape& shape) const {
+  for (const Rule& rule : rules) {
+    PathPattern::Numbers numbers;
+    std::string_view rest;
+    if (!rule.ours.match(name, numbers, rest) || (rule.exact && !rest.empty())) continue;
+    const auto parts = static_cast<std::int64_t>(rule.theirs.size());
+    if (parts == 1) return {{rule.theirs[0].fill(numbers).append(rest), 0, 0}};
+    if (shape.rank() == 0 || shape[0] % parts != 0)
+      fail("renames", "{} of shape {} does not split into {} equal parts", name, shape.str(), parts);
+    std::vector<SourcePiece> out;
+    for (std::int64_t i = 0; i < parts; ++i)
+      out.push_back({rule.theirs[static_cast<std::size_t>(i)].fill(numbers).append(rest),
+                     i * (shape[0] / parts), shape[0] / parts});
+    return out;
+  }
+  return {{name, 0, 0}};
+}
+
+OurPiece Renames::piece_to_ours(const std::string& theirs) const {
+  for (const Rule& rule : rules)
+    for (std::size_t i = 0; i < rule.theirs.size(); ++i) {
+      PathPattern::Numbers numbers;
+      std::string_view rest;
+      if (rule.theirs[i].match(theirs, numbers, rest) && (!rule.exact || rest.empty()))
+        return {rule.ours.fill(numbers).append(rest), i, rule.theirs.size()};
+    }
+  return {theirs, 0, 1};
+}
+
+std::string Renames::to_ours(const std::string& theirs) const { return piece_to_ours(theirs).name; }
+
+std::string Renames::path_to_library(const std::string& ours) const {
+  for (const Rule& rule : rules) {
+    PathPattern::Numbers numbers;
+    std::string_view rest;
+    if (rule.ours.match(ours, numbers, rest) && (!rule.exact || rest.empty()))
+      return rule.theirs[0].fill(numbers).append(rest);
+  }
+  return ours;
+}
+
+std::string Renames::normalised(const std::string& in_file) const {
+  std::string name = in_file;
+  for (const std::string& prefix : prefixes)
+    if (name.size() > prefix.size() && name.compare(0, prefix.size(), prefix) == 0) {
+      name.erase(0, prefix.size());
+      break;
+    }
+  for (const Alias& alias : aliases) {
+    PathPattern::Numbers numbers;
+    std::string_view rest;
+    if (alias.spelling.match(name, numbers, rest)) return alias.name.fill(numbers).append(rest);
+  }
+  return name;
+}
+
+bool Renames::is_derived(const std::string& theirs) const { return any_glob(derived, theirs); }
+bool Renames::is_unused(const std::string& theirs) const { return any_glob(unused, theirs); }
+bool Renames::is_optional(const std::string& ours) const { return any_glob(optional, ours); }
+
+std::string Renames::configure(const std::string& config) const {
+  return merge_config(config, overrides_for(config, overrides));
+}
+
+std::string Renames::complete(const std::string& config) const {
+  return merge_config(overrides_for(config, overrides), config);
+}
+
+std::string Renames::configure_preprocess(const std::string& text) const {
+  return merge_config(text, overrides_for(text, preprocess));
+}
+
+const std::vector<Renames>& renames_of(const std::string& family) {
+  static const std::vector<std::pair<std::string, std::vector<Renames>>> table = {
+      {"swin", renames_swin()},
+      {"vit", renames_vit()},
+      {"deit", renames_deit()},
+      {"dinov2", renames_dinov2()},
+      {"simple_vit", renames_simple_vit()},
+  };
+  std::vector<std::string> families;
+  for (const auto& entry : table) {
+    if (entry.first == family) return entry.second;
+    families.push_back(entry.first);
+  }
+  fail("renames", "no model family is called \"{}\"; there are {}", family, fmt::join(families, ", "));
+}
+
+const Renames& find_renames(const std::string& family, const std::string& naming) {
+  std::vector<std::string> namings;
+  for (const Renames& renames : renames_of(family)) {
+    if (renames.naming == naming) return renames;
+    namings.push_back(renames.naming);
+  }
+  fail("renames", "{} has no tensor names \"{}\"; there are {}", family, naming, fmt::join(namings, ", "));
+}
+
+}  // namespace locant

@@ -1,0 +1,242 @@
+#include "ops/conv2d.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "core/profile.h"
+#include "ops/conv2d_reference.h"
+#include "ops/dnnl_engine_inl.h"
+
+namespace locant {
+namespace {
+
+using reference::ConvShape;
+
+ConvShape shape_of(const Tensor& x, const Tensor& weight, const Conv2dOptions& o) {
+  if (x.shape().rank() != 4 || weight.shape().rank() != 4)
+    fail("conv2d", "x of shape {} and weight {} must be (B, C, H, W) and (out, C / groups, kh, kw)",
+         x.shape().str(), weight.shape().str());
+  require(
+      o.groups >= 1 && o.stride_rows >= 1 && o.stride_columns >= 1 && o.pad_rows >= 0 && o.pad_columns >= 0,
+      "conv2d", "groups {}, stride {} x {} and padding {} x {} do not make a convolution", o.groups,
+      o.stride_rows, o.stride_columns, o.pad_rows, o.pad_columns);
+  const std::int64_t C = x.dim(1), out = weight.dim(0), kh = weight.dim(2), kw = weight.dim(3);
+  if (C % o.groups != 0 || out % o.groups != 0 || weight.dim(1) != C / o.groups || weight.numel() == 0)
+    fail("conv2d", "weight of shape {} does not fit {} channels in {} groups", weight.shape().str(), C,
+         o.groups);
+  const std::int64_t room_rows = x.dim(2) + 2 * o.pad_rows - kh,
+                     room_columns = x.dim(3) + 2 * o.pad_columns - kw;
+  if (room_rows < 0 || room_columns < 0)
+    fail("conv2d", "a kernel of {} x {} is larger than a padded picture of {} x {}", kh, kw,
+         x.dim(2) + 2 * o.pad_rows, x.dim(3) + 2 * o.pad_columns);
+  return {x.dim(0),
+          C,
+          x.dim(2),
+          x.dim(3),
+          out,
+          kh,
+          kw,
+          room_rows / o.stride_rows + 1,
+          room_columns / o.stride_columns + 1,
+          o.groups,
+          o.stride_rows,
+          o.stride_columns,
+          o.pad_rows,
+          o.pad_columns};
+}
+
+// Sum over images and pixels, a channel at a time: order fixed.
+Tensor channel_sums(const ConvShape& s, const Tensor& dy) {
+  Tensor sums({s.out});
+  const std::int64_t pixels = s.rows * s.columns;
+  parallel_for(s.out, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t o = begin; o < end; ++o) {
+      double sum = 0;
+      for (std::int64_t b = 0; b < s.B; ++b)
+        for (std::int64_t i = 0; i < pixels; ++i) sum += dy[(b * s.out + o) * pixels + i];
+      sums[o] = static_cast<float>(sum);
+    }
+  });
+  return sums;
+}
+
+#ifdef LOCANT_ONEDNN
+
+using Layout = dnnl::memory::desc;
+enum class Pass { forward, data, weights };
+
+// Row-major extents of the three tensors, and the same with oneDNN free to choose the layout.
+struct Layouts {
+  explicit Layouts(const ConvShape& s, bool any) {
+    const auto make = [&](const dnnl::memory::dims& extents) {
+      return any ? Layout(extents, dnnl::memory::data_type::f32, dnnl::memory::format_tag::any)
+                 : dnnl_ops::rows_layout(extents);
+    };
+    x = make({s.B, s.C, s.H, s.W});
+    weight = s.groups > 1 ? make({s.groups, s.out / s.groups, s.C / s.groups, s.kh, s.kw})
+                          : make({s.out, s.C, s.kh, s.kw});
+    y = make({s.B, s.out, s.rows, s.columns});
+  }
+  Layout x, weight, y;
+};
+
+dnnl_ops::Plan make_plan(const ConvShape& s, Pass pass, bool bias) {
+  namespace d = dnnl;
+  const auto algorithm = d::algorithm::convolution_direct;
+  const d::memory::dims stride = {s.stride_rows, s.stride_columns}, before = {s.pad_rows, s.pad_columns};
+  // oneDNN wants the padding after the picture such that the kernel ends there: less than `before` where a
+  // stride leaves a remainder.
+  const d::memory::dims after = {(s.rows - 1) * s.stride_rows + s.kh - s.H - s.pad_rows,
+                                 (s.columns - 1) * s.stride_columns + s.kw - s.W - s.pad_columns};
+  const Layouts any(s, true);
+  const Layout row = bias ? dnnl_ops::rows_layout({s.out}) : Layout();
+  const auto kind = pass == Pass::forward ? d::prop_kind::forward_inference : d::prop_kind::forward_training;
+  const d::convolution_forward::desc forward(kind, algorithm, any.x, any.weight, row, any.y, stride, before,
+                                             after);
+  const d::convolution_forward::primitive_desc hint(forward, dnnl_ops::attributes(), dnnl_ops::engine());
+  if (pass == Pass::forward) {
+    dnnl_ops::Plan plan{d::convolution_forward(hint), hint.scratchpad_desc(), hint.impl_info_str(), {}};
+    plan.arguments = {{DNNL_ARG_SRC, hint.src_desc()},
+                      {DNNL_ARG_WEIGHTS, hint.weights_desc()},
+                      {DNNL_ARG_DST, hint.dst_desc()}};
+    if (bias) plan.arguments.push_back({DNNL_ARG_BIAS, row});
+    return plan;
+  }
+  if (pass == Pass::data) {
+    const d::convolution_backward_data::desc desc(algorithm, any.x, any.weight, any.y, stride, before, after);
+    const d::convolution_backward_data::primitive_desc pd(desc, dnnl_ops::attributes(), dnnl_ops::engine(),
+                                                          hint);
+    return {d::convolution_backward_data(pd),
+            pd.scratchpad_desc(),
+            pd.impl_info_str(),
+            {{DNNL_ARG_DIFF_SRC, pd.diff_src_desc()},
+             {DNNL_ARG_WEIGHTS, pd.weights_desc()},
+             {DNNL_ARG_DIFF_DST, pd.diff_dst_desc()}}};
+  }
+  const d::convolution_backward_weights::desc desc(algorithm, any.x, any.weight, any.y, stride, before,
+                                                   after);
+  const d::convolution_backward_weights::primitive_desc pd(desc, dnnl_ops::attributes(), dnnl_ops::engine(),
+                                                           hint);
+  return {d::convolution_backward_weights(pd),
+          pd.scratchpad_desc(),
+          pd.impl_info_str(),
+          {{DNNL_ARG_SRC, pd.src_desc()},
+           {DNNL_ARG_DIFF_WEIGHTS, pd.diff_weights_desc()},
+           {DNNL_ARG_DIFF_DST, pd.diff_dst_desc()}}};
+}
+
+// Runs one pass on row-major tensors; the one that it computes is `x`, `weight` or `y`, by pass.
+void run(const ConvShape& s, Pass pass, const float* x, const float* weight, const float* bias,
+         const float* y) {
+  const dnnl_ops::PlanKey key = {4,
+                                 static_cast<int>(pass),
+                                 bias != nullptr,
+                                 s.B,
+                                 s.C,
+                                 s.H,
+                                 s.W,
+                                 s.out,
+                                 s.kh,
+                                 s.kw,
+                                 s.groups,
+                                 s.stride_rows,
+                                 s.stride_columns,
+                                 s.pad_rows,
+                                 s.pad_columns};
+  const auto plan = dnnl_ops::plan("conv2d", key, [&] { return make_plan(s, pass, bias != nullptr); });
+  const Layouts plain(s, false);
+  const Layout* stored[3] = {&plain.x, &plain.weight, &plain.y};
+  const float* rows[3] = {x, weight, y};
+  const std::size_t result = pass == Pass::data ? 0 : pass == Pass::weights ? 1 : 2;
+  Tensor moved[3];
+  const float* buffers[4] = {x, weight, y, bias};
+  for (std::size_t i = 0; i < 3; ++i) {
+    const Layout& wanted = plan->arguments[i].layout;
+    if (wanted == *stored[i]) continue;
+    moved[i] = Tensor({static_cast<std::int64_t>(wanted.get_size() / sizeof(float))});
+    if (i != result) dnnl_ops::reorder(rows[i], *stored[i], moved[i].data(), wanted);
+    buffers[i] = moved[i].data();
+  }
+  plan->run({buffers, bias != nullptr ? std::size_t{4} : std::size_t{3}});
+  if (moved[result].defined())
+    dnnl_ops::reorder(moved[result].data(), plan->arguments[result].layout, const_cast<float*>(rows[result]),
+                      *stored[result]);
+}
+
+#else
+
+enum class Pass { forward, data, weights };
+
+// Plain loops, for builds without oneDNN.
+void run(const ConvShape& s, Pass pass, const float* x, const float* weight, const float* bias,
+         const float* y) {
+  auto* dx = const_cast<float*>(x);
+  auto* dweight = const_cast<float*>(weight);
+  auto* out = const_cast<float*>(y);
+  const std::int64_t pixels = s.rows * s.columns;
+  if (pass == Pass::weights) {
+    std::fill_n(dweight, s.out * (s.C / s.groups) * s.kh * s.kw, 0.0f);
+    reference::for_each_product(s, 0, s.B, [&](auto i, auto k, auto o) { dweight[k] += x[i] * y[o]; });
+    return;
+  }
+  parallel_for(s.B, 1, [&](std::int64_t begin, std::int64_t end) {
+    if (pass == Pass::data) {
+      std::fill(dx + begin * s.C * s.H * s.W, dx + end * s.C * s.H * s.W, 0.0f);
+      reference::for_each_product(s, begin, end, [&](auto i, auto k, auto o) { dx[i] += weight[k] * y[o]; });
+      return;
+    }
+    for (std::int64_t p = begin * s.out; p < end * s.out; ++p)
+      std::fill_n(out + p * pixels, pixels, bias != nullptr ? bias[p % s.out] : 0.0f);
+    reference::for_each_product(s, begin, end, [&](auto i, auto k, auto o) { out[o] += x[i] * weight[k]; });
+  });
+}
+
+#endif
+
+}  // namespace
+
+Tensor conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                      const Conv2dOptions& options) {
+  const ConvShape s = shape_of(x, weight, options);
+  if (bias.defined() && bias.shape() != Shape{s.out})
+    fail("conv2d", "bias of shape {} for {} outputs", bias.shape().str(), s.out);
+  const ProfileScope scope("conv2d");
+  Tensor y({s.B, s.out, s.rows, s.columns});
+  if (s.B > 0)
+    run(s, Pass::forward, x.data(), weight.data(), bias.defined() ? bias.data() : nullptr, y.data());
+  return y;
+}
+
+void conv2d_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, const Conv2dOptions& options,
+                     Tensor* dx, Tensor* dweight, Tensor* dbias) {
+  const ConvShape s = shape_of(x, weight, options);
+  if (dy.shape() != Shape{s.B, s.out, s.rows, s.columns} || s.B < 1)
+    fail("conv2d", "gradient of shape {} for a result of shape ({}, {}, {}, {})", dy.shape().str(), s.B,
+         s.out, s.rows, s.columns);
+  const ProfileScope scope("conv2d");
+  if (dx != nullptr) {
+    *dx = Tensor(x.shape());
+    run(s, Pass::data, dx->data(), weight.data(), nullptr, dy.data());
+  }
+  if (dweight != nullptr) {
+    *dweight = Tensor(weight.shape());
+    run(s, Pass::weights, x.data(), dweight->data(), nullptr, dy.data());
+  }
+  if (dbias != nullptr) *dbias = channel_sums(s, dy);
+}
+
+Var conv2d(const Context& ctx, const Var& x, const Var& weight, const Var& bias,
+           const Conv2dOptions& options) {
+  Tensor y = conv2d_forward(x.value(), weight.value(), bias.defined() ? bias.value() : Tensor(), options);
+  return ctx.record({x, weight, bias}, std::move(y), [x, weight, bias, options](const Tensor& dy) {
+    Tensor dx, dweight, dbias;
+    conv2d_backward(x.value(), weight.value(), dy, options, x.requires_grad() ? &dx : nullptr,
+                    weight.requires_grad() ? &dweight : nullptr, bias.requires_grad() ? &dbias : nullptr);
+    if (dx.defined()) x.accumulate(std::move(dx));
+    if (dweight.defined()) weight.accumulate(std::move(dweight));
+    if (dbias.defined()) bias.accumulate(std::move(dbias));
+  });
+}
+
+}  // namespace locant

@@ -1,0 +1,196 @@
+#include "train/dataset.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "core/rng.h"
+
+namespace locant {
+namespace fs = std::filesystem;
+namespace {
+
+class Subset final : public Dataset {
+ public:
+  Subset(std::shared_ptr<const Dataset> parent, std::vector<std::int64_t> rows)
+      : parent_(std::move(parent)), rows_(std::move(rows)) {
+    for (const std::int64_t row : rows_) labels_.push_back(parent_->label(row));
+    fingerprint_ = hash_bytes(rows_.data(), rows_.size() * sizeof(rows_[0]), parent_->fingerprint());
+  }
+  void read(std::int64_t index, std::uint8_t* planes) const override {
+    parent_->read(rows_[static_cast<std::size_t>(index)], planes);
+  }
+
+ private:
+  std::shared_ptr<const Dataset> parent_;
+  std::vector<std::int64_t> rows_;
+};
+
+class Cached final : public Dataset {
+ public:
+  Cached(const Dataset& parent, const Preprocess& form, const LoadProgress& progress)
+      : bytes_(static_cast<std::size_t>(form.channels * form.rows * form.columns)) {
+    fingerprint_ = parent.fingerprint();
+    for (std::int64_t i = 0; i < parent.size(); ++i) labels_.push_back(parent.label(i));
+    planes_.resize(labels_.size() * bytes_);
+    constexpr std::int64_t kChunk = 256;  // small enough for a quick answer to Ctrl-C
+    for (std::int64_t begin = 0; begin < size(); begin += kChunk) {
+      const std::int64_t count = std::min(kChunk, size() - begin);
+      parallel_for(count, 1, [&](std::int64_t from, std::int64_t to) {
+        for (std::int64_t i = begin + from; i < begin + to; ++i)
+          parent.read(i, planes_.data() + static_cast<std::size_t>(i) * bytes_);
+      });
+      if (progress && !progress(begin + count, size())) throw Stopped{};
+    }
+  }
+  void read(std::int64_t index, std::uint8_t* planes) const override {
+    std::memcpy(planes, planes_.data() + static_cast<std::size_t>(index) * bytes_, bytes_);
+  }
+
+ private:
+  std::size_t bytes_;
+  std::vector<std::uint8_t> planes_;
+};
+
+struct Source {
+  enum class Kind { idx, folder } kind;
+  std::string folder, part;  // IDX: file name prefix
+};
+
+// Where the training and the validation pictures are; an empty folder: nowhere.
+struct Places {
+  Source train, val{Source::Kind::idx, "", ""};
+};
+
+Places find_places(const DataOptions& options) {
+  require(!options.path.empty(), "data", "no data given; --data FOLDER names class folders or IDX files");
+  require(fs::is_directory(options.path), "data", "{} is not a folder", options.path);
+  require(options.val_split >= 0.0 && options.val_split < 1.0, "data",
+          "a validation part of {} is not in [0, 1)", options.val_split);
+  require(options.val.empty() || options.val_split == 0.0, "data",
+          "a validation folder and a split exclude each other");
+  const fs::path root(options.path);
+  Places places;
+  if (has_idx(options.path, "train")) {
+    places.train = {Source::Kind::idx, options.path, "train"};
+    if (has_idx(options.path, "t10k")) places.val = {Source::Kind::idx, options.path, "t10k"};
+  } else if (fs::is_directory(root / "train")) {
+    places.train = {Source::Kind::folder, (root / "train").string(), ""};
+    if (fs::is_directory(root / "val")) places.val = {Source::Kind::folder, (root / "val").string(), ""};
+  } else {
+    places.train = {Source::Kind::folder, options.path, ""};
+  }
+  if (!options.val.empty()) {
+    require(fs::is_directory(options.val), "data", "{} is not a folder", options.val);
+    if (has_idx(options.val, "t10k"))
+      places.val = {Source::Kind::idx, options.val, "t10k"};
+    else if (has_idx(options.val, "train"))
+      places.val = {Source::Kind::idx, options.val, "train"};
+    else
+      places.val = {Source::Kind::folder, options.val, ""};
+  }
+  return places;
+}
+
+struct Opened {
+  std::shared_ptr<const Dataset> data;
+  std::vector<std::string> names;  // stable identity of each picture, for splitting
+};
+
+Opened open_source(const Source& source, const Preprocess& form, std::vector<std::string>* classes) {
+  Opened opened;
+  if (source.kind == Source::Kind::idx) {
+    std::vector<std::string> found;
+    opened.data = open_idx(source.folder, source.part, form, &found);
+    if (classes->empty()) *classes = found;
+    require(found.size() <= classes->size(), "data", "{}: label {} is not among the {} classes of training",
+            source.folder, found.size() - 1, classes->size());
+    for (std::int64_t i = 0; i < opened.data->size(); ++i) opened.names.push_back(std::to_string(i));
+    return opened;
+  }
+  if (classes->empty()) *classes = folder_classes(source.folder);
+  opened.data = open_folder(source.folder, *classes, form, &opened.names);
+  return opened;
+}
+
+// By name, so that a picture stays on its side when others come or go.
+bool goes_to_val(const std::string& name, double part) {
+  const std::uint64_t hash = splitmix64(hash_bytes(name.data(), name.size()));
+  return static_cast<double>(hash >> 11) * 0x1p-53 < part;
+}
+
+}  // namespace
+
+std::uint64_t hash_bytes(const void* data, std::size_t size, std::uint64_t hash) {
+  const auto* bytes = static_cast<const unsigned char*>(data);
+  for (std::size_t i = 0; i < size; ++i) hash = (hash ^ bytes[i]) * 0x100000001B3ULL;
+  return hash;
+}
+
+void to_planes(const Image& image, const Preprocess& form, std::uint8_t* planes) {
+  Preprocess plain = form;
+  plain.mean = {0.0f, 0.0f, 0.0f};
+  plain.std = {1.0f, 1.0f, 1.0f};
+  const Tensor unit = preprocess(image, plain);  // value / 255, so rounding gives the 8-bit value back
+  for (std::int64_t i = 0; i < unit.numel(); ++i)
+    planes[i] = static_cast<std::uint8_t>(std::lround(std::clamp(unit[i] * 255.0f, 0.0f, 255.0f)));
+}
+
+std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> parent,
+                                      const std::vector<std::int64_t>& rows) {
+  return std::make_shared<Subset>(std::move(parent), rows);
+}
+
+std::shared_ptr<const Dataset> cached(std::shared_ptr<const Dataset> parent, const Preprocess& form,
+                                      const LoadProgress& progress) {
+  return std::make_shared<Cached>(*parent, form, progress);
+}
+
+Datasets open_datasets(const DataOptions& options, const Preprocess& form, const LoadProgress& progress) {
+  const Places places = find_places(options);
+  Datasets out;
+  Opened train = open_source(places.train, form, &out.classes);
+  require(out.classes.size() >= 2, "data", "{}: {} class; training needs at least two", places.train.folder,
+          out.classes.size());
+  if (options.val_split > 0.0) {
+    std::vector<std::int64_t> rows[2];
+    for (std::size_t i = 0; i < train.names.size(); ++i)
+      rows[goes_to_val(train.names[i], options.val_split)].push_back(static_cast<std::int64_t>(i));
+    require(!rows[0].empty() && !rows[1].empty(), "data",
+            "a split of {} leaves {} pictures to train on and {} to validate on", options.val_split,
+            rows[0].size(), rows[1].size());
+    out.val = subset(train.data, rows[1]);
+    out.train = subset(train.data, rows[0]);
+  } else {
+    out.train = train.data;
+    if (!places.val.folder.empty()) out.val = open_source(places.val, form, &out.classes).data;
+  }
+  const std::int64_t total = out.train->size() + (out.val ? out.val->size() : 0);
+  const std::int64_t bytes = form.channels * form.rows * form.columns;
+  if (total > options.cache_bytes / bytes) {
+    out.notes.push_back(fmt::format(
+        "{} pictures of {} bytes exceed the cache; each is decoded when it is needed", total, bytes));
+    return out;
+  }
+  const std::int64_t first = out.train->size();
+  out.train = cached(out.train, form,
+                     [&](std::int64_t done, std::int64_t) { return !progress || progress(done, total); });
+  if (out.val)
+    out.val = cached(out.val, form, [&](std::int64_t done, std::int64_t) {
+      return !progress || progress(first + done, total);
+    });
+  return out;
+}
+
+std::vector<std::string> dataset_classes(const DataOptions& options) {
+  const Places places = find_places(options);
+  if (places.train.kind == Source::Kind::folder) return folder_classes(places.train.folder);
+  std::vector<std::string> classes;
+  open_idx(places.train.folder, places.train.part, Preprocess{}, &classes);
+  return classes;
+}
+
+}  // namespace locant

@@ -1,0 +1,152 @@
+#include "verify/oracle_file.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+
+namespace locant {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::uintmax_t kLargestFile = 64u << 20;
+
+/// What describes the run instead of the model.
+constexpr std::array<const char*, 5> kOfTheRun = {"input_size", "in_layout", "out_layout", "outputs",
+                                                  "name_prefix"};
+
+Json parse_file(const std::string& path) {
+  std::error_code error;
+  const std::uintmax_t size = std::filesystem::file_size(path, error);
+  require(!error, "verify", "{}: {}", path, error ? error.message() : "");
+  require(size <= kLargestFile, "verify", "{}: {} bytes; oracle files are smaller than {}", path, size,
+          kLargestFile);
+  std::ifstream in(path, std::ios::binary);
+  Json json = Json::parse(in, nullptr, false);
+  require(json.is_object(), "verify", "{}: not a JSON object", path);
+  return json;
+}
+
+/// `read` with the JSON library's complaints about missing keys and wrong types as Errors.
+template <class Read>
+auto checked(const std::string& path, const Read& read) {
+  try {
+    return read(parse_file(path));
+  } catch (const nlohmann::json::exception& e) {
+    fail("verify", "{}: not an oracle file as expected: {}", path, e.what());
+  }
+}
+
+Shape shape_of(const Json& json) {
+  const auto extents = json.get<std::vector<std::int64_t>>();
+  return Shape(std::span<const std::int64_t>(extents));
+}
+
+OracleTensor tensor_of(const Json& json, std::string name) {
+  OracleTensor out;
+  out.name = std::move(name);
+  out.layout = json.value("layout", "");
+  if (json.contains("shape"))
+    out.shape = shape_of(json["shape"]);
+  else if (json.contains("size"))
+    out.shape = Shape{json["size"].get<std::int64_t>()};
+  out.norm = json.at("norm").get<double>();
+  if (json.contains("samples"))
+    for (const Json& sample : json["samples"])
+      out.samples.emplace_back(sample.at(0).get<std::int64_t>(), sample.at(1).get<double>());
+  return out;
+}
+
+OracleFormula formula_of(const Json& json) {
+  return {json.at("name").get<std::string>(), shape_of(json.at("shape")), json.at("offset").get<double>(),
+          json.at("scale").get<double>()};
+}
+
+OracleFile oracle_of(const std::string& path, const Json& json) {
+  OracleFile out;
+  out.path = path;
+  const Json& build = json.at("build");
+  const std::string kind = build.at("kind").get<std::string>();
+  out.family = build.at("family").get<std::string>();
+  require(kind == "model", "verify", "{}: build.kind is \"{}\" (family {}); only whole models are supported",
+          path, kind, out.family);
+  Json kwargs = build.at("kwargs");
+  out.naming = kwargs.at("naming").get<std::string>();
+  out.name_prefix = kwargs.value("name_prefix", "");
+  for (const char* key : kOfTheRun) kwargs.erase(key);
+  out.config = kwargs.dump();
+
+  for (const Json& item : json.at("input")) out.inputs.push_back(formula_of(item));
+  for (const Json& item : json.at("parameters")) out.parameters.push_back(formula_of(item));
+  out.output = tensor_of(json.at("output"), json.at("output").at("name").get<std::string>());
+  if (json.contains("extra_outputs"))
+    for (const Json& item : json["extra_outputs"])
+      out.extra_outputs.push_back(tensor_of(item, item.at("name").get<std::string>()));
+  for (const Json& item : json.at("stages"))
+    out.stages.push_back(tensor_of(item, item.at("path").get<std::string>()));
+  for (const Json& item : json.at("gradients"))
+    out.gradients.push_back(tensor_of(item, item.at("name").get<std::string>()));
+  out.dense_stages = json.value("dense_stages", std::vector<std::string>());
+  out.zero_gradients = json.value("zero_gradients", std::vector<std::string>());
+  const Json& error = json.at("float32_error");
+  out.output_error = error.at("output").get<double>();
+  out.stage_error = error.value("stages", 0.0);
+  out.gradient_error = error.at("gradients").get<double>();
+  return out;
+}
+
+RealOracle real_of(const std::string& path, const Json& json) {
+  RealOracle out;
+  out.path = path;
+  out.photo = std::filesystem::path(json.at("photo").get<std::string>()).filename().string();
+  out.columns = json.at("resize").at(0).get<std::int64_t>();
+  out.rows = json.at("resize").at(1).get<std::int64_t>();
+  require(out.columns > 0 && out.rows > 0 && out.columns <= 4096 && out.rows <= 4096, "verify",
+          "{}: resize [{}, {}]; sides of 1 to 4096 were expected", path, out.columns, out.rows);
+  out.resized_sha256 = json.at("resized_sha256").get<std::string>();
+  for (const auto& item : json.items())
+    if (item.value().is_object() && item.value().contains("norm"))
+      out.tensors.push_back(tensor_of(item.value(), item.key()));
+  return out;
+}
+
+}  // namespace
+
+OracleFile read_oracle(const std::string& path) {
+  return checked(path, [&](const Json& json) { return oracle_of(path, json); });
+}
+
+RealOracle read_real_oracle(const std::string& path) {
+  return checked(path, [&](const Json& json) { return real_of(path, json); });
+}
+
+OracleKind oracle_kind(const std::string& path) {
+  const Json json = parse_file(path);
+  if (json.contains("build")) return OracleKind::model;
+  require(json.contains("photo") && json.contains("resized_sha256"), "verify",
+          "{}: neither an oracle of a model (no key \"build\") nor of a photograph (no key \"photo\")", path);
+  return OracleKind::real;
+}
+
+double oracle_error(std::span<const float> values, const OracleTensor& want) {
+  double square = 0.0;
+  for (const float x : values) square += static_cast<double>(x) * static_cast<double>(x);
+  const auto count = static_cast<double>(std::max<std::size_t>(values.size(), 1));
+  const double unit = want.norm > 0 ? want.norm / std::sqrt(count) : 1.0;
+  double worst = std::abs(std::sqrt(square) - want.norm) / (want.norm > 0 ? want.norm : 1.0);
+  for (const auto& [index, value] : want.samples) {
+    require(index >= 0 && static_cast<std::size_t>(index) < values.size(), "verify",
+            "{}: a sample at {}, but the tensor has {} numbers", want.name, index, values.size());
+    const double error =
+        std::abs(static_cast<double>(values[static_cast<std::size_t>(index)]) - value) / unit;
+    if (!(error <= worst)) worst = std::isnan(worst) ? worst : error;  // a NaN stays
+  }
+  return worst;
+}
+
+}  // namespace locant

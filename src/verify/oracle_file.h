@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/shape.h"
+#include "core/tensor.h"
+
+namespace locant {
+
+/// What an oracle says about one tensor: its norm and some of its numbers.
+struct OracleTensor {
+  std::string name;  ///< tensor, module path or output
+  std::string layout;
+  Shape shape{0};  ///< of a gradient: taken from its parameter
+  double norm = 0.0;
+  std::vector<std::pair<std::int64_t, double>> samples;  ///< flat index, value
+};
+
+/// A tensor that the formula gives.
+struct OracleFormula {
+  std::string name;
+  Shape shape{0};
+  double offset = 0.0, scale = 1.0;
+};
+
+/// One file of numbers of a library's model.
+struct OracleFile {
+  std::string path;
+  std::string family, naming, name_prefix;
+  std::string config;  ///< JSON object: build.kwargs without what describes the run
+  std::vector<OracleFormula> inputs, parameters;
+  OracleTensor output;
+  std::vector<OracleTensor> extra_outputs, stages, gradients;
+  std::vector<std::string> dense_stages, zero_gradients;
+  double output_error = 0.0, stage_error = 0.0, gradient_error = 0.0;  ///< of torch's float32 run
+};
+
+/// Throws Error ("[verify] FILE: ...") for a file that is no such oracle, or one of a layer.
+OracleFile read_oracle(const std::string& path);
+
+/// Numbers of published weights on one photograph.
+struct RealOracle {
+  std::string path;
+  std::string photo;  ///< file name
+  std::int64_t columns = 0, rows = 0;
+  std::string resized_sha256;
+  std::vector<OracleTensor> tensors;  ///< in the order of computation
+};
+RealOracle read_real_oracle(const std::string& path);
+
+enum class OracleKind { model, real };
+/// By content. Throws Error when it is neither.
+OracleKind oracle_kind(const std::string& path);
+
+/// Worst of the samples in units of norm / sqrt(count), and of the norm, relative; NaN when a number is NaN.
+double oracle_error(std::span<const float> values, const OracleTensor& want);
+
+}  // namespace locant

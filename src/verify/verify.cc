@@ -1,0 +1,304 @@
+#include "verify/verify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "core/error.h"
+#include "models/config_json.h"
+#include "models/registry.h"
+#include "models/renames.h"
+#include "verify/formula.h"
+#include "verify/oracle_file.h"
+
+namespace locant {
+namespace {
+
+// Of a float32 implementation; ten times the error of torch's float32 run where that is more.
+constexpr double kValueBound = 5e-5, kGradientBound = 2e-4;
+
+double bound_of(double table, double torch_error) { return std::max(table, 10.0 * torch_error); }
+
+double milliseconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// Numbers by the formula, asked for under our names and made under the library's.
+class FormulaSource final : public WeightSource {
+ public:
+  FormulaSource(const OracleFile& file, const Renames& renames) : file_(file), renames_(renames) {
+    for (const OracleFormula& parameter : file.parameters) by_name_[parameter.name] = &parameter;
+  }
+  Tensor get(const std::string& name, const Shape& shape, const Init& init) override;
+  /// What did not fit, and what nobody asked for.
+  std::vector<std::string> problems() const;
+
+ private:
+  const OracleFile& file_;
+  const Renames& renames_;
+  std::map<std::string, const OracleFormula*> by_name_;
+  std::set<std::string> used_;
+  std::vector<std::string> problems_;
+};
+
+Tensor FormulaSource::get(const std::string& name, const Shape& shape, const Init& init) {
+  Tensor out = Tensor::full(shape, init.kind == Init::Kind::constant ? init.value : 0.0f);
+  for (const SourcePiece& piece : renames_.to_library(name, shape)) {
+    const std::string theirs = file_.name_prefix + piece.name;
+    const auto found = by_name_.find(theirs);
+    if (found == by_name_.end()) {
+      if (!renames_.is_optional(name))
+        problems_.push_back(fmt::format("missing in the file: {} (our {})", theirs, name));
+      continue;
+    }
+    const OracleFormula& formula = *found->second;
+    Tensor rows = piece.rows == 0 ? out : out.slice(piece.row, piece.row + piece.rows);
+    used_.insert(theirs);
+    if (formula.shape != rows.shape()) {
+      problems_.push_back(
+          fmt::format("{} is {} in the file, {} here", theirs, formula.shape.str(), rows.shape().str()));
+      continue;
+    }
+    const Tensor numbers = formula_tensor(formula.shape, theirs, formula.offset, formula.scale);
+    std::copy(numbers.values().begin(), numbers.values().end(), rows.data());
+  }
+  return out;
+}
+
+std::vector<std::string> FormulaSource::problems() const {
+  std::vector<std::string> out = problems_;
+  for (const OracleFormula& parameter : file_.parameters)
+    if (used_.count(parameter.name) == 0) out.push_back(fmt::format("the model has no {}", parameter.name));
+  return out;
+}
+
+/// Keeps the stages that the file asks about.
+class StageProbe final : public Probe {
+ public:
+  explicit StageProbe(std::set<std::string> wanted) : wanted_(std::move(wanted)) {}
+  void see(const std::string& path, const Var& value) override {
+    if (wanted_.count(path) != 0) seen_.emplace(path, value);
+  }
+  /// Undefined where the model showed nothing.
+  Var find(const std::string& path) const {
+    const auto it = seen_.find(path);
+    return it == seen_.end() ? Var() : it->second;
+  }
+
+ private:
+  std::set<std::string> wanted_;
+  std::map<std::string, Var> seen_;
+};
+
+class OracleRun {
+ public:
+  OracleRun(const std::string& path, const VerifyOptions& options);
+  VerifyReport run();
+
+ private:
+  std::unique_ptr<Model> build(WeightMode mode);
+  void run_recorded();
+  void run_inference();
+  void compare(const char* kind, const OracleTensor& want, const Var& got, double bound);
+  void compare_gradients(const Model& model, const Tensor& input_gradient);
+  void compare_zero_gradients(const std::map<std::string, Tensor>& gradients,
+                              const std::map<std::string, Tensor>& whole);
+  std::set<std::string> wanted_paths() const;
+  Var extra_output(const StageProbe& probe, const OracleTensor& want) const {
+    return probe.find(renames_.to_ours(want.name));
+  }
+  Tensor input() const;
+  double value_bound(double torch_error) const { return bound_of(kValueBound, torch_error); }
+
+  VerifyOptions options_;
+  OracleFile file_;
+  const Renames& renames_;
+  std::string config_;
+  VerifyReport report_;
+};
+
+void require_known_family(const OracleFile& file) {
+  std::vector<std::string> known;
+  for (const ModelEntry& entry : model_entries())
+    if (std::find(known.begin(), known.end(), entry.family) == known.end()) known.push_back(entry.family);
+  require(std::find(known.begin(), known.end(), file.family) != known.end(), "verify",
+          "{}: unsupported family \"{}\"; there are {}", file.path, file.family, fmt::join(known, ", "));
+}
+
+const OracleFile& supported(const OracleFile& file) {
+  require_known_family(file);
+  require(file.inputs.size() == 1 && file.inputs[0].shape.rank() == 4, "verify",
+          "{}: {} inputs; one of shape (B, C, H, W) was expected", file.path, file.inputs.size());
+  return file;
+}
+
+OracleRun::OracleRun(const std::string& path, const VerifyOptions& options)
+    : options_(options),
+      file_(read_oracle(path)),
+      renames_(find_renames(supported(file_).family, file_.naming)) {
+  // The naming fills what build does not say; what it says decides.
+  config_ = merge_config(renames_.configure(file_.config), file_.config);
+  report_.file = path;
+  report_.family = file_.family;
+  report_.naming = file_.naming;
+}
+
+VerifyReport OracleRun::run() {
+  run_recorded();
+  if (report_.problems.empty() && options_.inference) run_inference();
+  return report_;
+}
+
+std::unique_ptr<Model> OracleRun::build(WeightMode mode) {
+  FormulaSource source(file_, renames_);
+  std::unique_ptr<Model> model = make_model(file_.family, config_, Weights(source, mode));
+  report_.problems = source.problems();
+  return model;
+}
+
+Tensor OracleRun::input() const {
+  const OracleFormula& in = file_.inputs[0];
+  return formula_tensor(in.shape, in.name, in.offset, in.scale);
+}
+
+std::set<std::string> OracleRun::wanted_paths() const {
+  std::set<std::string> out;
+  for (const OracleTensor& stage : file_.stages) out.insert(renames_.to_ours(stage.name));
+  for (const OracleTensor& extra : file_.extra_outputs) out.insert(renames_.to_ours(extra.name));
+  return out;
+}
+
+void OracleRun::run_recorded() {
+  auto start = std::chrono::steady_clock::now();
+  const std::unique_ptr<Model> model = build(WeightMode::train);
+  report_.build_ms = milliseconds_since(start);
+  if (!report_.problems.empty()) return;
+
+  Tape tape;
+  StageProbe probe(wanted_paths());
+  const Context ctx{options_.gradients ? &tape : nullptr, false, nullptr,
+                    &probe};  // evaluation: nothing is dropped
+  const Var images(input(), options_.gradients);
+  start = std::chrono::steady_clock::now();
+  const Var output = model->forward(ctx, images);
+  report_.forward_ms = milliseconds_since(start);
+
+  for (const OracleTensor& stage : file_.stages)
+    compare("stage", stage, probe.find(renames_.to_ours(stage.name)), value_bound(file_.stage_error));
+  compare("output", file_.output, output, value_bound(file_.output_error));
+  std::vector<std::pair<Var, Tensor>> cotangents;
+  if (output.shape() == file_.output.shape)
+    cotangents.emplace_back(output, formula_tensor(output.shape(), "cotangent", 0.0, 1.0));
+  for (const OracleTensor& extra : file_.extra_outputs) {
+    const Var value = extra_output(probe, extra);
+    compare("output", extra, value, value_bound(file_.output_error));
+    if (value.defined())
+      cotangents.emplace_back(value, formula_tensor(value.shape(), "cotangent." + extra.name, 0.0, 1.0));
+  }
+  if (!options_.gradients) return;
+  start = std::chrono::steady_clock::now();
+  tape.backward(cotangents);
+  report_.backward_ms = milliseconds_since(start);
+  compare_gradients(*model, images.grad());
+}
+
+void OracleRun::run_inference() {
+  const std::unique_ptr<Model> model = build(WeightMode::inference);
+  StageProbe probe(wanted_paths());
+  Context ctx;
+  if (!file_.extra_outputs.empty()) ctx.probe = &probe;
+  const auto start = std::chrono::steady_clock::now();
+  const Var output = model->forward(ctx, Var(input()));
+  report_.inference_ms = milliseconds_since(start);
+  compare("inference", file_.output, output, value_bound(file_.output_error));
+  for (const OracleTensor& extra : file_.extra_outputs)
+    compare("inference", extra, extra_output(probe, extra), value_bound(file_.output_error));
+}
+
+void OracleRun::compare(const char* kind, const OracleTensor& want, const Var& got, double bound) {
+  VerifyEntry entry{kind, want.name, 0.0, bound, ""};
+  if (!got.defined())
+    entry.problem = fmt::format("the model shows no stage \"{}\"", renames_.to_ours(want.name));
+  else if (got.value().numel() != want.shape.numel() ||
+           got.dim(-1) != want.shape[-1])  // (B, N, C) serves (B, H, W, C)
+    entry.problem = fmt::format("shape {}, {} was expected", got.shape().str(), want.shape.str());
+  else
+    entry.error = oracle_error(got.value().values(), want);
+  report_.entries.push_back(std::move(entry));
+}
+
+/// Gradients cut up as the library's tensors are: q, k and v of a joint projection apart.
+void OracleRun::compare_gradients(const Model& model, const Tensor& input_gradient) {
+  std::map<std::string, Tensor> gradients,
+      whole;  // by the library's names; undefined: none reached the parameter
+  gradients[file_.inputs[0].name] = input_gradient;
+  for (const Parameter& parameter : model.parameters()) {
+    const Tensor& gradient = parameter.value.grad();
+    for (const SourcePiece& piece : renames_.to_library(parameter.name, parameter.shape)) {
+      const bool all = piece.rows == 0 || !gradient.defined();
+      gradients[file_.name_prefix + piece.name] =
+          all ? gradient : gradient.slice(piece.row, piece.row + piece.rows);
+      if (!all) whole[file_.name_prefix + piece.name] = gradient;
+    }
+  }
+  const double bound = bound_of(kGradientBound, file_.gradient_error);
+  for (const OracleTensor& want : file_.gradients) {
+    VerifyEntry entry{"gradient", want.name, 0.0, bound, ""};
+    const auto found = gradients.find(want.name);
+    if (found == gradients.end() || !found->second.defined())
+      entry.problem = found == gradients.end() ? "no such parameter" : "no gradient reached it";
+    else
+      entry.error = oracle_error(found->second.values(), want);
+    report_.entries.push_back(std::move(entry));
+  }
+  compare_zero_gradients(gradients, whole);
+}
+
+double rms(const Tensor& x) {
+  double square = 0.0;
+  for (const float value : x.values()) square += static_cast<double>(value) * static_cast<double>(value);
+  return std::sqrt(square / static_cast<double>(std::max<std::int64_t>(x.numel(), 1)));
+}
+
+/// Rounding leaves something where exact arithmetic leaves nothing: measured against what lies beside it.
+void OracleRun::compare_zero_gradients(const std::map<std::string, Tensor>& gradients,
+                                       const std::map<std::string, Tensor>& whole) {
+  std::vector<double> units;
+  for (const auto& item : gradients)
+    if (item.second.defined()) units.push_back(rms(item.second));
+  std::sort(units.begin(), units.end());
+  for (const std::string& name : file_.zero_gradients) {
+    VerifyEntry entry{"zero gradient", name, 0.0, kGradientBound, ""};
+    const auto found = gradients.find(name);
+    if (found == gradients.end()) {
+      entry.problem = "no such parameter";
+    } else if (found->second.defined()) {
+      const auto joint = whole.find(name);
+      const double unit = joint != whole.end() ? rms(joint->second) : units[units.size() / 2];
+      double largest = 0.0;
+      for (const float value : found->second.values())
+        if (!(std::abs(value) <= largest)) largest = std::abs(static_cast<double>(value));
+      entry.error = largest == 0.0 ? 0.0 : largest / unit;
+    }
+    report_.entries.push_back(std::move(entry));
+  }
+}
+
+}  // namespace
+
+VerifyReport verify_oracle(const std::string& json_path, const VerifyOptions& options) {
+  return OracleRun(json_path, options).run();
+}
+
+VerifyReport verify_file(const std::string& json_path, const VerifyOptions& options) {
+  if (oracle_kind(json_path) == OracleKind::model) return verify_oracle(json_path, options);
+  require(!options.weights.empty(), "verify",
+          "{}: an oracle of real weights on a photograph; name the checkpoint (--weights FILE)", json_path);
+  return verify_real(json_path, options.weights, options.photos);
+}
+
+}  // namespace locant

@@ -1,0 +1,33 @@
+# locant bench: every measurement runs and says what it should; no time is judged.
+source tests/cli/support.bash
+
+run 0 bench matmul --seconds 0 --matmul-size 64 --json --threads 1
+json_lines
+out_lines 2
+out_has '^\{"name":"packed_matmul_64","pass":"forward","precision":"f32","isa":"[a-z0-9]+","threads":1,"batch":1,"ms":[0-9.]+,"gflops":[0-9.]+,"over_matmul":1.0000\}$'
+
+run 0 bench attention --matmul-size 64 --n 64 --d 16 --heads 2 --seconds 0 --json
+json_lines
+out_lines 3
+for pass in forward backward 'forward\+backward'; do
+  out_has "^\{\"name\":\"custom\",\"pass\":\"$pass\",.*\"gflops\":[0-9.]+,\"over_matmul\":[0-9.]+,\"over_composed\":[0-9.]+,\"peak_mb\":[0-9.]+\}$"
+done
+run 0 bench attention --matmul-size 64 --preset swin_stage4 --seconds 0 --no-composed
+out_has '^name +pass '
+out_has '^swin_stage4 +forward '
+run 0 bench attention --matmul-size 64 --side 4 --windows 4 --seconds 0 --json
+json_lines
+mistake 'no preset is called sam; there are global' bench attention --preset sam -q --json
+mistake 'exclude each other' bench attention --preset global --n 64 -q --json
+mistake 'no square grid' bench attention --side 4 --windows 3 -q --json
+mistake '--d' bench attention --d 257
+
+run 0 bench model swin_digits --seconds 0 --profile --json
+json_lines
+out_has '^\{"name":"swin_digits","pass":"forward",.*"batch":1,"ms":[0-9.]+,"peak_mb":[0-9.]+,"images_per_s":[0-9.]+\}$'
+out_has '"layer":"other"'
+run 0 bench model --weights examples/digits/digits.safetensors --batch 4 --train --seconds 0 --profile
+out_has ' forward\+backward +4 '
+out_has '^other '
+mistake 'nearest' bench model swin_tinny -q --json
+mistake "model's name or --weights" bench model -q --json

@@ -1,0 +1,34 @@
+# locant features on the digits model (no class token: two panels), and locant demo.
+source tests/cli/support.bash
+weights=examples/digits/digits.safetensors
+digits=examples/digits
+
+run 0 features $digits/3_a.png --weights $weights -o "$work/f.safetensors" --picture "$work/f.png" --img-size 56
+out_has "^$digits/3_a.png: [0-9]+ x [0-9]+ patches of [0-9]+ features from 56 x 56 pixels, preprocess .*, inference "
+out_has "^wrote $work/f.safetensors: 2 tensors$"
+err_has 'no attention panel'
+run 0 inspect "$work/f.safetensors"
+out_has '^cls +F32 +\([0-9]+\)'
+out_has '^patches +F32 +\([0-9]+, [0-9]+, [0-9]+\)'
+out_has '^metadata grid: \{"3_a":\[[0-9]+,[0-9]+\]\}'
+# The picture holds two panels of 56 pixels and a gap of 8, and the same call writes the same bytes.
+[ "$(od -An -tu1 -j16 -N8 "$work/f.png" | xargs)" = "0 0 0 120 0 0 0 56" ] || die "f.png is not 120 x 56"
+run 0 features $digits/3_a.png --weights $weights -o "$work/g.safetensors" --picture "$work/g.png" --img-size 56
+cmp "$work/f.safetensors" "$work/g.safetensors" && cmp "$work/f.png" "$work/g.png" || die "two runs differ"
+
+run 0 features $digits/3_a.png $digits/4_a.png $digits/3_a.png --weights $weights -o "$work/f.safetensors"
+run 0 inspect "$work/f.safetensors"
+for name in 3_a.cls 3_a.patches 4_a.cls 3_a_2.patches; do out_has "^$name +F32"; done
+
+mistake 'nowhere to write' features $digits/3_a.png --weights $weights
+mistake '--weights' features $digits/3_a.png -o x.safetensors
+mistake 'no file or folder' features nowhere.png --weights $weights -o x.safetensors
+mistake 'img-size' features $digits/3_a.png --weights $weights -o x.safetensors --img-size 0
+mistake 'nowhere' features $digits/3_a.png --weights $weights --picture "$work/nowhere/x.png"
+
+run 0 demo --photos $digits -o "$work/seen" --weights $weights --img-size 28
+out_has '^picture +answer +probability +preprocess +inference$'
+out_has '^7_b.png +7 +[0-9.]+ % '
+out_has '^(1[89]|20) of 20 right, median inference '
+out_has "28 x 28 .* $work/seen/7_b.png$"
+[ "$(find "$work/seen" -name '*.png' | wc -l)" -eq 20 ] || die "not twenty pictures"

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# locant train at the command line: a short run, Ctrl-C, resuming, and what a user can get wrong.
+set -u
+locant=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failures=0
+
+fail() {
+  echo "FAILED: $*" >&2
+  failures=$((failures + 1))
+}
+expect_code() {  # WANTED TEXT COMMAND...: exit code and a piece of stderr
+  local wanted=$1 text=$2
+  shift 2
+  "$@" >"$work/stdout" 2>"$work/stderr"
+  local code=$?
+  [[ $code == "$wanted" ]] || fail "exit code $code, expected $wanted: $* ($(tail -n 1 "$work/stderr"))"
+  grep -q -- "$text" "$work/stderr" || fail "no \"$text\" on stderr: $* ($(tail -n 1 "$work/stderr"))"
+}
+
+small='{"family":"swin","img_size":28,"patch_size":4,"in_chans":1,"dim":16,"depths":[2],"heads":[2],"window":4}'
+options=(--threads 2 train --data tests/data/digits500 --config "$small" --batch 50 --warmup-epochs 1
+         --shift 2 --rotate 10 --ema 0.9 --log-every 4)
+
+expect_code 0 "epoch   2" "$locant" "${options[@]}" --epochs 2 --out "$work/straight"
+grep -q "ema_val_accuracy" "$work/stdout" || fail "no result on stdout"
+[[ $(grep -c '"kind":"epoch"' "$work/straight/train.log.jsonl") == 2 ]] || fail "the log does not hold two epochs"
+[[ $(grep -c '"kind":"step"' "$work/straight/train.log.jsonl") == 4 ]] || fail "the log does not hold four step lines"
+expect_code 0 "" "$locant" classify examples/digits/7_a.png --weights "$work/straight/model.safetensors"
+
+# Ctrl-C: stopped at some step of a long run, saved, exit code 130; the resumed run ends.
+"$locant" "${options[@]}" --epochs 400 --out "$work/stopped" >"$work/stdout" 2>"$work/stderr" &
+pid=$!
+for _ in $(seq 300); do
+  [[ $(grep -cs '"kind":"epoch"' "$work/stopped/train.log.jsonl") -ge 2 ]] && break
+  sleep 0.1
+done
+kill -INT $pid
+wait $pid
+code=$?
+[[ $code == 130 ]] || fail "exit code $code after SIGINT"
+grep -q -- "Continue with: locant train --resume $work/stopped" "$work/stderr" || fail "no word on how to resume"
+[[ -s $work/stopped/state.safetensors ]] || fail "no state after SIGINT"
+ls "$work/stopped" | grep -qv -e '^model.safetensors$' -e '^state.safetensors$' -e '^train.log.jsonl$' && fail "stray files: $(ls "$work/stopped")"
+"$locant" train --resume "$work/stopped" >"$work/stdout" 2>"$work/stderr" &
+pid=$!
+before=$(wc -l <"$work/stopped/train.log.jsonl")
+for _ in $(seq 300); do
+  [[ $(wc -l <"$work/stopped/train.log.jsonl") -gt $((before + 2)) ]] && break
+  sleep 0.1
+done
+kill -TERM $pid
+wait $pid
+[[ $? == 130 ]] || fail "exit code after SIGTERM"
+grep -q "resumed after epoch" "$work/stderr" || fail "the run did not resume"
+
+# The same run in two parts, cut by a limit on its time: the same bytes.
+"$locant" "${options[@]}" --epochs 2 --out "$work/parts" >/dev/null 2>&1 &
+pid=$!
+for _ in $(seq 300); do
+  [[ -s $work/parts/train.log.jsonl ]] && break
+  sleep 0.02
+done
+kill -INT $pid 2>/dev/null
+wait $pid
+expect_code 0 "" "$locant" train --resume "$work/parts"
+cmp -s "$work/straight/model.safetensors" "$work/parts/model.safetensors" || fail "a resumed run gave another model"
+
+expect_code 2 "holds a run already" "$locant" "${options[@]}" --epochs 2 --out "$work/straight"
+expect_code 2 "keeps its --lr" "$locant" train --resume "$work/straight" --lr 1
+expect_code 2 "no run to resume" "$locant" train --resume "$work"
+expect_code 2 "no output folder" "$locant" train --data tests/data/digits500 --model swin_digits
+expect_code 2 "no model given" "$locant" train --data tests/data/digits500 --out "$work/x"
+expect_code 2 "is not a folder" "$locant" train --data "$work/nowhere" --model swin_digits --out "$work/x"
+expect_code 2 "neither class folders nor IDX" "$locant" train --data "$work/straight" --model swin_digits --out "$work/x"
+expect_code 2 "not a JSON object" "$locant" train --data tests/data/digits500 --config '{broken' --out "$work/x"
+[[ ! -e $work/x ]] || fail "a failed start left a folder"
+"$locant" train --help | grep -q -- "--resume" || fail "--help does not name --resume"
+[[ $failures == 0 ]]

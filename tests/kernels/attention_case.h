@@ -1,0 +1,328 @@
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <deque>
+#include <string>
+#include <vector>
+
+#include "core/parallel.h"
+#include "core/rng.h"
+#include "kernels/attention.h"
+#include "kernels/attention_reference.h"
+#include "simd/isa.h"
+
+namespace locant::testing {
+
+/// What one attention call reads, in buffers of its own, and how to run it by the kernel and by the
+/// reference. The defaults are one head on separate, tightly packed q, k, v.
+struct AttentionCase {
+  std::int64_t B = 1, G = 1, H = 1, Nq = 1, Nk = 1, D = 8, Dv = 8;
+  float scale = 0.0f;     ///< 0: D^-0.5
+  float spread = 1.0f;    ///< inputs are uniform in [-spread, spread]
+  bool joint = false;     ///< q, k, v, and their gradients, interleaved as (B, N, 3, H, D)
+  std::int64_t gap = 0;   ///< unused floats behind each row
+  std::int64_t rows = 0;  ///< token rows a batch; 0: G * max(Nq, Nk)
+  std::vector<std::int32_t> query_rows = {}, key_rows = {}, query_region = {}, key_region = {};
+  std::vector<std::int64_t> key_lengths = {};
+  bool pads = false;
+  /// Where a query sees one key only, or equal ones, dS vanishes by cancellation: exactly so in plain loops,
+  /// whose two sums have the same order, and up to roundings in general. Gradients are then compared as
+  /// numbers near zero are.
+  bool cancels = false;
+
+  struct Term {
+    std::variant<GatherTerm, DenseTerm> term;
+    std::vector<std::int32_t> query_code, key_code, map;
+    std::int64_t size = 0;  ///< floats of the table
+    std::vector<float> head_scale;
+    bool wanted = true;  ///< its gradient
+    std::vector<float> table;
+  };
+  std::vector<Term> terms = {};
+
+  std::int64_t token_rows() const { return rows > 0 ? rows : G * std::max(Nq, Nk); }
+};
+
+/// Every number that a forward and a backward write, in type T.
+template <class T>
+struct AttentionResults {
+  std::vector<T> out, lse, dq, dk, dv, dkey_pad, dvalue_pad;
+  std::vector<std::vector<T>> dtables;
+};
+
+inline std::vector<float> random_values(std::int64_t count, std::uint64_t seed, float spread) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  Rng rng(seed);
+  for (float& x : values) x = spread * (2.0f * rng.uniform() - 1.0f);
+  return values;
+}
+
+/// Buffers and arguments of a case.
+class AttentionRun {
+ public:
+  explicit AttentionRun(AttentionCase c) : c_(std::move(c)) {
+    const std::int64_t rows = c_.token_rows();
+    const std::int64_t row_qk = c_.H * c_.D + c_.gap, row_v = c_.H * c_.Dv + c_.gap;
+    if (c_.joint) {
+      const std::int64_t row = 3 * c_.H * c_.D;
+      q_ = random_values(c_.B * rows * row, 1, c_.spread);
+      strides_[0] = strides_[1] = strides_[2] = {rows * row, row, c_.D};
+    } else {
+      q_ = random_values(c_.B * rows * row_qk, 1, c_.spread);
+      k_ = random_values(c_.B * rows * row_qk, 2, c_.spread);
+      v_ = random_values(c_.B * rows * row_v, 3, c_.spread);
+      strides_[0] = strides_[1] = {rows * row_qk, row_qk, c_.D};
+      strides_[2] = {rows * row_v, row_v, c_.Dv};
+    }
+    strides_[3] = {rows * row_v, row_v, c_.Dv};
+    dout_ = random_values(c_.B * rows * row_v, 4, 1.0f);
+    key_pad_ = random_values(c_.H * c_.D, 5, c_.spread);
+    value_pad_ = random_values(c_.H * c_.Dv, 6, c_.spread);
+    for (std::size_t t = 0; t < c_.terms.size(); ++t) {
+      AttentionCase::Term& term = c_.terms[t];
+      term.table = random_values(term.size, 10 + t, 1.0f);
+      ScoreTerm made{term.term, term.head_scale.empty() ? nullptr : term.head_scale.data()};
+      if (auto* gather = std::get_if<GatherTerm>(&made.term)) {
+        gather->table = term.table.data();
+        gather->query_code = term.query_code.data();
+        gather->key_code = term.key_code.data();
+        gather->map = term.map.empty() ? nullptr : term.map.data();
+      } else {
+        std::get<DenseTerm>(made.term).bias = term.table.data();
+      }
+      score_terms_.push_back(made);
+    }
+  }
+
+  const AttentionCase& shape() const { return c_; }
+
+  /// Places and integers, with the float inputs filled in.
+  AttentionArgs args() const {
+    AttentionArgs a;
+    a.B = c_.B, a.G = c_.G, a.H = c_.H, a.Nq = c_.Nq, a.Nk = c_.Nk, a.D = c_.D, a.Dv = c_.Dv;
+    a.q = view(0, q_.data());
+    a.k = view(1, c_.joint ? q_.data() + c_.H * c_.D : k_.data());
+    a.v = view(2, c_.joint ? q_.data() + 2 * c_.H * c_.D : v_.data());
+    a.out = {nullptr, strides_[3].batch, strides_[3].row, strides_[3].head};
+    a.scale = c_.scale != 0.0f ? c_.scale : 1.0f / std::sqrt(static_cast<float>(c_.D));
+    const auto or_null = [](const auto& values) { return values.empty() ? nullptr : values.data(); };
+    a.query_rows = or_null(c_.query_rows);
+    a.key_rows = or_null(c_.key_rows);
+    a.mask = {or_null(c_.key_lengths), or_null(c_.query_region), or_null(c_.key_region)};
+    if (c_.pads) a.key_pad = key_pad_.data(), a.value_pad = value_pad_.data();
+    a.terms = score_terms_;
+    return a;
+  }
+
+  /// Forward and backward by the active instruction set. What is overwritten starts from 0.5, what is added
+  /// to from -0.25: whoever writes too much, too little or elsewhere is found out.
+  AttentionResults<float> by_kernel() const {
+    AttentionResults<float> x = blank<float>();
+    std::vector<ScoreTerm> terms = score_terms_;
+    for (std::size_t t = 0; t < terms.size(); ++t) {
+      float* wanted = c_.terms[t].wanted ? x.dtables[t].data() : nullptr;
+      if (auto* gather = std::get_if<GatherTerm>(&terms[t].term)) {
+        gather->dtable = wanted;
+      } else {
+        std::get<DenseTerm>(terms[t].term).dbias = wanted;
+      }
+    }
+    AttentionGradArgs g{args(), view(3, dout_.data()), {}, {}, {}};
+    g.forward.terms = terms;
+    g.forward.out.data = x.out.data();
+    g.forward.lse = x.lse.data();
+    g.dq = mutable_view(0, x.dq.data());
+    g.dk = mutable_view(1, c_.joint ? x.dq.data() + c_.H * c_.D : x.dk.data());
+    g.dv = mutable_view(2, c_.joint ? x.dq.data() + 2 * c_.H * c_.D : x.dv.data());
+    if (c_.pads) g.dkey_pad = x.dkey_pad.data(), g.dvalue_pad = x.dvalue_pad.data();
+    attention_forward(g.forward);
+    attention_backward(g);
+    return x;
+  }
+
+  /// The same by the plain template in type T.
+  template <class T>
+  AttentionResults<T> by_reference() const {
+    const auto in = [](const std::vector<float>& values) {
+      return std::vector<T>(values.begin(), values.end());
+    };
+    const std::vector<T> q = in(q_), k = in(k_), v = in(v_), dout = in(dout_), kp = in(key_pad_),
+                         vp = in(value_pad_);
+    std::deque<std::vector<T>> tables;
+    AttentionResults<T> x = blank<T>();
+    AttentionNumbers<T> n{q.data(),
+                          c_.joint ? q.data() + c_.H * c_.D : k.data(),
+                          c_.joint ? q.data() + 2 * c_.H * c_.D : v.data(),
+                          x.out.data(),
+                          x.lse.data(),
+                          kp.data(),
+                          vp.data(),
+                          {}};
+    AttentionGradNumbers<T> dn{dout.data(),
+                               x.dq.data(),
+                               c_.joint ? x.dq.data() + c_.H * c_.D : x.dk.data(),
+                               c_.joint ? x.dq.data() + 2 * c_.H * c_.D : x.dv.data(),
+                               nullptr,
+                               nullptr,
+                               {}};
+    if (c_.pads) dn.dkey_pad = x.dkey_pad.data(), dn.dvalue_pad = x.dvalue_pad.data();
+    for (std::size_t t = 0; t < c_.terms.size(); ++t) {
+      tables.push_back(in(c_.terms[t].table));
+      n.tables[t] = tables.back().data();
+      if (c_.terms[t].wanted) dn.dtables[t] = x.dtables[t].data();
+    }
+    AttentionGradArgs g{args(), view(3, dout_.data()), {}, {}, {}};
+    g.dq = mutable_view(0, nullptr);
+    g.dk = mutable_view(1, nullptr);
+    g.dv = mutable_view(2, nullptr);
+    attention_forward_reference(g.forward, n, 0, c_.B * c_.G * c_.H);
+    attention_backward_reference(g, n, dn);
+    return x;
+  }
+
+ private:
+  struct Strides {
+    std::int64_t batch, row, head;
+  };
+  AttentionView view(std::size_t which, const float* data) const {
+    return {data, strides_[which].batch, strides_[which].row, strides_[which].head};
+  }
+  AttentionMutableView mutable_view(std::size_t which, float* data) const {
+    return {data, strides_[which].batch, strides_[which].row, strides_[which].head};
+  }
+  template <class T>
+  AttentionResults<T> blank() const {
+    AttentionResults<T> x;
+    x.out.assign(dout_.size(), T(0.5));
+    x.lse.assign(static_cast<std::size_t>(c_.B * c_.G * c_.H * c_.Nq), T(0.5));
+    x.dq.assign(q_.size(), T(0.5));
+    x.dk.assign(k_.size(), T(0.5));
+    x.dv.assign(v_.size(), T(0.5));
+    x.dkey_pad.assign(key_pad_.size(), T(-0.25));
+    x.dvalue_pad.assign(value_pad_.size(), T(-0.25));
+    for (const auto& term : c_.terms) x.dtables.emplace_back(term.table.size(), T(-0.25));
+    return x;
+  }
+
+  AttentionCase c_;
+  Strides strides_[4];
+  std::vector<float> q_, k_, v_, dout_, key_pad_, value_pad_;
+  std::vector<ScoreTerm> score_terms_;
+};
+
+/// Worst error in units of the root mean square of `want`; infinities must agree.
+inline double error_of(const std::vector<float>& got, const std::vector<double>& want) {
+  double square = 0, worst = 0;
+  std::size_t finite = 0;
+  for (const double x : want)
+    if (std::isfinite(x)) square += x * x, ++finite;
+  const double unit = square > 0 ? std::sqrt(square / static_cast<double>(finite)) : 1.0;
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    if (std::isinf(want[i]) && got[i] == want[i]) continue;
+    const double error = std::abs(got[i] - want[i]) / unit;
+    if (!(error <= worst)) worst = error;  // keeps a NaN
+  }
+  return worst;
+}
+
+/// The kernel may be wrong by twice what the plain float32 loops are, and by a few roundings.
+inline void expect_within(const std::vector<float>& got, const std::vector<float>& plain,
+                          const std::vector<double>& want, const std::string& what, double floor = 1e-6) {
+  const double error = error_of(got, want), allowed = 2 * error_of(plain, want) + floor;
+  EXPECT_LE(error, allowed) << what;
+}
+
+inline void expect_same_results(const AttentionResults<float>& got, const AttentionResults<float>& plain,
+                                const AttentionResults<double>& want, const std::string& what,
+                                bool cancels = false) {
+  const double floor = cancels ? 1e-4 : 1e-6;
+  expect_within(got.out, plain.out, want.out, what + " out");
+  expect_within(got.lse, plain.lse, want.lse, what + " lse");
+  expect_within(got.dq, plain.dq, want.dq, what + " dq", floor);
+  expect_within(got.dk, plain.dk, want.dk, what + " dk", floor);
+  expect_within(got.dv, plain.dv, want.dv, what + " dv");
+  expect_within(got.dkey_pad, plain.dkey_pad, want.dkey_pad, what + " dkey_pad", floor);
+  expect_within(got.dvalue_pad, plain.dvalue_pad, want.dvalue_pad, what + " dvalue_pad");
+  for (std::size_t t = 0; t < want.dtables.size(); ++t)
+    expect_within(got.dtables[t], plain.dtables[t], want.dtables[t], what + " dtable " + std::to_string(t),
+                  floor);
+}
+
+/// Puts the instruction set and the number of threads back.
+class KeepSettings {
+ public:
+  KeepSettings() : isa_(active_isa()), threads_(num_threads()) {}
+  ~KeepSettings() {
+    set_active_isa(isa_);
+    set_num_threads(threads_);
+  }
+  KeepSettings(const KeepSettings&) = delete;
+  KeepSettings& operator=(const KeepSettings&) = delete;
+
+ private:
+  Isa isa_;
+  int threads_;
+};
+
+/// The kernel of every instruction set of this machine, on one thread and on two, against the reference in
+/// double.
+inline void check_attention(const AttentionCase& c, const std::string& name) {
+  const KeepSettings keep;
+  const AttentionRun run(c);
+  const AttentionResults<double> want = run.by_reference<double>();
+  const AttentionResults<float> plain = run.by_reference<float>();
+  for (const Isa isa : supported_isas()) {
+    set_active_isa(isa);
+    for (const int threads : {1, 2}) {
+      set_num_threads(threads);
+      expect_same_results(run.by_kernel(), plain, want,
+                          name + " " + std::string(isa_name(isa)) + " threads " + std::to_string(threads),
+                          c.cancels);
+    }
+  }
+}
+
+/// Slot -> row of windows side x side of a grid (wide x high), shifted cyclically; -1 beyond the grid.
+inline std::vector<std::int32_t> window_rows(int high, int wide, int side, int shift) {
+  std::vector<std::int32_t> rows;
+  const int down = (high + side - 1) / side, across = (wide + side - 1) / side;
+  for (int w = 0; w < down * across; ++w)
+    for (int x = 0; x < side * side; ++x) {
+      const int row = (w / across * side + x / side + shift) % (down * side);
+      const int column = (w % across * side + x % side + shift) % (across * side);
+      rows.push_back(row < high && column < wide ? row * wide + column : -1);
+    }
+  return rows;
+}
+
+/// A table over the displacements of a window.
+inline AttentionCase::Term window_term(int side, std::int64_t H) {
+  AttentionCase::Term term;
+  GatherTerm gather;
+  gather.offsets = gather.table_rows = (2 * side - 1) * (2 * side - 1);
+  gather.row_stride = H;
+  gather.head_stride = 1;
+  gather.origin = (side - 1) * (2 * side - 1) + side - 1;
+  for (int x = 0; x < side * side; ++x) term.query_code.push_back(x / side * (2 * side - 1) + x % side);
+  term.key_code = term.query_code;
+  term.term = gather;
+  term.size = gather.table_rows * H;
+  return term;
+}
+
+inline AttentionCase::Term dense_term(std::int64_t batch, std::int64_t group, std::int64_t head,
+                                      std::int64_t row, std::int64_t size) {
+  AttentionCase::Term term;
+  DenseTerm dense;
+  dense.batch_stride = batch;
+  dense.group_stride = group;
+  dense.head_stride = head;
+  dense.row_stride = row;
+  term.term = dense;
+  term.size = size;
+  return term;
+}
+
+}  // namespace locant::testing

@@ -1,0 +1,157 @@
+#include <gtest/gtest.h>
+
+#include "attention_case.h"
+
+namespace locant::testing {
+namespace {
+
+// Regions as a shifted window has them: what came round from the other edge is another region.
+std::vector<std::int32_t> window_regions(int high, int wide, int side, int shift) {
+  const auto band = [&](int at, int extent) { return at < extent - side ? 0 : at < extent - shift ? 1 : 2; };
+  std::vector<std::int32_t> regions;
+  const int across = (wide + side - 1) / side, down = (high + side - 1) / side;
+  for (int w = 0; w < down * across; ++w)
+    for (int x = 0; x < side * side; ++x)
+      regions.push_back(band(w / across * side + x / side, down * side) * 3 +
+                        band(w % across * side + x % side, across * side));
+  return regions;
+}
+
+AttentionCase windows(int high, int wide, int side, int shift, std::int64_t H, std::int64_t D) {
+  AttentionCase c{.B = 2, .H = H, .D = D, .Dv = D, .joint = true};
+  c.G = (high + side - 1) / side * ((wide + side - 1) / side);
+  c.Nq = c.Nk = side * side;
+  c.rows = high * wide;
+  c.query_rows = c.key_rows = window_rows(high, wide, side, shift);
+  if (shift > 0) c.query_region = c.key_region = window_regions(high, wide, side, shift);
+  return c;
+}
+
+TEST(AttentionMask, Windows) { check_attention(windows(14, 21, 7, 0, 3, 8), "windows"); }
+
+TEST(AttentionMask, ShiftedWindowsWithBias) {
+  AttentionCase c = windows(14, 14, 7, 3, 3, 32);
+  c.terms = {window_term(7, 3)};
+  check_attention(c, "swin");
+  c = windows(12, 8, 4, 2, 2, 5);
+  c.terms = {window_term(4, 2)};
+  check_attention(c, "windows of 16");
+}
+
+TEST(AttentionMask, PaddingSlotsAreMasked) {
+  AttentionCase c = windows(9, 10, 4, 0, 2, 8);
+  check_attention(c, "padded windows");
+  c.terms = {window_term(4, 2)};
+  check_attention(c, "padded windows with bias");
+  c = windows(9, 10, 4, 2, 2, 8);
+  c.terms = {window_term(4, 2)};
+  check_attention(c, "padded, shifted windows with bias");
+}
+
+TEST(AttentionMask, PaddingSlotsActAsKeys) {
+  AttentionCase c = windows(9, 10, 4, 2, 2, 8);
+  c.pads = true;
+  check_attention(c, "pads");
+  c.terms = {window_term(4, 2)};
+  check_attention(c, "pads with bias");
+}
+
+TEST(AttentionMask, WindowsOfPaddingOnly) {
+  AttentionCase c{.G = 3, .H = 2, .Nq = 5, .Nk = 70, .rows = 100};
+  for (int x = 0; x < 3 * 5; ++x) c.query_rows.push_back(x / 5 == 1 ? -1 : x);
+  for (int x = 0; x < 3 * 70; ++x) c.key_rows.push_back(x / 70 == 2 ? -1 : x % 70);
+  check_attention(c, "masked");
+  c.pads = c.cancels = true;
+  check_attention(c, "as keys");
+}
+
+TEST(AttentionMask, FullyMaskedRowIsZeroWithInfiniteLogSumExp) {
+  const KeepSettings keep;
+  AttentionCase c{.H = 2, .Nq = 8, .Nk = 20, .D = 4, .Dv = 4};
+  c.query_region.assign(8, 1);
+  c.query_region[3] = 9;  // a region that no key has
+  c.key_region.assign(20, 1);
+  check_attention(c, "one row sees nothing");
+  const AttentionRun run(c);
+  for (const Isa isa : supported_isas()) {
+    set_active_isa(isa);
+    const AttentionResults<float> x = run.by_kernel();
+    for (std::size_t h = 0; h < 2; ++h) {
+      EXPECT_EQ(x.lse[h * 8 + 3], std::numeric_limits<float>::infinity()) << isa_name(isa);
+      for (std::size_t d = 0; d < 4; ++d) {
+        EXPECT_EQ(x.out[3 * 8 + h * 4 + d], 0.0f) << isa_name(isa);
+        EXPECT_EQ(x.dq[3 * 8 + h * 4 + d], 0.0f) << isa_name(isa);
+      }
+    }
+  }
+}
+
+// Of keys that are masked, the numbers must not matter at all.
+TEST(AttentionMask, MaskedKeysAreNotRead) {
+  const KeepSettings keep;
+  AttentionCase c{.H = 1, .Nq = 8, .Nk = 40, .D = 4, .Dv = 4};
+  c.key_lengths = {23};
+  const AttentionRun run(c);
+  AttentionArgs a = run.args();
+  std::vector<float> k(a.k.data, a.k.data + 160), v(a.v.data, a.v.data + 160), out(160), again(160);
+  for (const Isa isa : supported_isas()) {
+    set_active_isa(isa);
+    a.k.data = run.args().k.data;
+    a.v.data = run.args().v.data;
+    a.out.data = out.data();
+    attention_forward(a);
+    std::fill(k.begin() + 23 * 4, k.end(), std::nanf(""));
+    std::fill(v.begin() + 23 * 4, v.end(), std::nanf(""));
+    a.k.data = k.data();
+    a.v.data = v.data();
+    a.out.data = again.data();
+    attention_forward(a);
+    EXPECT_EQ(out, again) << isa_name(isa);
+  }
+}
+
+TEST(AttentionMask, KeyLengths) {
+  AttentionCase c{.B = 2, .H = 2, .Nq = 30, .Nk = 150, .D = 8, .Dv = 8, .cancels = true};
+  c.key_lengths = {1, 150};
+  check_attention(c, "one key");
+  c = {.B = 5, .H = 2, .Nq = 30, .Nk = 150, .D = 8, .Dv = 8};
+  c.key_lengths = {0, 2, 64, 149, 1000};
+  check_attention(c, "lengths");
+  c.terms = {dense_term(0, 0, 0, 150, 30 * 150)};
+  check_attention(c, "lengths with bias");
+  c = windows(8, 8, 4, 2, 2, 8);
+  c.key_lengths = {7, -3};
+  c.terms = {window_term(4, 2)};
+  check_attention(c, "lengths in windows");
+}
+
+TEST(AttentionMask, RegionsOverSeveralKeyBlocks) {
+  AttentionCase c{.B = 2, .G = 2, .H = 2, .Nq = 40, .Nk = 700, .D = 8, .Dv = 8};
+  for (int x = 0; x < 2 * 40; ++x) c.query_region.push_back(x % 3);
+  for (int x = 0; x < 2 * 700; ++x) c.key_region.push_back(x / 350 % 3);
+  check_attention(c, "regions");
+}
+
+// Sub-sampled keys: each group reads the same rows, so their gradients are sums over groups.
+TEST(AttentionMask, GroupsShareKeys) {
+  AttentionCase c{.B = 2, .G = 3, .H = 2, .Nq = 20, .Nk = 33, .D = 8, .Dv = 12, .rows = 70};
+  for (int g = 0; g < 3; ++g)
+    for (int j = 0; j < 33; ++j) c.key_rows.push_back(2 * j);
+  check_attention(c, "shared by groups");
+  for (int j = 0; j < 33; ++j) c.key_rows[static_cast<std::size_t>(33 + j)] = j % 5 == 0 ? -1 : j / 2;
+  check_attention(c, "shared, with repeats and holes");
+  c.pads = true;
+  c.key_lengths = {30, 0};
+  check_attention(c, "shared, with pads and lengths");
+}
+
+// Rows that no map reaches keep what they held; by_kernel() fills buffers with 0.5 and compares all of them.
+TEST(AttentionMask, RowsOutsideTheMapsStay) {
+  AttentionCase c{.B = 1, .H = 2, .Nq = 10, .Nk = 12, .rows = 40};
+  for (int i = 0; i < 10; ++i) c.query_rows.push_back(3 * i + 1);
+  for (int j = 0; j < 12; ++j) c.key_rows.push_back(39 - 3 * j);
+  check_attention(c, "scattered");
+}
+
+}  // namespace
+}  // namespace locant::testing

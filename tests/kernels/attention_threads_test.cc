@@ -1,0 +1,76 @@
+#include <gtest/gtest.h>
+
+#include "attention_case.h"
+
+namespace locant::testing {
+namespace {
+
+void expect_same_bits(const AttentionResults<float>& a, const AttentionResults<float>& b,
+                      const std::string& what) {
+  EXPECT_EQ(a.out, b.out) << what;
+  EXPECT_EQ(a.lse, b.lse) << what;
+  EXPECT_EQ(a.dq, b.dq) << what;
+  EXPECT_EQ(a.dk, b.dk) << what;
+  EXPECT_EQ(a.dv, b.dv) << what;
+  EXPECT_EQ(a.dkey_pad, b.dkey_pad) << what;
+  EXPECT_EQ(a.dvalue_pad, b.dvalue_pad) << what;
+  EXPECT_EQ(a.dtables, b.dtables) << what;
+}
+
+// For each number of threads: right, and the same bits again and again. The output does not depend on it at
+// all.
+void check_threads(const AttentionCase& c, const std::string& name) {
+  const KeepSettings keep;
+  const AttentionRun run(c);
+  const AttentionResults<double> want = run.by_reference<double>();
+  const AttentionResults<float> plain = run.by_reference<float>();
+  for (const Isa isa : supported_isas()) {
+    set_active_isa(isa);
+    std::vector<float> out;
+    for (const int threads : {1, 2, 3}) {
+      const std::string what =
+          name + " " + std::string(isa_name(isa)) + " threads " + std::to_string(threads);
+      set_num_threads(threads);
+      const AttentionResults<float> first = run.by_kernel();
+      expect_same_results(first, plain, want, what);
+      expect_same_bits(run.by_kernel(), first, what);
+      if (threads == 1) out = first.out;
+      EXPECT_EQ(first.out, out) << what;
+    }
+  }
+}
+
+TEST(AttentionThreads, Windows) {
+  AttentionCase c{.B = 2, .G = 6, .H = 3, .Nq = 49, .Nk = 49, .D = 16, .Dv = 16, .joint = true};
+  c.rows = 13 * 20;
+  c.query_rows = c.key_rows = window_rows(13, 20, 7, 0);
+  c.pads = true;
+  c.terms = {window_term(7, 3)};
+  check_threads(c, "padded windows");
+}
+
+// A head's tiles go to several threads, its dq is a sum of parts, and a shared table is read from every one.
+TEST(AttentionThreads, OneLongHead) {
+  AttentionCase c{.Nq = 250, .Nk = 300, .D = 16, .Dv = 24};
+  c.terms = {dense_term(0, 0, 0, 300, 250 * 300)};
+  check_threads(c, "one head");
+}
+
+TEST(AttentionThreads, HeadsAcrossThreadBorders) {
+  AttentionCase c{
+      .H = 3, .Nq = 150, .Nk = 200, .D = 16, .Dv = 16, .terms = {dense_term(0, 0, 0, 200, 150 * 200)}};
+  c.key_rows.resize(200);
+  for (std::size_t j = 0; j < 200; ++j) c.key_rows[j] = j % 31 == 0 ? -1 : static_cast<std::int32_t>(j);
+  c.pads = true;
+  check_threads(c, "three heads");
+}
+
+TEST(AttentionThreads, SharedKeysAndTables) {
+  AttentionCase c{
+      .B = 2, .G = 4, .H = 2, .Nq = 64, .Nk = 64, .D = 32, .Dv = 32, .terms = {window_term(8, 2)}};
+  for (int x = 0; x < 4 * 64; ++x) c.key_rows.push_back(x / 3);
+  check_threads(c, "shared keys");
+}
+
+}  // namespace
+}  // namespace locant::testing

@@ -1,0 +1,74 @@
+// The oracle files of the small models, forward and backward. The large ones are for the command line; all of
+// them run here when LOCANT_ALL_ORACLES is set.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "verify/verify.h"
+
+namespace locant {
+namespace {
+
+std::string data(const std::string& name) { return std::string(LOCANT_TEST_DATA) + "/oracle/" + name; }
+
+class Oracle : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(Oracle, AgreesForwardAndBackward) {
+  const VerifyReport report = verify_oracle(data(GetParam()));
+  EXPECT_TRUE(report.ok()) << report.text();
+  for (const char* kind : {"stage", "output", "gradient", "inference"})
+    EXPECT_NE(report.worst(kind), nullptr) << kind;
+}
+
+std::vector<std::string> files() {
+  std::vector<std::string> out = {
+      "zoo/transformers_dinov2_84x126.json",
+      "zoo/transformers_dinov2_swiglu_112x70.json",
+      "zoo/transformers_dinov2_with_registers_70x112.json",
+      "zoo/timm_vit_giant_patch14_dinov2_2_blocks.json",
+      "zoo/vit_pytorch_simple_vit.json",
+      "zoo/timm_vit_tiny_patch16_224_low_variance.json",
+      "zoo/timm_vit_tiny_patch16_224_at_256x320.json",
+      "zoo/timm_deit_tiny_distilled_patch16_224.json",
+      "official/swin/swin_small_ape_56.json",
+  };
+  if (std::getenv("LOCANT_ALL_ORACLES") == nullptr) return out;
+  out.clear();
+  for (const char* folder : {"zoo", "official/swin"})
+    for (const auto& entry : std::filesystem::directory_iterator(data(folder))) {
+      std::ifstream in(entry.path());
+      const auto json = nlohmann::json::parse(in, nullptr, false);
+      if (json.contains("build")) out.push_back(std::string(folder) + "/" + entry.path().filename().string());
+    }
+  return out;
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, Oracle, ::testing::ValuesIn(files()),
+                         [](const auto& info) { return std::filesystem::path(info.param).stem().string(); });
+
+TEST(VerifyReport, JsonSaysWhatTheTextSays) {
+  const VerifyReport report = verify_file(data("zoo/vit_pytorch_simple_vit.json"));
+  const auto json = nlohmann::json::parse(report.json());
+  EXPECT_EQ(json["family"], "simple_vit");
+  EXPECT_EQ(json["ok"], true);
+  EXPECT_EQ(json["entries"].size(), report.entries.size());
+  EXPECT_EQ(json["worst"]["stage"]["name"], report.worst("stage")->name);
+  EXPECT_GT(json["ms"]["backward"].get<double>(), 0.0);
+  EXPECT_NE(report.text().find("stage transformer"), std::string::npos) << report.text();
+  EXPECT_NE(report.text(true).find("gradient linear_head.weight"), std::string::npos);
+}
+
+TEST(VerifyReport, PassesAreOptional) {
+  VerifyOptions options;
+  options.gradients = options.inference = false;
+  const VerifyReport report = verify_oracle(data("zoo/vit_pytorch_simple_vit.json"), options);
+  EXPECT_TRUE(report.ok());
+  EXPECT_EQ(report.worst("gradient"), nullptr);
+  EXPECT_EQ(report.worst("inference"), nullptr);
+}
+
+}  // namespace
+}  // namespace locant

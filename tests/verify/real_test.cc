@@ -1,0 +1,63 @@
+// Published weights on photographs, when scripts/fetch_weights has put them in weights/.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <filesystem>
+
+#include "core/error.h"
+#include "models/load.h"
+#include "models/registry.h"
+#include "verify/verify.h"
+
+namespace locant {
+namespace {
+
+std::string data(const std::string& name) { return std::string(LOCANT_TEST_DATA) + "/" + name; }
+
+constexpr const char* kChelsea = "oracle/real/dinov2_vits14_chelsea_224x224.json";
+
+std::string fetched_weights() {
+  const char* given = std::getenv("LOCANT_DINOV2_WEIGHTS");
+  return given != nullptr ? given : std::string(LOCANT_SOURCE_DIR) + "/weights/dinov2_vits14.safetensors";
+}
+
+TEST(RealOracle, FetchedWeightsAgreeOnThePhotographs) {
+  if (!std::filesystem::exists(fetched_weights()))
+    GTEST_SKIP() << "run scripts/fetch_weights dinov2_vits14 first";
+  for (const char* name : {kChelsea, "oracle/real/dinov2_vits14_coffee_448x308.json",
+                           "oracle/real/dinov2_vits14_astronaut_518x518.json"}) {
+    const VerifyReport report = verify_real(data(name), fetched_weights(), data("photos"));
+    EXPECT_TRUE(report.ok()) << report.text();
+    EXPECT_EQ(report.entries.size(), 6u) << report.text();
+  }
+}
+
+TEST(RealOracle, OtherWeightsAgreeOnTheInputOnly) {
+  RandomSource source(1);
+  const std::string config = R"({"dim":48,"depth":6,"heads":6})";
+  const auto model = make_model("dinov2", config, Weights(source, WeightMode::train));
+  const std::string path = ::testing::TempDir() + "locant_other_weights.safetensors";
+  SaveOptions options;
+  options.name = "dinov2";
+  save_model(path, *model, options);
+  VerifyOptions verify;
+  verify.weights = path;
+  verify.photos = data("photos");
+  const VerifyReport report = verify_file(data(kChelsea), verify);
+  std::remove(path.c_str());
+  EXPECT_FALSE(report.ok());
+  EXPECT_TRUE(report.problems.empty()) << report.text();  // the resized picture has the right bytes
+  ASSERT_EQ(report.entries.size(), 6u);
+  EXPECT_TRUE(report.entries[0].ok()) << report.text();
+  for (std::size_t i = 1; i < 6; ++i) EXPECT_FALSE(report.entries[i].ok()) << report.text();
+}
+
+TEST(RealOracle, MissingWeightsOrPicturesAreErrors) {
+  EXPECT_THROW(verify_file(data(kChelsea)), Error);
+  VerifyOptions options;
+  options.weights = data("no_such_file.safetensors");
+  EXPECT_THROW(verify_file(data(kChelsea), options), Error);
+}
+
+}  // namespace
+}  // namespace locant
