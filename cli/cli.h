@@ -121,6 +121,8 @@ std::string human_bytes(double bytes);
 std::string human_seconds(double seconds);
 /// "Text" with quotes and escapes, as JSON wants it; invalid UTF-8 becomes U+FFFD.
 std::string json_string(std::string_view text);
+/// Control characters become '?': names out of a file must not steer a terminal.
+std::string printable(std::string text);
 /// One CSV field, quoted where needed.
 std::string csv_field(std::string_view text);
 /// Shell pattern: * ? [a-z].

@@ -1,5 +1,6 @@
 // locant inspect: what is in a checkpoint.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -67,16 +68,24 @@ void print_text(const TensorFile& file) {
   const Totals totals = totals_of(file);
   out("{}: {}, {} tensors, {} numbers, {}\n", file.path(), file.format(), file.tensors().size(),
       with_commas(totals.numbers), human_bytes(static_cast<double>(totals.bytes)));
-  const std::vector<ModelGuess> guesses = guess_model(file);
-  if (guesses.empty()) out("model: none that Locant knows\n");
-  for (std::size_t i = 0; i < std::min(guesses.size(), kShownGuesses); ++i)
-    out("{} {}\n", i == 0 ? "model:" : "   or:", guess_line(guesses[i]));
-  for (const auto& [key, value] : file.metadata()) {
-    std::string shown = value.size() <= kShownMetadata ? value : value.substr(0, kShownMetadata) + "...";
-    std::replace(shown.begin(), shown.end(), '\n', ' ');
-    out("metadata {}: {}\n", key, shown);
+  std::vector<std::string> lines;  // without repetitions: namings of one library may differ in a prefix alone
+  bool perfect = false;            // where one fits altogether, others that do not say nothing
+  for (const ModelGuess& guess : guess_model(file)) {
+    const bool fits = guess.missing == 0 && guess.unexpected == 0;
+    if (perfect && !fits) break;
+    perfect = fits;
+    const std::string line = guess_line(guess);
+    if (std::find(lines.begin(), lines.end(), line) == lines.end()) lines.push_back(line);
   }
-  for (const std::string& line : file.notes()) out("note: {}\n", line);
+  if (lines.empty()) out("model: none that Locant knows\n");
+  for (std::size_t i = 0; i < std::min(lines.size(), kShownGuesses); ++i)
+    out("{} {}\n", i == 0 ? "model:" : "   or:", lines[i]);
+  for (const auto& [key, value] : file.metadata()) {
+    const std::string shown =
+        value.size() <= kShownMetadata ? value : value.substr(0, kShownMetadata) + "...";
+    out("metadata {}: {}\n", printable(key), printable(shown));
+  }
+  for (const std::string& line : file.notes()) out("note: {}\n", printable(line));
 
   std::size_t name_width = 0, shape_width = 0;
   for (const TensorInfo& tensor : file.tensors()) {
@@ -84,7 +93,7 @@ void print_text(const TensorFile& file) {
     shape_width = std::max(shape_width, tensor.shape.str().size());
   }
   for (const TensorInfo& tensor : file.tensors())
-    out("{:<{}}  {:<4}  {:<{}}  {:>7}\n", tensor.name, name_width, dtype_name(tensor.dtype),
+    out("{:<{}}  {:<4}  {:<{}}  {:>7}\n", printable(tensor.name), name_width, dtype_name(tensor.dtype),
         tensor.shape.str(), shape_width, human_bytes(static_cast<double>(tensor.bytes)));
 }
 

@@ -1,6 +1,7 @@
 #include "autograd/tape.h"
 
 #include "core/error.h"
+#include "core/parallel.h"
 
 namespace locant {
 
@@ -36,7 +37,9 @@ void Var::accumulate(Tensor gradient) const {
   if (!sum.unique()) sum = sum.clone();
   float* out = sum.data();
   const float* in = gradient.data();
-  for (std::int64_t i = 0, n = sum.numel(); i < n; ++i) out[i] += in[i];
+  parallel_for(sum.numel(), 16384, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) out[i] += in[i];
+  });
   node_->grad = std::move(sum);
 }
 

@@ -19,7 +19,7 @@ class PthStorageSource {
   };
   /// All bytes of a storage, little-endian. Throws Error when they are damaged.
   virtual Bytes load(std::size_t storage) = 0;
-  /// Bytes [begin, end) of the storage are not wanted any more.
+  /// One tensor, which views bytes [begin, end) of the storage, is done with.
   virtual void release(std::size_t storage, std::uint64_t begin, std::uint64_t end) = 0;
 };
 

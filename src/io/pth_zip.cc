@@ -145,7 +145,7 @@ class ZipSource final : public PthStorageSource {
              data.name, data.bytes, storage.numel, storage.type, storage.bytes());
       if (big_endian_ && storage.type.find("Untyped") != std::string::npos)
         fail("pth", "{}: entry {}: big-endian data without an element type", file.name(), data.name);
-      storages_.push_back({data, storage.element_size, storage.users > 1});
+      storages_.push_back({data, storage.element_size, storage.users, 0});
     }
     return contents;
   }
@@ -159,7 +159,7 @@ class ZipSource final : public PthStorageSource {
     const std::span<std::byte> bytes(buffer.get(), size_of(storage));
     archive_.read(stored.entry, bytes);
     if (big_endian_) swap_bytes(bytes, stored.element_size);
-    if (!stored.shared) return {bytes, buffer, true};
+    if (stored.users == 1) return {bytes, buffer, true};
     cached_ = buffer;
     cached_storage_ = storage;
     return {bytes, buffer, false};  // borrowed, a small part would keep the whole
@@ -167,6 +167,10 @@ class ZipSource final : public PthStorageSource {
 
   void release(std::size_t storage, std::uint64_t, std::uint64_t) override {
     const std::lock_guard<std::mutex> lock(mutex_);
+    // Only when the last of its tensors is done with: each would read the whole storage again.
+    Stored& stored = storages_[storage];
+    if (++stored.released < stored.users) return;
+    stored.released = 0;
     if (cached_storage_ == storage) cached_.reset();
   }
 
@@ -174,7 +178,8 @@ class ZipSource final : public PthStorageSource {
   struct Stored {
     Archive::Entry entry;
     std::int64_t element_size = 1;
-    bool shared = false;
+    std::int64_t users = 0;     ///< tensors that view it
+    std::int64_t released = 0;  ///< of them
   };
 
   std::size_t size_of(std::size_t storage) const {

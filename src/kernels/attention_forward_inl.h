@@ -205,6 +205,7 @@ inline void store_outputs(const Plan& plan, const Head& head, const Block& block
 
 /// Work items [begin, end): (head, query block), a head's one after the other.
 inline void forward(const Plan& plan, std::int64_t begin, std::int64_t end) {
+  if (begin == end) return;
   const AttentionArgs& a = *plan.args;
   ForwardScratch s(plan);
   Head head, next = head_of(plan, begin / plan.query_blocks);

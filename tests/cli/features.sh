@@ -20,6 +20,17 @@ run 0 features $digits/3_a.png $digits/4_a.png $digits/3_a.png --weights $weight
 run 0 inspect "$work/f.safetensors"
 for name in 3_a.cls 3_a.patches 4_a.cls 3_a_2.patches; do out_has "^$name +F32"; done
 
+# A vision transformer has a class token: its attention is written and drawn, three panels.
+"$locant" train -q --data tests/data/digits500 --epochs 1 --warmup-epochs 0 --out "$work/vit" --config \
+  '{"family":"vit","img_size":[28,28],"patch_size":[7,7],"in_chans":1,"dim":16,"depth":1,"heads":2}' >"$work/out" 2>"$work/err" ||
+  { last=train; die "no small transformer to test with"; }
+run 0 features $digits/3_a.png --weights "$work/vit/model.safetensors" -o "$work/f.safetensors" --picture "$work/f.png" --img-size 60
+out_has '^examples/digits/3_a.png: 9 x 9 patches of 16 features from 63 x 63 pixels,'
+out_has 'photo, principal components, attention$'
+run 0 inspect "$work/f.safetensors"
+out_has '^attention +F32 +\(2, 9, 9\)'
+[ "$(od -An -tu1 -j16 -N8 "$work/f.png" | xargs)" = "0 0 0 205 0 0 0 63" ] || die "f.png is not 205 x 63"
+
 mistake 'nowhere to write' features $digits/3_a.png --weights $weights
 mistake '--weights' features $digits/3_a.png -o x.safetensors
 mistake 'no file or folder' features nowhere.png --weights $weights -o x.safetensors

@@ -141,17 +141,17 @@ class Loop : public ::testing::Test {
 TEST_F(Loop, LearnsFortyDigitsByHeart) {
   for (const char* config : {kSwin, kVit}) {
     TrainOptions o = options(config == kSwin ? "swin" : "vit", config);
-    o.epochs = 60;
+    o.epochs = 100;
     o.batch = 10;
     o.lr = 5e-3;
     o.warmup_epochs = 5;
     o.drop_path = 0.0;
     o.label_smoothing = 0.0;
     o.augment = {};
-    o.val_interval = 60;
+    o.val_interval = 100;
     const TrainResult result = train(o);
     EXPECT_TRUE(result.finished);
-    EXPECT_EQ(result.step, 60 * 4);
+    EXPECT_EQ(result.step, 100 * 4);
     EXPECT_EQ(result.val_accuracy, 1.0) << config;
     EXPECT_EQ(result.ema_val_accuracy, 1.0) << config;
     const std::vector<std::string> log = log_of(o);
