@@ -30,8 +30,8 @@ class Machine {
       opcode_at_ = at_;
       const auto opcode = static_cast<unsigned char>(take(1)[0]);
       if (opcode == '.') break;
-      if (!constant(opcode) && !text_or_number(opcode) && !container(opcode) && !object(opcode) &&
-          !memo(opcode))
+      if (!constant(opcode) && !number_as_text(opcode) && !text(opcode) && !container(opcode) &&
+          !items(opcode) && !object(opcode) && !persistent(opcode) && !memo(opcode))
         refuse("unknown opcode 0x{:02x}", opcode);
     }
     document_.root = pop();
@@ -155,6 +155,13 @@ class Machine {
         push(long_integer(take(static_cast<std::uint64_t>(count))));
         return true;
       }
+      default:
+        return false;
+    }
+  }
+
+  bool number_as_text(unsigned char opcode) {
+    switch (opcode) {
       case 'I': {
         const std::string_view text = line();
         push(text == "00" ? false_ : text == "01" ? true_ : decimal(text));
@@ -194,7 +201,7 @@ class Machine {
     return code == std::errc() ? integer(number) : make({.kind = Kind::big_integer, .text = text});
   }
 
-  bool text_or_number(unsigned char opcode) {
+  bool text(unsigned char opcode) {
     switch (opcode) {
       case 'X':
         push_text(Kind::string, take(number<std::uint32_t>()));
@@ -285,6 +292,14 @@ class Machine {
       case 0x87:
         push_tuple(3);
         return true;
+      default:
+        return false;
+    }
+  }
+
+  /// Items for a container that is there already.
+  bool items(unsigned char opcode) {
+    switch (opcode) {
       case 'a': {
         const Ref item = pop();
         extend(Kind::list, {item});
@@ -383,6 +398,13 @@ class Machine {
       case 'b':
         pop(), top();
         return true;  // attributes of an object: nothing here has any
+      default:
+        return false;
+    }
+  }
+
+  bool persistent(unsigned char opcode) {
+    switch (opcode) {
       case 'P': {
         const Ref identifier = make({.kind = Kind::string, .text = line()});
         push(make({.kind = Kind::persistent, .items = {identifier}}));

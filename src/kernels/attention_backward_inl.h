@@ -93,7 +93,7 @@ inline void probabilities(const BackwardPlan& plan, const Block& block, const fl
                           const GradHead* next) {
   const Floats d;
   for (std::int64_t r = 0; r < block.rows; ++r) {
-    if (next != nullptr) prefetch_slot(*plan.args, *next, r);
+    if (next != nullptr) prefetch_slot(*plan.args, *next, block.i0 + r);
     float* row = block.scores + r * block.row;
     const Vec shift = hn::Set(d, lse[block.i0 + r]);
     for (std::int64_t c = 0; c < block.keys; c += kLanes)
@@ -258,7 +258,6 @@ inline void backward(const BackwardPlan& plan, std::int64_t chunk) {
   const ChunkGrads& grads = plan.chunk_grads[static_cast<std::size_t>(chunk)];
   const std::int64_t begin = plan.chunk_begin(chunk), end = plan.chunk_begin(chunk + 1);
   if (begin == end) return;
-  const bool prefetch = plan.key_blocks == 1 && plan.query_blocks == 1;
   BackwardScratch s(plan);
   GradHead head, next = grad_head_of(plan, plan.unit_of(begin));
   float* shared = nullptr;
@@ -274,8 +273,8 @@ inline void backward(const BackwardPlan& plan, std::int64_t chunk) {
       if (plan.shared_keys && head.g == 0) clear_shared_keys(plan, head);
     }
     float* dq = shared != nullptr ? shared : s.dq;
-    backward_block(plan, head, prefetch && following < end ? &next : nullptr, grads, s,
-                   block * plan.key_block, dq, starts);
+    backward_block(plan, head, plan.prefetch && item + 1 == following && following < end ? &next : nullptr,
+                   grads, s, block * plan.key_block, dq, starts);
     if (shared == nullptr && item + 1 == following)
       unpack_rows(head.dq, 0, a.Nq, a.D, plan.d_pad, a.scale, false, dq, nullptr);
   }

@@ -130,14 +130,15 @@ inline void softmax_block(const Block& block, bool first, const Plan& plan, cons
   const Floats d;
   const std::int64_t end = ceil_div(block.keys, kLanes) * kLanes;
   for (std::int64_t r = 0; r < block.rows; ++r) {
-    if (next != nullptr) prefetch_slot(*plan.args, *next, r);
+    if (next != nullptr) prefetch_slot(*plan.args, *next, block.i0 + r);
     float* row = block.scores + r * block.row;
     Vec most = hn::Load(d, row);
     for (std::int64_t c = kLanes; c < end; c += kLanes) most = hn::Max(most, hn::Load(d, row + c));
-    float top = hn::GetLane(hn::MaxOfLanes(d, most));
-    if (!first) top = std::max(top, s.top[r]);
+    most = hn::MaxOfLanes(d, most);
+    if (!first) most = hn::Max(most, hn::Set(d, s.top[r]));
     // While all is -inf, subtracting it would make NaN.
-    const Vec shift = hn::Set(d, top == -kInfinity ? 0.0f : top);
+    const Vec shift = hn::IfThenZeroElse(hn::Eq(most, hn::Set(d, -kInfinity)), most);
+    const float top = hn::GetLane(most);
     Vec total = hn::Zero(d);
     for (std::int64_t c = 0; c < end; c += kLanes) {
       const Vec p = exp2(hn::Sub(hn::Load(d, row + c), shift));
@@ -214,11 +215,11 @@ inline void forward(const Plan& plan, std::int64_t begin, std::int64_t end) {
     const std::int64_t tile = item % plan.query_blocks;
     if (item == begin || tile == 0) {
       head = next;
-      if (item + plan.query_blocks < end) next = head_of(plan, item / plan.query_blocks + 1);
+      if (item - tile + plan.query_blocks < end) next = head_of(plan, item / plan.query_blocks + 1);
       holes = pack_columns(head.k, 0, head.keys, a.D, 1, s.columns);
       pack_rows(head.v, 0, head.keys, a.Dv, plan.dv_pad, 1.0f, s.values);
     }
-    const bool prefetch = plan.query_blocks == 1 && item + 1 < end;
+    const bool prefetch = plan.prefetch && item - tile + plan.query_blocks < end;
     Block block{head.b, head.g, head.h, tile * plan.query_block};
     block.rows = std::min(plan.query_block, a.Nq - block.i0);
     block.scores = s.scores;
@@ -232,7 +233,7 @@ inline void forward(const Plan& plan, std::int64_t begin, std::int64_t end) {
       const bool first = block.j0 == 0;
       block.keys = std::min(plan.key_block, head.keys - block.j0);
       score_block(plan, head, s.queries, s.columns + block.j0 * (a.D + 1), holes, block);
-      softmax_block(block, first, plan, prefetch ? &next : nullptr, s);
+      softmax_block(block, first, plan, prefetch && first ? &next : nullptr, s);
       add_values(plan, block, first, s);
     }
     store_outputs(plan, head, block, s);

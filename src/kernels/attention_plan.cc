@@ -162,6 +162,8 @@ AnyPlan common_plan(const AttentionArgs& args, VectorShape shape) {
   plan.d_pad = ceil_div(args.D, shape.lanes) * shape.lanes;
   plan.dv_pad = ceil_div(args.Dv, shape.lanes) * shape.lanes;
   plan.nk_pad = ceil_div(args.Nk, shape.lanes) * shape.lanes;
+  constexpr std::int64_t kSmallHead = 1 << 16;  // floats: a quarter of the second cache
+  plan.prefetch = (args.Nq + args.Nk) * (args.D + args.Dv) <= kSmallHead;
   plan.mixed_regions = mixed_regions(args);
   prepare_terms(plan);
   return plan;

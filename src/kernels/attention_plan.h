@@ -75,6 +75,7 @@ struct Plan {
   std::int64_t query_block = 0, query_blocks = 0;  ///< forward: rows of a tile, tiles of a head
   std::int64_t key_block = 0, key_blocks = 0;      ///< keys scored at once; a multiple of the panel
   int chunks = 1;                                  ///< shares of the work, at most one a thread
+  bool prefetch = false;  ///< heads are so small that the next one fits beside this one
 
   /// Sum of the terms that are the same for every batch and group, times log2 e, (H, Nq, nk_pad); columns
   /// beyond Nk are -inf. Null: none, or too large to be made.

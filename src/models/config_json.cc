@@ -17,7 +17,14 @@ constexpr std::int64_t kLargestCount =
 
 Json parse_object(const std::string& op, const std::string& text) {
   if (text.empty()) return Json::object();
-  Json json = Json::parse(text, nullptr, false);
+  constexpr int kDeepest = 16;  // deeper ones would overflow the stack where an error message prints them
+  bool deep = false;
+  const auto watch = [&](int depth, Json::parse_event_t, Json&) {
+    deep = deep || depth > kDeepest;
+    return depth <= kDeepest;
+  };
+  Json json = Json::parse(text, watch, false);
+  require(!deep, op, "the configuration nests deeper than {} levels", kDeepest);
   require(json.is_object(), op, "the configuration is not a JSON object: {}", text.substr(0, 60));
   return json;
 }

@@ -21,7 +21,7 @@ Renames transformers_names(bool halves) {
       {"mask_token", "embeddings.mask_token"},
       {"register_tokens", "embeddings.register_tokens"},
       {"pos_embed", "embeddings.position_embeddings"},
-      {"pos_drop", "embeddings"},
+      {"pos_drop", "embeddings", true},
       {"resampled pos_embed", "resized position_embeddings"},
       {"blocks.{i}.attn.qkv", {kQuery, kKey, kValue}},
       {"blocks.{i}.attn.proj", "encoder.layer.{i}.attention.output.dense"},

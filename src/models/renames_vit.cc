@@ -30,7 +30,7 @@ Renames torchvision_names() {
       {"blocks.{i}.mlp.fc1", "encoder.layers.encoder_layer_{i}.mlp.0"},
       {"blocks.{i}.mlp.fc2", "encoder.layers.encoder_layer_{i}.mlp.3"},
       {"blocks.{i}", "encoder.layers.encoder_layer_{i}"},
-      {"pos_drop", "encoder.dropout"},
+      {"pos_drop", "encoder.dropout", true},
       {"norm", "encoder.ln"},
       {"head", "heads.head"},
   };
@@ -52,7 +52,7 @@ Renames transformers_names() {
       {"cls_token", "embeddings.cls_token"},
       {"dist_token", "embeddings.distillation_token"},
       {"pos_embed", "embeddings.position_embeddings"},
-      {"pos_drop", "embeddings"},
+      {"pos_drop", "embeddings", true},
       {"blocks.{i}.norm1", "encoder.layer.{i}.layernorm_before"},
       {"blocks.{i}.norm2", "encoder.layer.{i}.layernorm_after"},
       {"blocks.{i}.attn.qkv",

@@ -29,11 +29,11 @@ struct Meter {
 /// Where a run stands. With the tensors beside it, a run continues to the bit: every random draw is a
 /// function of the seed and these counters.
 struct TrainState {
-  std::string options;          ///< TrainOptions::to_json()
-  std::uint64_t data = 0;       ///< Dataset::fingerprint of training and validation together
-  std::int64_t epoch = 0;       ///< epochs completed
-  std::int64_t epoch_step = 0;  ///< steps done in the epoch under way
-  std::int64_t step = 0;        ///< steps done in all
+  std::string options;           ///< TrainOptions::to_json()
+  std::uint64_t data = 0;        ///< Dataset::fingerprint of training and validation together
+  std::int64_t epoch = 0;        ///< epochs completed
+  std::int64_t epoch_step = 0;   ///< steps done in the epoch under way
+  std::int64_t step = 0;         ///< steps done in all
   Meter epoch_meter, log_meter;  ///< since the epoch, the last step line began
   double seconds = 0.0;
   std::int64_t log_bytes = 0;  ///< length of the log that belongs to this state

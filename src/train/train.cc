@@ -8,7 +8,6 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -58,7 +57,6 @@ class Trainer {
   void log_step(double lr);
   void log_epoch();
   void report(Phase phase, std::int64_t done, std::int64_t total);
-  std::vector<std::int64_t> order_of(std::int64_t epoch) const;
   double seconds() const { return state_.seconds + (now() - started_); }
   bool stop() const { return callbacks_.should_stop && callbacks_.should_stop(); }
   void note(const std::string& text) const {
@@ -211,16 +209,8 @@ void Trainer::resume() {
                    steps_per_epoch_));
 }
 
-std::vector<std::int64_t> Trainer::order_of(std::int64_t epoch) const {
-  std::vector<std::int64_t> order(static_cast<std::size_t>(data_.train->size()));
-  std::iota(order.begin(), order.end(), 0);
-  Rng rng = random_stream(options_.seed, RandomPurpose::shuffle, static_cast<std::uint64_t>(epoch));
-  for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[rng.below(i)]);
-  return order;
-}
-
 bool Trainer::train_epoch() {
-  const std::vector<std::int64_t> order = order_of(state_.epoch);
+  const std::vector<std::int64_t> order = shuffled_order(options_.seed, state_.epoch, data_.train->size());
   while (state_.epoch_step < steps_per_epoch_) {
     const auto begin = order.begin() + state_.epoch_step * options_.batch;
     const auto left = order.end() - begin;

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # locant train at the command line: a short run, Ctrl-C, resuming, and what a user can get wrong.
 set -u
-locant=$1
+locant=$(realpath "$1")
+cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failures=0

@@ -71,6 +71,8 @@ TEST(ConfigReader, RefusesWrongTypesAndRanges) {
   refuses(R"({"key":3})", std::vector<std::int64_t>{});
   refuses(R"({"key":[1]})", std::vector<std::string>{});
   EXPECT_THROW(ConfigReader("thing", "[1]"), Error);
+  EXPECT_THROW(ConfigReader("thing", "{\"key\":" + std::string(200000, '[') + std::string(200000, ']') + "}"),
+               Error);
   EXPECT_THROW(ConfigReader("thing", "{"), Error);
 }
 

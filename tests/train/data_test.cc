@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -205,6 +206,17 @@ TEST_F(Data, FingerprintTellsChangedData) {
   EXPECT_EQ(open({}).train->fingerprint(), first);
   write_picture("dog/c.png", 20);
   EXPECT_NE(open({}).train->fingerprint(), first);
+}
+
+TEST(Order, IsAPermutationOfItsOwnEachEpoch) {
+  const auto first = shuffled_order(3, 0, 500);
+  std::vector<std::int64_t> sorted = first;
+  std::sort(sorted.begin(), sorted.end());
+  for (std::int64_t i = 0; i < 500; ++i) EXPECT_EQ(sorted[static_cast<std::size_t>(i)], i);
+  EXPECT_NE(first, sorted);
+  EXPECT_EQ(shuffled_order(3, 0, 500), first);
+  EXPECT_NE(shuffled_order(3, 1, 500), first);
+  EXPECT_NE(shuffled_order(4, 0, 500), first);
 }
 
 std::vector<std::uint8_t> ramp(std::int64_t count) {
