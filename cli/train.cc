@@ -121,7 +121,7 @@ void add_train(CLI::App& app, GlobalOptions& globals) {
   number("--batch", t.batch, "Pictures a step");
   number("--lr", t.lr, "Highest learning rate (AdamW)");
   number("--min-lr", t.min_lr, "Learning rate at the end of the cosine");
-  number("--warmup-epochs", t.warmup_epochs, "Epochs of linear warm-up");
+  number("--warmup-epochs", t.warmup_epochs, "Epochs of linear warm-up; below 0: a twentieth of all");
   number("--weight-decay", t.weight_decay, "Decoupled; not on biases, norms and position tables");
   number("--clip", t.clip, "Largest gradient norm; 0: none");
   number("--label-smoothing", t.label_smoothing, "Part of the target spread over all classes");

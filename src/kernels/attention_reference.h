@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <complex>
@@ -144,65 +145,79 @@ void attention_forward_reference(const AttentionArgs& a, const AttentionNumbers<
   }
 }
 
+namespace reference {
+
+/// Gradients of one query row, added to; `dk_j`, `dv_j` of slot j wherever they belong.
+template <class T>
+void backward_row(const AttentionGradArgs& args, const AttentionNumbers<T>& x,
+                  const AttentionGradNumbers<T>& dx, Row<T>& row, std::int64_t i, std::int64_t at,
+                  const T& lse) {
+  const AttentionArgs& a = args.forward;
+  row.score(i, at);
+  const T* g_i = dx.dout + place(args.dout, row.b, at, row.h);
+  const T* out = x.out + place(a.out, row.b, at, row.h);
+  T* dq = dx.dq + place(args.dq, row.b, at, row.h);
+  T delta{};
+  for (std::int64_t d = 0; d < a.Dv; ++d) delta += g_i[d] * out[d];
+  for (std::int64_t j = 0; j < a.Nk; ++j) {
+    if (!row.seen[static_cast<std::size_t>(j)]) continue;
+    const std::int64_t r = slot_row(a.key_rows, row.g, a.Nk, j);
+    T* dk = dx.dkey_pad == nullptr ? nullptr : dx.dkey_pad + row.h * a.D;
+    T* dv = dx.dvalue_pad == nullptr ? nullptr : dx.dvalue_pad + row.h * a.Dv;
+    if (r >= 0) {
+      dk = dx.dk + place(args.dk, row.b, r, row.h);
+      dv = dx.dv + place(args.dv, row.b, r, row.h);
+    }
+    const T p = std::exp(row.scores[static_cast<std::size_t>(j)] - lse);
+    T dp{};
+    for (std::int64_t d = 0; d < a.Dv; ++d) dp += g_i[d] * row.value(j)[d];
+    const T ds = p * (dp - delta);
+    for (std::int64_t d = 0; dv != nullptr && d < a.Dv; ++d) dv[d] += p * g_i[d];
+    for (std::int64_t d = 0; d < a.D; ++d) dq[d] += T(a.scale) * ds * row.key(j)[d];
+    for (std::int64_t d = 0; dk != nullptr && d < a.D; ++d) dk[d] += T(a.scale) * ds * row.query(at)[d];
+    for (std::size_t t = 0; t < a.terms.size(); ++t) {
+      const std::int64_t entry = table_place(a.terms[t], row.b, row.g, row.h, i, j);
+      if (entry >= 0 && dx.dtables[t] != nullptr)
+        dx.dtables[t][entry] += T(term_scale(a.terms[t], row.h)) * ds;
+    }
+  }
+}
+
+/// Zeros on every row of dq, dk, dv that the maps reach.
+template <class T>
+void clear_rows(const AttentionGradArgs& args, const AttentionGradNumbers<T>& dx) {
+  const AttentionArgs& a = args.forward;
+  for (std::int64_t unit = 0; unit < a.B * a.G * a.H; ++unit) {
+    const std::int64_t b = unit / (a.G * a.H), g = unit / a.H % a.G, h = unit % a.H;
+    for (std::int64_t i = 0; i < a.Nq; ++i)
+      if (const std::int64_t row = slot_row(a.query_rows, g, a.Nq, i); row >= 0)
+        std::fill_n(dx.dq + place(args.dq, b, row, h), a.D, T{});
+    for (std::int64_t j = 0; j < a.Nk; ++j) {
+      const std::int64_t row = slot_row(a.key_rows, g, a.Nk, j);
+      if (row < 0) continue;
+      std::fill_n(dx.dk + place(args.dk, b, row, h), a.D, T{});
+      std::fill_n(dx.dv + place(args.dv, b, row, h), a.Dv, T{});
+    }
+  }
+}
+
+}  // namespace reference
+
 /// With g_i = dL/dout_i: Delta_i = g_i.out_i, dS_ij = P_ij (g_i.v_j - Delta_i), dv_j = sum_i P_ij g_i,
 /// dq_i = scale sum_j dS_ij k_j, dk_j = scale sum_i dS_ij q_i, dtable = sum of head_scale dS_ij over its
 /// readers. Sequential: keys and tables are shared between heads and groups.
 template <class T>
 void attention_backward_reference(const AttentionGradArgs& args, const AttentionNumbers<T>& x,
                                   const AttentionGradNumbers<T>& dx) {
-  using reference::place;
   const AttentionArgs& a = args.forward;
-  const auto clear = [](T* at, std::int64_t count) {
-    for (std::int64_t d = 0; d < count; ++d) at[d] = T{};
-  };
-  for (std::int64_t unit = 0; unit < a.B * a.G * a.H; ++unit) {
-    const std::int64_t b = unit / (a.G * a.H), g = unit / a.H % a.G, h = unit % a.H;
-    for (std::int64_t i = 0; i < a.Nq; ++i)
-      if (const std::int64_t r = reference::slot_row(a.query_rows, g, a.Nq, i); r >= 0)
-        clear(dx.dq + place(args.dq, b, r, h), a.D);
-    for (std::int64_t j = 0; j < a.Nk; ++j) {
-      const std::int64_t r = reference::slot_row(a.key_rows, g, a.Nk, j);
-      if (r < 0) continue;
-      clear(dx.dk + place(args.dk, b, r, h), a.D);
-      clear(dx.dv + place(args.dv, b, r, h), a.Dv);
-    }
-  }
-  std::vector<T> dk_unwanted(static_cast<std::size_t>(a.D)), dv_unwanted(static_cast<std::size_t>(a.Dv));
+  reference::clear_rows(args, dx);
   for (std::int64_t unit = 0; unit < a.B * a.G * a.H; ++unit) {
     reference::Row<T> row{a, x, unit / (a.G * a.H), unit / a.H % a.G, unit % a.H};
-    const std::int64_t b = row.b, g = row.g, h = row.h;
     for (std::int64_t i = 0; i < a.Nq; ++i) {
-      const std::int64_t at = reference::slot_row(a.query_rows, g, a.Nq, i);
+      const std::int64_t at = reference::slot_row(a.query_rows, row.g, a.Nq, i);
       const T lse = x.lse[unit * a.Nq + i];
       if (at < 0 || reference::real_part(lse) == std::numeric_limits<double>::infinity()) continue;
-      row.score(i, at);
-      const T* g_i = dx.dout + place(args.dout, b, at, h);
-      const T* out = x.out + place(a.out, b, at, h);
-      T* dq = dx.dq + place(args.dq, b, at, h);
-      T delta{};
-      for (std::int64_t d = 0; d < a.Dv; ++d) delta += g_i[d] * out[d];
-      for (std::int64_t j = 0; j < a.Nk; ++j) {
-        if (!row.seen[static_cast<std::size_t>(j)]) continue;
-        const std::int64_t r = reference::slot_row(a.key_rows, g, a.Nk, j);
-        T* dk = r >= 0                   ? dx.dk + place(args.dk, b, r, h)
-                : dx.dkey_pad != nullptr ? dx.dkey_pad + h * a.D
-                                         : dk_unwanted.data();
-        T* dv = r >= 0                     ? dx.dv + place(args.dv, b, r, h)
-                : dx.dvalue_pad != nullptr ? dx.dvalue_pad + h * a.Dv
-                                           : dv_unwanted.data();
-        const T p = std::exp(row.scores[static_cast<std::size_t>(j)] - lse);
-        T dp{};
-        for (std::int64_t d = 0; d < a.Dv; ++d) dp += g_i[d] * row.value(j)[d];
-        for (std::int64_t d = 0; d < a.Dv; ++d) dv[d] += p * g_i[d];
-        const T ds = p * (dp - delta);
-        for (std::int64_t d = 0; d < a.D; ++d) dq[d] += T(a.scale) * ds * row.key(j)[d];
-        for (std::int64_t d = 0; d < a.D; ++d) dk[d] += T(a.scale) * ds * row.query(at)[d];
-        for (std::size_t t = 0; t < a.terms.size(); ++t) {
-          const std::int64_t entry = reference::table_place(a.terms[t], b, g, h, i, j);
-          if (entry >= 0 && dx.dtables[t] != nullptr)
-            dx.dtables[t][entry] += T(reference::term_scale(a.terms[t], h)) * ds;
-        }
-      }
+      reference::backward_row(args, x, dx, row, i, at, lse);
     }
   }
 }

@@ -3,32 +3,34 @@
 #include "models/renames.h"
 
 namespace locant {
+namespace {
 
-std::vector<Renames> renames_swin() {
-  const std::vector<std::string> derived = {"*.relative_position_index", "*.attn_mask"};
+Renames microsoft_names() {
+  Renames out;
+  out.naming = "microsoft/Swin-Transformer";
+  out.preprocess = {{"rows=224", R"({"crop_pct":0.875})"}, {"rows=384", R"({"mode":"squash"})"}};
+  return out;
+}
 
-  Renames microsoft;
-  microsoft.naming = "microsoft/Swin-Transformer";
-  microsoft.derived = derived;
-  microsoft.preprocess = {{"rows=224", R"({"crop_pct":0.875})"}, {"rows=384", R"({"mode":"squash"})"}};
-
-  Renames timm;
-  timm.naming = "timm";
-  timm.derived = derived;
-  // timm merges at the start of a stage, so that "layers.1" is what its blocks give, and our "layers.0" its
-  // merging.
-  timm.rules = {
+/// timm merges at the start of a stage, so that "layers.1" is what its blocks give, and our "layers.0" its
+/// merging.
+Renames timm_names() {
+  Renames out;
+  out.naming = "timm";
+  out.rules = {
       {"layers.{s}.downsample", "layers.{s+1}.downsample"},
       {"layers.{s}.blocks", "layers.{s}", true},
       {"layers.{s}", "layers.{s+1}.downsample", true},
       {"head", "head.fc"},
   };
-  timm.overrides = {{"", R"({"naming":"timm"})"}};
+  out.overrides = {{"", R"({"naming":"timm"})"}};
+  return out;
+}
 
-  Renames torchvision;
-  torchvision.naming = "torchvision";
-  torchvision.derived = derived;
-  torchvision.rules = {
+Renames torchvision_names() {
+  Renames out;
+  out.naming = "torchvision";
+  out.rules = {
       {"patch_embed.proj", "features.0.0"},
       {"patch_embed.norm", "features.0.2"},
       {"patch_embed", "features.0", true},
@@ -39,13 +41,15 @@ std::vector<Renames> renames_swin() {
       {"layers.{s}.downsample", "features.{2s+2}"},
       {"layers.{s}", "features.{2s+2}", true},
   };
-  torchvision.overrides = {{"", R"({"naming":"torchvision"})"}};
+  out.overrides = {{"", R"({"naming":"torchvision"})"}};
+  return out;
+}
 
-  Renames transformers;
-  transformers.naming = "transformers";
-  transformers.prefixes = {"swin."};
-  transformers.derived = derived;
-  transformers.rules = {
+Renames transformers_names() {
+  Renames out;
+  out.naming = "transformers";
+  out.prefixes = {"swin."};
+  out.rules = {
       {"patch_embed.proj", "embeddings.patch_embeddings.projection"},
       {"patch_embed.norm", "embeddings.norm"},
       {"absolute_pos_embed", "embeddings.position_embeddings"},
@@ -66,11 +70,18 @@ std::vector<Renames> renames_swin() {
       {"norm", "layernorm"},
       {"head", "classifier"},
   };
-  transformers.unused = {"embeddings.mask_token"};
-  transformers.overrides = {{"", R"({"naming":"transformers"})"}};
-  transformers.preprocess = {{"", R"({"mode":"squash"})"}};
+  out.unused = {"embeddings.mask_token"};
+  out.overrides = {{"", R"({"naming":"transformers"})"}};
+  out.preprocess = {{"", R"({"mode":"squash"})"}};
+  return out;
+}
 
-  return {microsoft, timm, torchvision, transformers};
+}  // namespace
+
+std::vector<Renames> renames_swin() {
+  std::vector<Renames> out = {microsoft_names(), timm_names(), torchvision_names(), transformers_names()};
+  for (Renames& renames : out) renames.derived = {"*.relative_position_index", "*.attn_mask"};
+  return out;
 }
 
 }  // namespace locant

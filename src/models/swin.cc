@@ -46,6 +46,12 @@ struct SwinConfig {
 
   std::int64_t stages() const { return static_cast<std::int64_t>(depths.size()); }
   std::int64_t width(std::int64_t stage) const { return dim << stage; }
+  /// Tokens of an image.
+  Pair grid(Pair image) const {
+    const std::int64_t more = patch_remainder == "pad" ? 1 : 0;
+    return {(image.rows + more * (patch_size.rows - 1)) / patch_size.rows,
+            (image.columns + more * (patch_size.columns - 1)) / patch_size.columns};
+  }
 };
 
 template <class Archive, class Config>
@@ -196,10 +202,7 @@ class Swin final : public Model {
 
 Swin::Swin(SwinConfig config, const Weights& w) : Model(w), config_(std::move(config)) {
   const SwinConfig& c = config_;
-  Pair grid = {c.img_size.rows / c.patch_size.rows, c.img_size.columns / c.patch_size.columns};
-  if (c.patch_remainder == "pad")
-    grid = {(c.img_size.rows + c.patch_size.rows - 1) / c.patch_size.rows,
-            (c.img_size.columns + c.patch_size.columns - 1) / c.patch_size.columns};
+  Pair grid = c.grid(c.img_size);
   if (c.absolute_pos)
     absolute_pos_ =
         w.get("absolute_pos_embed", {1, grid.rows * grid.columns, c.dim}, Init::trunc_normal(0.02f));
@@ -270,15 +273,12 @@ Var Swin::embed(const Context& ctx, const Var& images, Pair& grid) const {
           shape[2], shape[3], c.patch_size.rows, c.patch_size.columns);
   const bool pads = c.patch_remainder == "pad" && shape[2] > 0 && shape[3] > 0;
   const Var fitting = pads ? pad_to_patches(ctx, images, c.patch_size.rows, c.patch_size.columns) : images;
-  grid = {fitting.dim(2) / c.patch_size.rows, fitting.dim(3) / c.patch_size.columns};
+  grid = c.grid({shape[2], shape[3]});
   Var x = patch_embed_(ctx, fitting);
   if (c.patch_norm) x = patch_norm_(ctx, x);
   ctx.show([] { return "patch_embed"; }, x);
   if (!absolute_pos_.defined()) return x;
-  Pair made = {c.img_size.rows / c.patch_size.rows, c.img_size.columns / c.patch_size.columns};
-  if (c.patch_remainder == "pad")
-    made = {(c.img_size.rows + c.patch_size.rows - 1) / c.patch_size.rows,
-            (c.img_size.columns + c.patch_size.columns - 1) / c.patch_size.columns};
+  const Pair made = c.grid(c.img_size);
   Var table = absolute_pos_;
   if (!(made == grid)) {  // the paper's code has no rule; Hugging Face's: bicubic, no antialias
     table = reshape(ctx, table, {1, made.rows, made.columns, c.dim});
@@ -356,6 +356,42 @@ std::string Swin::config() const {
   return writer.str();
 }
 
+struct Size {
+  const char *name, *initial;
+  std::int64_t dim;
+  const char *depths, *heads;
+  double drop_path;                 // of the paper's training
+  std::int64_t torchvision_resize;  // short side before its 224 crop; 0: torchvision has no such model
+};
+
+constexpr Size kSizes[] = {{"tiny", "t", 96, "[2,2,6,2]", "[3,6,12,24]", 0.2, 232},
+                           {"small", "s", 96, "[2,2,18,2]", "[3,6,12,24]", 0.3, 246},
+                           {"base", "b", 128, "[2,2,18,2]", "[4,8,16,32]", 0.5, 238},
+                           {"large", "l", 192, "[2,2,18,2]", "[6,12,24,48]", 0.2, 0}};
+constexpr const char* kPaper = "Swin V1, Liu et al. 2021";
+constexpr const char* kDigits =
+    R"({"img_size":28,"patch_size":2,"in_chans":1,"num_classes":10,"dim":48,"depths":[2,2],"heads":[3,6],)"
+    R"("window":7,"drop_path":0.1})";
+
+/// Image of 32 window sides: the last stage (patch 4, three mergings) is then one window.
+std::string json_of(const Size& size, std::int64_t window, std::int64_t classes, const char* more = "") {
+  return fmt::format(
+      R"({{"img_size":{},"window":{},"num_classes":{},"dim":{},"depths":{},"heads":{},"drop_path":{}{}}})",
+      32 * window, window, classes, size.dim, size.depths, size.heads, size.drop_path, more);
+}
+
+Preprocess digits_preprocess() {
+  Preprocess out;
+  out.rows = out.columns = 28;
+  out.channels = 1;
+  out.mode = Preprocess::Mode::squash;
+  out.crop_pct = 1.0;
+  out.filter = ResizeFilter::bilinear;
+  out.mean.fill(0.1307f);
+  out.std.fill(0.3081f);
+  return out;
+}
+
 }  // namespace
 
 std::unique_ptr<Model> make_swin(const std::string& config_json, const Weights& weights) {
@@ -372,23 +408,6 @@ std::unique_ptr<Model> make_swin(const std::string& config_json, const Weights& 
 }
 
 void register_swin(std::vector<ModelEntry>& entries) {
-  struct Size {
-    const char *name, *initial;
-    std::int64_t dim;
-    const char *depths, *heads;
-    double drop_path;
-    std::int64_t torchvision_resize;  // short side before its 224 crop; 0: torchvision has no such model
-  };
-  constexpr Size kSizes[] = {{"tiny", "t", 96, "[2,2,6,2]", "[3,6,12,24]", 0.2, 232},
-                             {"small", "s", 96, "[2,2,18,2]", "[3,6,12,24]", 0.3, 246},
-                             {"base", "b", 128, "[2,2,18,2]", "[4,8,16,32]", 0.5, 238},
-                             {"large", "l", 192, "[2,2,18,2]", "[6,12,24,48]", 0.2, 0}};
-  const auto json = [](const Size& size, std::int64_t image, std::int64_t window, std::int64_t classes,
-                       const char* more) {
-    return fmt::format(
-        R"({{"img_size":{},"window":{},"num_classes":{},"dim":{},"depths":{},"heads":{},"drop_path":{}{}}})",
-        image, window, classes, size.dim, size.depths, size.heads, size.drop_path, more);
-  };
   for (const Size& size : kSizes)
     for (const std::int64_t window : {7, 12}) {
       const std::int64_t image = window * 32;
@@ -399,16 +418,11 @@ void register_swin(std::vector<ModelEntry>& entries) {
       const std::string name = fmt::format("swin_{}_patch4_window{}_{}", size.name, window, image);
       const std::string brief =
           window == 7 ? fmt::format("swin_{}", size.name) : fmt::format("swin_{}_{}", size.name, image);
-      entries.push_back({name,
-                         {brief},
-                         "swin",
-                         json(size, image, window, 1000, ""),
-                         preprocess,
-                         "Swin V1, Liu et al. 2021"});
+      entries.push_back({name, {brief}, "swin", json_of(size, window, 1000), preprocess, kPaper});
       entries.push_back({name + "_22k",
                          {name + ".ms_in22k", brief + "_22k"},
                          "swin",
-                         json(size, image, window, 21841, ""),
+                         json_of(size, window, 21841),
                          preprocess,
                          "Swin V1 on the 21,841 classes of ImageNet-22k"});
     }
@@ -419,26 +433,16 @@ void register_swin(std::vector<ModelEntry>& entries) {
     entries.push_back({fmt::format("swin_{}", size.initial),
                        {fmt::format("torchvision/swin_{}", size.initial)},
                        "swin",
-                       json(size, 224, 7, 1000, R"(,"naming":"torchvision")"),
+                       json_of(size, 7, 1000, R"(,"naming":"torchvision")"),
                        preprocess,
                        "Swin V1 as trained by torchvision"});
   }
-  Preprocess digits;
-  digits.rows = digits.columns = 28;
-  digits.channels = 1;
-  digits.crop_pct = 1.0;
-  digits.mode = Preprocess::Mode::squash;
-  digits.filter = ResizeFilter::bilinear;
-  digits.mean = {0.1307f, 0.1307f, 0.1307f};
-  digits.std = {0.3081f, 0.3081f, 0.3081f};
-  entries.push_back(
-      {"swin_digits",
-       {},
-       "swin",
-       R"({"img_size":28,"patch_size":2,"in_chans":1,"num_classes":10,"dim":48,"depths":[2,2],"heads":[3,6],)"
-       R"("window":7,"drop_path":0.1})",
-       digits,
-       "a small Swin for handwritten digits, trained by Locant"});
+  entries.push_back({"swin_digits",
+                     {},
+                     "swin",
+                     kDigits,
+                     digits_preprocess(),
+                     "a small Swin for handwritten digits, trained by Locant"});
 }
 
 }  // namespace locant

@@ -51,8 +51,9 @@ void prepare(int threads) {
 
 dnnl::engine& engine() {
   prepare();
-  static dnnl::engine engine(dnnl::engine::kind::cpu, 0);
-  return engine;
+  static auto* engine =
+      new dnnl::engine(dnnl::engine::kind::cpu, 0);  // outlives every static that holds a primitive
+  return *engine;
 }
 
 void Plan::run(std::span<const float* const> buffers) const {
@@ -81,7 +82,7 @@ void Plan::run(std::span<const float* const> buffers) const {
 
 std::shared_ptr<const Plan> plan(const char* op, const PlanKey& key, const std::function<Plan()>& make) {
   static std::mutex mutex;
-  static std::map<std::pair<int, PlanKey>, std::shared_ptr<const Plan>> plans;
+  static auto& plans = *new std::map<std::pair<int, PlanKey>, std::shared_ptr<const Plan>>;
   const std::pair<int, PlanKey> full(num_threads(), key);  // plans divide their work at creation
   prepare();
   const std::lock_guard lock(mutex);

@@ -131,11 +131,17 @@ Var reshape(const Context& ctx, const Var& x, const Shape& shape) {
 
 Var average(const Context& ctx, const Var& a, const Var& b) {
   if (a.shape() != b.shape()) fail("average", "{} and {} differ in shape", a.shape().str(), b.shape().str());
+  const ProfileScope scope("average");
   Tensor y(a.shape());
-  row_ops().add(a.value().data(), b.value().data(), 0.5f, y.numel(), y.data());
+  const float *from_a = a.value().data(), *from_b = b.value().data();
+  parallel_for(y.numel(), kElementGrain, [&](std::int64_t begin, std::int64_t end) {
+    row_ops().add(from_a + begin, from_b + begin, 0.5f, end - begin, y.data() + begin);
+  });
   return ctx.record({a, b}, std::move(y), [a, b](const Tensor& dy) {
     Tensor half(dy.shape());
-    for (std::int64_t i = 0; i < dy.numel(); ++i) half[i] = 0.5f * dy[i];
+    parallel_for(dy.numel(), kElementGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) half[i] = 0.5f * dy[i];
+    });
     a.accumulate(half);
     b.accumulate(half);
   });

@@ -48,7 +48,7 @@ void TrainOptions::check() const {
   check_range("batch", static_cast<double>(batch), 1, 65536);
   check_range("learning rate", lr, 0, 1e3);
   check_range("lowest learning rate", min_lr, 0, lr);
-  check_range("warm-up epochs", warmup_epochs, 0, static_cast<double>(epochs));
+  check_range("warm-up epochs", warmup_epochs, -1, static_cast<double>(epochs));
   check_range("weight decay", weight_decay, 0, 1e3);
   check_range("gradient norm", clip, 0, 1e30);
   check_range("label smoothing", label_smoothing, 0, 0.999);

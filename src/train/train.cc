@@ -146,10 +146,10 @@ bool Trainer::open_data() {
   for (const std::string& line : data_.notes) note(line);
   const std::int64_t size = data_.train->size();
   steps_per_epoch_ = (size + options_.batch - 1) / options_.batch;
-  schedule_ = {
-      options_.lr, options_.min_lr,
-      static_cast<std::int64_t>(std::llround(options_.warmup_epochs * static_cast<double>(steps_per_epoch_))),
-      options_.epochs * steps_per_epoch_};
+  const double warmup =
+      options_.warmup_epochs < 0.0 ? 0.05 * static_cast<double>(options_.epochs) : options_.warmup_epochs;
+  schedule_ = {options_.lr, options_.min_lr, std::llround(warmup * static_cast<double>(steps_per_epoch_)),
+               options_.epochs * steps_per_epoch_};
   state_.options = options_.to_json();
   state_.data = splitmix64(data_.train->fingerprint()) ^ (data_.val ? data_.val->fingerprint() : 0);
   std::int64_t numbers = 0;

@@ -21,8 +21,8 @@ struct TrainOptions {
   std::int64_t epochs = 100;
   std::int64_t batch = 64;
   double lr = 1e-3;
-  double min_lr = 1e-5;
-  double warmup_epochs = 5.0;
+  double min_lr = 0.0;
+  double warmup_epochs = -1.0;  ///< below 0: a twentieth of the epochs
   double weight_decay = 0.05;
   double clip = 5.0;  ///< largest gradient norm; 0: none
   double label_smoothing = 0.1;

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include "attention_case.h"
+#include "core/pool.h"
+#include "kernels/attention_plan.h"
 
 namespace locant::testing {
 namespace {
@@ -70,6 +72,50 @@ TEST(AttentionThreads, SharedKeysAndTables) {
       .B = 2, .G = 4, .H = 2, .Nq = 64, .Nk = 64, .D = 32, .Dv = 32, .terms = {window_term(8, 2)}};
   for (int x = 0; x < 4 * 64; ++x) c.key_rows.push_back(x / 3);
   check_threads(c, "shared keys");
+}
+
+// However few the heads, every thread gets several tiles.
+TEST(AttentionThreads, OneHeadFeedsEveryThread) {
+  const KeepSettings keep;
+  const AttentionRun run({.Nq = 2000, .Nk = 2000});
+  AttentionGradArgs grads;
+  grads.forward = run.args();
+  for (const int threads : {1, 2, 8, 16}) {
+    set_num_threads(threads);
+    const fused::Plan forward = fused::plan_forward(grads.forward, {16, 4});
+    EXPECT_EQ(forward.chunks, threads);
+    EXPECT_GE(forward.query_blocks, 4 * threads);
+    EXPECT_GE(forward.query_block * forward.query_blocks, 2000);
+    const fused::BackwardPlan backward = fused::plan_backward(grads, {8, 2});
+    EXPECT_EQ(backward.chunks, threads);
+    EXPECT_GE(backward.key_blocks, 4 * threads);
+    EXPECT_EQ(backward.chunk_begin(backward.chunks), backward.items());
+  }
+}
+
+// Neither pass asks for anything like N x N floats, with a bias or without.
+TEST(AttentionThreads, MemoryGrowsWithTheRowsOnly) {
+  const KeepSettings keep;
+  constexpr std::int64_t kTokens = 48 * 48;
+  AttentionCase c{.Nq = kTokens, .Nk = kTokens, .D = 16, .Dv = 16};
+  const AttentionRun plain(c);
+  c.terms = {window_term(48, 1)};
+  const AttentionRun biased(c);
+  for (const Isa isa : supported_isas()) {
+    if (isa == Isa::reference) continue;  // takes seconds, and has rows only
+    set_active_isa(isa);
+    for (const int threads : {1, 2}) {
+      set_num_threads(threads);
+      for (const AttentionRun* run : {&plain, &biased}) {
+        Pool::global().reset_peak();
+        const std::int64_t before = Pool::global().stats().peak_bytes;
+        (void)run->by_kernel();
+        const std::int64_t floats = (Pool::global().stats().peak_bytes - before) / 4;
+        EXPECT_GT(floats, 0);
+        EXPECT_LT(floats, 16 * kTokens * (16 + 16)) << isa_name(isa) << " threads " << threads;
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -110,7 +110,8 @@ TEST_F(Load, OwnFilesNeedNothingElse) {
 TEST_F(Load, ConfigurationsOfTheirOwnLoadByTheirMetadata) {
   RandomSource source(2);
   const std::string config =
-      R"({"img_size":16,"patch_size":2,"in_chans":1,"num_classes":3,"dim":8,"depths":[1,1],"heads":[1,2],"window":4})";
+      R"({"img_size":16,"patch_size":2,"in_chans":1,"num_classes":3,"dim":8,"depths":[1,1],)"
+      R"("heads":[1,2],"window":4})";
   const auto model = make_model("swin", config, Weights(source, WeightMode::train));
   save_model(path("own.safetensors"), *model, {});
   const LoadedModel loaded = load_model(path("own.safetensors"), {.mode = WeightMode::train});
@@ -136,8 +137,8 @@ TEST_F(Load, EveryNamingIsToldByItsTensors) {
 TEST_F(Load, EveryFamilyIsReadFromEveryNaming) {
   const std::pair<const char*, const char*> models[] = {
       {"vit", R"({"img_size":32,"dim":16,"depth":2,"heads":2,"num_classes":3})"},
-      {"deit",
-       R"({"img_size":32,"dim":16,"depth":2,"heads":2,"num_classes":3,"prefix_tokens":["cls_token","dist_token"],"pool":"mean_two_heads"})"},
+      {"deit", R"({"img_size":32,"dim":16,"depth":2,"heads":2,"num_classes":3,)"
+               R"("prefix_tokens":["cls_token","dist_token"],"pool":"mean_two_heads"})"},
       {"dinov2", R"({"img_size":28,"dim":16,"depth":2,"heads":2,"registers":4,"mlp":"swiglu_packed"})"},
       {"simple_vit",
        R"({"img_size":32,"dim":16,"depth":2,"heads":2,"head_dim":8,"mlp_dim":32,"num_classes":3})"}};

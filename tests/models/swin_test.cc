@@ -59,7 +59,8 @@ struct Case {
 
 std::string config_of(const Case& c) {
   return fmt::format(
-      R"({{"img_size":[{},{}],"patch_size":2,"in_chans":2,"num_classes":5,"dim":8,"depths":[2,2],"heads":[2,4],"window":[{},{}],)"
+      R"({{"img_size":[{},{}],"patch_size":2,"in_chans":2,"num_classes":5,"dim":8,"depths":[2,2],"heads":[2,4],)"
+      R"("window":[{},{}],)"
       R"("window_fit":"{}","pad_order":"{}","patch_remainder":"{}","mlp_ratio":2}})",
       c.img_rows, c.img_columns, c.window_rows, c.window_columns, c.fit, c.order, c.remainder);
 }
@@ -198,7 +199,8 @@ INSTANTIATE_TEST_SUITE_P(Swin, SwinSizes, ::testing::Range<std::size_t>(0, 13),
                          [](const auto& info) { return std::string(cases()[info.param].name); });
 
 constexpr const char* kSmall =
-    R"({"img_size":16,"patch_size":2,"in_chans":2,"num_classes":5,"dim":8,"depths":[2,2],"heads":[2,4],"window":4,"mlp_ratio":2})";
+    R"({"img_size":16,"patch_size":2,"in_chans":2,"num_classes":5,"dim":8,"depths":[2,2],"heads":[2,4],)"
+    R"("window":4,"mlp_ratio":2})";
 
 struct Seen final : Probe {
   void see(const std::string& path, const Var& value) override { shapes[path] = value.shape(); }
@@ -342,9 +344,10 @@ TEST(Swin, DropPathActsInTrainingAlone) {
 }
 
 TEST(Swin, TheFirstBlockIsNeverDropped) {
-  const auto model = build(
-      R"({"img_size":16,"patch_size":2,"in_chans":2,"num_classes":5,"dim":8,"depths":[1],"heads":[2],"window":4,"drop_path":0.9})",
-      WeightMode::train);
+  const auto model =
+      build(R"({"img_size":16,"patch_size":2,"in_chans":2,"num_classes":5,"dim":8,"depths":[1],"heads":[2],)"
+            R"("window":4,"drop_path":0.9})",
+            WeightMode::train);
   Rng rng(1);
   const Var images(random_tensor({2, 2, 16, 16}, 9));
   const Tensor dropped = model->forward(Context{.train = true, .rng = &rng}, images).value();

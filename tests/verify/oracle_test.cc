@@ -30,7 +30,6 @@ std::vector<std::string> files() {
       "zoo/transformers_dinov2_with_registers_70x112.json",
       "zoo/timm_vit_giant_patch14_dinov2_2_blocks.json",
       "zoo/vit_pytorch_simple_vit.json",
-      "zoo/timm_vit_tiny_patch16_224_low_variance.json",
       "zoo/timm_vit_tiny_patch16_224_at_256x320.json",
       "zoo/timm_deit_tiny_distilled_patch16_224.json",
       "official/swin/swin_small_ape_56.json",
