@@ -47,4 +47,8 @@ std::string answer_json(const std::string& path, const std::string& model, const
       times.inference);
 }
 
+std::string answer_error_json(const std::string& path, const std::string& error) {
+  return fmt::format("{{\"picture\":{},\"error\":{}}}\n", json_string(path), json_string(error));
+}
+
 }  // namespace locant::cli

@@ -25,5 +25,7 @@ std::string answer_csv_heading();
 /// "inference_ms"}, a line.
 std::string answer_json(const std::string& path, const std::string& model, const Prediction& prediction,
                         const AnswerTimes& times);
+/// {"picture", "error"}, a line.
+std::string answer_error_json(const std::string& path, const std::string& error);
 
 }  // namespace locant::cli

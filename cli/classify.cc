@@ -41,8 +41,8 @@ class Classifier {
     Batch batch;
     for (std::size_t i = 0; i < paths.size(); ++i) {
       read(paths[i], batch);
-      if (static_cast<std::int64_t>(batch.images.size()) == options_.batch || i + 1 == paths.size())
-        flush(batch);
+      const bool full = static_cast<std::int64_t>(batch.images.size()) == options_.batch;
+      if (full || i + 1 == paths.size()) flush(batch, progress);
       progress.update(static_cast<std::int64_t>(i) + 1);
     }
     progress.finish();
@@ -79,13 +79,13 @@ class Classifier {
     } catch (const Error& error) {
       ++failed_;
       warn(error.what());
-      if (options_.json)
-        out("{{\"picture\":{},\"error\":{}}}\n", json_string(path), json_string(error.what()));
+      if (options_.json) write_out(answer_error_json(path, error.what()));
     }
     batch.seconds += watch.seconds();
   }
 
-  void flush(Batch& batch) {
+  void flush(Batch& batch, Progress& progress) {
+    progress.finish();  // out of the way of the answers
     if (batch.images.empty()) return;
     Stopwatch watch;
     const Tensor input = preprocess_batch(batch.images, loaded_.preprocess);

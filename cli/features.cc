@@ -57,6 +57,7 @@ int run(const Options& options, const GlobalOptions& globals) {
     const double decode_s = decode.seconds();
     pictures.push_back(picture_features(loaded, picture, path, options.img_size));
     const PictureFeatures& last = pictures.back();
+    progress.finish();  // out of the way of the line
     out("{}: {} x {} patches of {} features from {} x {} pixels, preprocess {}, inference {}\n", path,
         last.patches.dim(0), last.patches.dim(1), last.patches.dim(2), last.photo.columns, last.photo.rows,
         human_seconds(decode_s + last.preprocess_s), human_seconds(last.inference_s));

@@ -107,7 +107,7 @@ std::vector<float> normalise_table(const Preprocess& options) {
 double shortest(float value) { return std::stod(fmt::format("{}", value)); }
 
 std::int64_t integer(const json& value, const std::string& key) {
-  require(value.is_number_integer(), "preprocess", "'{}' must be an integer, not {}", key, value.dump());
+  require(value.is_number_integer(), "preprocess", "'{}' must be an integer, not of type {}", key, value.type_name());
   // Unsigned values beyond int64 come out negative and fail check().
   return value.get<std::int64_t>();
 }
@@ -116,13 +116,13 @@ std::array<float, 3> three(const json& value, const std::string& key) {
   std::array<float, 3> result;
   require(value.is_array() && value.size() == 3 &&
               std::all_of(value.begin(), value.end(), [](const json& x) { return x.is_number(); }),
-          "preprocess", "'{}' must be three numbers, not {}", key, value.dump());
+          "preprocess", "'{}' must be three numbers, not of type {}", key, value.type_name());
   for (int c = 0; c < 3; ++c) result[c] = static_cast<float>(value[c].get<double>());
   return result;
 }
 
 std::string text_of(const json& value, const std::string& key) {
-  require(value.is_string(), "preprocess", "'{}' must be a string, not {}", key, value.dump());
+  require(value.is_string(), "preprocess", "'{}' must be a string, not of type {}", key, value.type_name());
   return value.get<std::string>();
 }
 
@@ -142,7 +142,7 @@ void set_field(Preprocess& options, const std::string& key, const json& value) {
   } else if (key == "mode") {
     options.mode = parse_mode(text_of(value, key));
   } else if (key == "crop_pct") {
-    require(value.is_number(), "preprocess", "'crop_pct' must be a number, not {}", value.dump());
+    require(value.is_number(), "preprocess", "'crop_pct' must be a number, not of type {}", value.type_name());
     options.crop_pct = value.get<double>();
   } else if (key == "resize_to") {
     options.resize_to = integer(value, key);
