@@ -19,7 +19,7 @@ void set_input_size(Preprocess& preprocess, std::int64_t size) {
 std::string answer_text(const std::string& path, const Prediction& prediction) {
   std::string text = path + "\n";
   for (const ClassScore& score : prediction.top)
-    text += fmt::format("  {:6.2f} %  {}\n", score.probability * 100.0f, score.label);
+    text += fmt::format("  {:6.2f} %  {}\n", score.probability * 100.0f, printable(score.label));
   return text;
 }
 

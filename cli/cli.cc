@@ -61,12 +61,12 @@ void flush_out() {
 
 void write_note(const GlobalOptions& globals, std::string_view text) {
   if (globals.quiet) return;
-  const std::string line = std::string(text) + "\n";
+  const std::string line = printable(std::string(text), true) + "\n";
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
 void warn(std::string_view text) {
-  const std::string line = fmt::format("locant: warning: {}\n", text);
+  const std::string line = fmt::format("locant: warning: {}\n", printable(std::string(text), true));
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 

@@ -122,7 +122,7 @@ std::string human_seconds(double seconds);
 /// "Text" with quotes and escapes, as JSON wants it; invalid UTF-8 becomes U+FFFD.
 std::string json_string(std::string_view text);
 /// Control characters become '?': names out of a file must not steer a terminal.
-std::string printable(std::string text);
+std::string printable(std::string text, bool keep_newlines = false);
 /// One CSV field, quoted where needed.
 std::string csv_field(std::string_view text);
 /// Shell pattern: * ? [a-z].

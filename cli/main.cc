@@ -40,7 +40,7 @@ class HelpFormatter : public CLI::Formatter {
 
 int fail_with(const std::string& message) {
   std::fflush(stdout);
-  std::fprintf(stderr, "locant: %s\n", message.c_str());
+  std::fprintf(stderr, "locant: %s\n", printable(message, true).c_str());
   return kUserError;
 }
 

@@ -74,9 +74,9 @@ std::string json_string(std::string_view text) {
   return json + "\"";
 }
 
-std::string printable(std::string text) {
+std::string printable(std::string text, bool keep_newlines) {
   for (char& c : text)
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+    if ((static_cast<unsigned char>(c) < 0x20 && !(keep_newlines && c == '\n')) || c == 0x7F) c = '?';
   return text;
 }
 

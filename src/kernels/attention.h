@@ -42,8 +42,8 @@ struct AttentionArgs {
   std::int64_t B = 0, G = 1, H = 0, Nq = 0, Nk = 0, D = 0, Dv = 0;  ///< D, Dv in 1..256; Nq, Nk per group
   AttentionView q = {}, k = {}, v = {};
   AttentionMutableView out = {};
-  float* lse =
-      nullptr;  ///< (B, G, H, Nq) natural log-sum-exp of each row, +inf where nothing is seen; null: not kept
+  float* lse = nullptr;  ///< (B, G, H, Nq) natural log-sum-exp of each row, +inf where nothing is seen
+                         ///< (padding slots too); null: not kept
   float scale = 1.0f;
   const std::int32_t* query_rows = nullptr;  ///< (G, Nq)
   const std::int32_t* key_rows = nullptr;    ///< (G, Nk)

@@ -123,18 +123,24 @@ Tensor gathered_bias(const Inputs& in, const AttentionTerm& term) {
   return bias;
 }
 
+// scores (B, G, H, Nq, Nk) += what lies at the strides of its first three axes.
+void add_tiles(const Inputs& in, Tensor& scores, const Tensor& tiles, std::int64_t batch, std::int64_t group,
+               std::int64_t head) {
+  const std::int64_t tile = in.Nq * in.Nk;
+  parallel_for(in.B * in.G * in.H, 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t p = begin; p < end; ++p) {
+      const std::int64_t h = p % in.H, g = p / in.H % in.G, b = p / (in.H * in.G);
+      float* to = scores.data() + p * tile;
+      row_ops().add(to, tiles.data() + b * batch + g * group + h * head, 1.0f, tile, to);
+    }
+  });
+}
+
 void add_terms(const Inputs& in, Tensor& scores) {
   for (const AttentionTerm& term : in.options.terms) {
     const Tensor bias = term.gather != nullptr ? gathered_bias(in, term) : term.table.value();
-    const auto [batch, group, head, row] = dense_strides(in, bias.shape());
-    const std::array<std::int64_t, 3> step = {batch, group, head};
-    parallel_for(in.B * in.G * in.H, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t p = begin; p < end; ++p) {
-        const std::int64_t h = p % in.H, g = p / in.H % in.G, b = p / (in.H * in.G);
-        float* tile = scores.data() + p * in.Nq * in.Nk;
-        row_ops().add(tile, bias.data() + b * step[0] + g * step[1] + h * step[2], 1.0f, in.Nq * in.Nk, tile);
-      }
-    });
+    const std::array<std::int64_t, 4> strides = dense_strides(in, bias.shape());
+    add_tiles(in, scores, bias, strides[0], strides[1], strides[2]);
   }
 }
 
@@ -146,15 +152,20 @@ bool visible(const Inputs& in, std::int64_t b, std::int64_t g, std::int64_t i, s
   return in.key_rows() == nullptr || in.key_rows()[key] >= 0 || in.options.pad_bias.defined();
 }
 
+// 0 or -inf per query and key, shared by the heads, and by the samples where no lengths tell them apart.
 void add_mask(const Inputs& in, Tensor& scores) {
-  if (in.options.key_lengths.empty() && in.query_region() == nullptr && in.key_rows() == nullptr) return;
-  parallel_for(in.B * in.G * in.H, 1, [&](std::int64_t begin, std::int64_t end) {
+  const bool lengths = !in.options.key_lengths.empty();
+  if (!lengths && in.query_region() == nullptr && in.key_rows() == nullptr) return;
+  const std::int64_t B = lengths ? in.B : 1, tile = in.Nq * in.Nk;
+  Tensor mask({B, in.G, in.Nq, in.Nk});
+  parallel_for(B * in.G, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p)
       for (std::int64_t i = 0; i < in.Nq; ++i)
         for (std::int64_t j = 0; j < in.Nk; ++j)
-          if (!visible(in, p / (in.H * in.G), p / in.H % in.G, i, j))
-            scores[(p * in.Nq + i) * in.Nk + j] = -std::numeric_limits<float>::infinity();
+          mask[p * tile + i * in.Nk + j] =
+              visible(in, p / in.G, p % in.G, i, j) ? 0.0f : -std::numeric_limits<float>::infinity();
   });
+  add_tiles(in, scores, mask, lengths ? in.G * tile : 0, tile, 0);
 }
 
 // Gradient of a term's table: sums of dscores over what shares an entry.

@@ -43,6 +43,10 @@ out_lines 20
 printf 'zero\none\ntwo\nthree\nfour\nfive\nsix\n"se,ven"\neight\nnine\n' >"$work/labels"
 run 0 classify $digits/7_a.png --labels "$work/labels" --csv --top 1 -q
 out_has ',1,7,"""se,ven""",'
+printf 'a\033[2Jb\n' >"$work/steer"
+head -n 9 "$work/labels" >>"$work/steer"
+run 0 classify $digits/0_a.png --labels "$work/steer" --top 10 -q
+out_has 'a\?\[2Jb$'  # a name cannot steer the terminal
 echo ten >>"$work/labels"
 mistake 'holds 11 names, the model has 10 classes' classify $digits/7_a.png --labels "$work/labels"
 

@@ -301,6 +301,13 @@ TEST_F(Loop, StopsWhenTheLossIsNotFinite) {
   EXPECT_NE(error_of(o).find("the loss is"), std::string::npos);
 }
 
+TEST(BundledDigits, KnowsPicturesItNeverSaw) {
+  const LoadedModel loaded = load_model(LOCANT_SOURCE_DIR "/examples/digits/digits.safetensors");
+  const Datasets data = open_datasets({.path = LOCANT_TEST_DATA "/digits500"}, loaded.preprocess, {});
+  EXPECT_EQ(loaded.classes, data.classes);
+  EXPECT_GE(evaluate(*loaded.model, *data.val, loaded.preprocess, 50).accuracy, 0.97);
+}
+
 TEST(TrainOptions, SurviveJson) {
   TrainOptions o;
   o.data.path = "a \"b\"";
