@@ -27,12 +27,14 @@ void Var::clear_grad() {
 void Var::accumulate(Tensor gradient) const {
   if (!requires_grad()) return;
   if (gradient.shape() != node_->value.shape())
-    fail("backward", "gradient of shape {} for a value of shape {}", gradient.shape().str(), node_->value.shape().str());
+    fail("backward", "gradient of shape {} for a value of shape {}", gradient.shape().str(),
+         node_->value.shape().str());
   if (!node_->grad.defined()) {
     node_->grad = std::move(gradient);
     return;
   }
-  // Somebody else may hold the first gradient (both inputs of an addition get the same one): then add into a copy.
+  // Somebody else may hold the first gradient (both inputs of an addition get the same one): then add into a
+  // copy.
   Tensor sum = std::move(node_->grad);
   if (!sum.unique()) sum = sum.clone();
   float* out = sum.data();
@@ -46,7 +48,8 @@ void Var::accumulate(Tensor gradient) const {
 void Var::assign(Tensor value) {
   require(node_ != nullptr, "var", "cannot assign to an undefined value");
   if (value.shape() != node_->value.shape())
-    fail("assign", "numbers of shape {} for a value of shape {}", value.shape().str(), node_->value.shape().str());
+    fail("assign", "numbers of shape {} for a value of shape {}", value.shape().str(),
+         node_->value.shape().str());
   node_->value = std::move(value);
 }
 
@@ -75,7 +78,8 @@ void Tape::backward(const std::vector<std::pair<Var, Tensor>>& outputs) {
 }
 
 void Tape::backward(const Var& loss) {
-  if (loss.value().numel() != 1) fail("backward", "the loss has shape {}, not one element", loss.shape().str());
+  if (loss.value().numel() != 1)
+    fail("backward", "the loss has shape {}, not one element", loss.shape().str());
   backward({{loss, Tensor::full(loss.shape(), 1.0f)}});
 }
 

@@ -48,8 +48,8 @@ class Tape {
  public:
   /// `backward` receives the gradient of `value` and accumulates into the inputs that want one.
   Var record(Tensor value, std::function<void(const Tensor&)> backward);
-  /// Fills the gradients of every leaf that `output` depends on, given d(loss)/d(output) for each of the outputs.
-  /// Frees closures and intermediate gradients as it goes; the tape is empty afterwards.
+  /// Fills the gradients of every leaf that `output` depends on, given d(loss)/d(output) for each of the
+  /// outputs. Frees closures and intermediate gradients as it goes; the tape is empty afterwards.
   void backward(const std::vector<std::pair<Var, Tensor>>& outputs);
   /// The same for one scalar loss with gradient 1. Throws Error unless it has one element.
   void backward(const Var& loss);

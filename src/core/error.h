@@ -24,7 +24,8 @@ template <class... Args>
 /// fail(...) unless the condition holds. The arguments are evaluated either way: keep them cheap.
 template <class... Args>
 void require(bool condition, std::string_view op, fmt::format_string<Args...> format, Args&&... args) {
-  if (!condition) [[unlikely]] fail(op, format, std::forward<Args>(args)...);
+  if (!condition) [[unlikely]]
+    fail(op, format, std::forward<Args>(args)...);
 }
 
 }  // namespace locant

@@ -161,7 +161,8 @@ int num_threads() {
 }
 
 void set_num_threads(int threads) {
-  require(threads >= 1 && threads <= 1024, "threads", "{} threads are not possible; ask for 1 to 1024", threads);
+  require(threads >= 1 && threads <= 1024, "threads", "{} threads are not possible; ask for 1 to 1024",
+          threads);
   g_threads.store(threads, std::memory_order_relaxed);
 #ifdef LOCANT_OPENMP
   omp_set_num_threads(threads);

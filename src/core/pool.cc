@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::int64_t kAlignment = 64;
 
-// Sizes are rounded so that nearly equal requests share buffers: to 64 bytes below 4 KiB, above it to an eighth
-// of the next lower power of two (at most 12.5 % waste).
+// Sizes are rounded so that nearly equal requests share buffers: to 64 bytes below 4 KiB, above it to an
+// eighth of the next lower power of two (at most 12.5 % waste).
 std::int64_t size_class(std::int64_t bytes) {
   std::int64_t step = kAlignment;
   if (bytes > 4096) {
@@ -61,7 +61,8 @@ std::shared_ptr<float> Pool::allocate(std::int64_t count) {
   {
     std::lock_guard lock(state_->mutex);
     // A buffer up to a quarter too large serves as well.
-    if (auto it = state_->idle.lower_bound(bytes); it != state_->idle.end() && it->first <= bytes + bytes / 4) {
+    if (auto it = state_->idle.lower_bound(bytes);
+        it != state_->idle.end() && it->first <= bytes + bytes / 4) {
       const auto [held, data] = *it;
       state_->idle.erase(it);
       state_->stats.idle_bytes -= held;

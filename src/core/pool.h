@@ -6,8 +6,8 @@
 
 namespace locant {
 
-/// 64-byte aligned float buffers that are kept and handed out again: first touch of fresh pages costs as much as
-/// the arithmetic of a small layer. Thread-safe; one per process.
+/// 64-byte aligned float buffers that are kept and handed out again: first touch of fresh pages costs as much
+/// as the arithmetic of a small layer. Thread-safe; one per process.
 class Pool {
  public:
   static Pool& global();

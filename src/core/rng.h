@@ -14,8 +14,8 @@ constexpr std::uint64_t splitmix64(std::uint64_t x) {
   return z ^ (z >> 31);
 }
 
-/// Counter-based generator: number i of stream `seed` is a pure function of both, so a state is two integers and
-/// a run can be resumed anywhere.
+/// Counter-based generator: number i of stream `seed` is a pure function of both, so a state is two integers
+/// and a run can be resumed anywhere.
 class Rng {
  public:
   explicit Rng(std::uint64_t seed = 0, std::uint64_t counter = 0) : seed_(seed), counter_(counter) {}
@@ -24,7 +24,9 @@ class Rng {
   /// Uniform in [0, 1), 24 bits.
   float uniform() { return static_cast<float>(next() >> 40) * 0x1p-24f; }
   /// Uniform in [0, n) without bias worth naming for n far below 2^32.
-  std::uint64_t below(std::uint64_t n) { return static_cast<std::uint64_t>((static_cast<unsigned __int128>(next()) * n) >> 64); }
+  std::uint64_t below(std::uint64_t n) {
+    return static_cast<std::uint64_t>((static_cast<unsigned __int128>(next()) * n) >> 64);
+  }
   /// Standard normal (Box-Muller, one number a call).
   float normal() {
     const double u = (static_cast<double>(next() >> 11) + 0.5) * 0x1p-53;

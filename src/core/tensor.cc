@@ -35,7 +35,8 @@ Tensor Tensor::borrowed(const Shape& shape, const float* data, std::shared_ptr<c
 }
 
 Tensor Tensor::reshaped(const Shape& shape) const {
-  if (shape.numel() != numel()) fail("reshape", "{} does not hold as many numbers as {}", shape.str(), shape_.str());
+  if (shape.numel() != numel())
+    fail("reshape", "{} does not hold as many numbers as {}", shape.str(), shape_.str());
   Tensor out = *this;
   out.shape_ = shape;
   return out;

@@ -9,7 +9,8 @@
 
 namespace locant {
 
-/// A contiguous, row-major float32 array. Copies share storage, as in NumPy views; clone() copies the numbers.
+/// A contiguous, row-major float32 array. Copies share storage, as in NumPy views; clone() copies the
+/// numbers.
 class Tensor {
  public:
   /// No storage at all: `defined()` is false. Stands for "absent" (no bias, no gradient wanted).

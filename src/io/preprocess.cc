@@ -107,7 +107,8 @@ std::vector<float> normalise_table(const Preprocess& options) {
 double shortest(float value) { return std::stod(fmt::format("{}", value)); }
 
 std::int64_t integer(const json& value, const std::string& key) {
-  require(value.is_number_integer(), "preprocess", "'{}' must be an integer, not of type {}", key, value.type_name());
+  require(value.is_number_integer(), "preprocess", "'{}' must be an integer, not of type {}", key,
+          value.type_name());
   // Unsigned values beyond int64 come out negative and fail check().
   return value.get<std::int64_t>();
 }
@@ -142,7 +143,8 @@ void set_field(Preprocess& options, const std::string& key, const json& value) {
   } else if (key == "mode") {
     options.mode = parse_mode(text_of(value, key));
   } else if (key == "crop_pct") {
-    require(value.is_number(), "preprocess", "'crop_pct' must be a number, not of type {}", value.type_name());
+    require(value.is_number(), "preprocess", "'crop_pct' must be a number, not of type {}",
+            value.type_name());
     options.crop_pct = value.get<double>();
   } else if (key == "resize_to") {
     options.resize_to = integer(value, key);

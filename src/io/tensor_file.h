@@ -23,8 +23,9 @@ struct TensorInfo {
   std::uint64_t bytes = 0;
 };
 
-/// A file of named tensors: safetensors or PyTorch's .pth in its zip and older form. Reading never executes anything
-/// and never allocates beyond the file's size; every malformed field is an Error with file, offset and reason.
+/// A file of named tensors: safetensors or PyTorch's .pth in its zip and older form. Reading never executes
+/// anything and never allocates beyond the file's size; every malformed field is an Error with file, offset
+/// and reason.
 class TensorFile {
  public:
   virtual ~TensorFile() = default;
@@ -37,7 +38,8 @@ class TensorFile {
   virtual const std::map<std::string, std::string>& metadata() const = 0;
   /// Notes for people: unwrapped levels ("model"), objects passed over. Empty when nothing was special.
   virtual const std::vector<std::string>& notes() const = 0;
-  /// The tensor as float32; float32 data of a mapped file is borrowed, not copied. Throws Error for an unknown name.
+  /// The tensor as float32; float32 data of a mapped file is borrowed, not copied. Throws Error for an
+  /// unknown name.
   virtual Tensor read(const std::string& name) const = 0;
   /// The caller has taken over what it needs of this tensor: its mapped pages may leave memory.
   virtual void release(const std::string& name) const = 0;
@@ -47,7 +49,8 @@ class TensorFile {
 /// Opens by content, not by name. Throws Error.
 std::unique_ptr<TensorFile> open_tensor_file(const std::string& path);
 
-/// Writes float32 safetensors: temporary file beside it, fsync, rename. Throws Error; the old file is then untouched.
+/// Writes float32 safetensors: temporary file beside it, fsync, rename. Throws Error; the old file is then
+/// untouched.
 void write_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
                        const std::map<std::string, std::string>& metadata);
 

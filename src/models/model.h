@@ -14,7 +14,8 @@ struct Features {
   Var cls;      ///< (B, C): class token, or the mean of the patches where the model has none; normed
   Var patches;  ///< (B, rows * columns, C), normed, row-major
   std::int64_t rows = 0, columns = 0;
-  Tensor attention;  ///< (B, H, rows * columns): class token to patches in the last layer; undefined without one
+  Tensor
+      attention;  ///< (B, H, rows * columns): class token to patches in the last layer; undefined without one
 };
 
 /// A vision model: images (B, channels, H, W), normalised as its checkpoint wants.

@@ -35,7 +35,7 @@ TEST(Tape, ChainsAndSumsGradients) {
   Tape tape;
   const Context ctx{.tape = &tape};
   Var x(Tensor::full({1}, 3.0f), true);
-  const Var y = multiply(ctx, x, x);             // x^2
+  const Var y = multiply(ctx, x, x);                      // x^2
   const Var z = sum_of_two(ctx, multiply(ctx, y, x), y);  // x^3 + x^2
   tape.backward(z);
   EXPECT_FLOAT_EQ(x.grad()[0], 3 * 9.0f + 2 * 3.0f);

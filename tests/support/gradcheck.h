@@ -37,12 +37,13 @@ inline double worst_error(std::span<const float> a, std::span<const double> b) {
   return worst;
 }
 
-inline void expect_close(const Tensor& got, const std::vector<double>& want, double tolerance, const char* what) {
+inline void expect_close(const Tensor& got, const std::vector<double>& want, double tolerance,
+                         const char* what) {
   EXPECT_LE(worst_error(got.values(), want), tolerance) << what << " of shape " << got.shape().str();
 }
 
-/// Exact gradient of a real function by the complex step: d f / d x_i = Im f(x + i h e_i) / h. `f` takes the vector of
-/// complex inputs and gives a complex scalar; it must be analytic (compare real parts in max).
+/// Exact gradient of a real function by the complex step: d f / d x_i = Im f(x + i h e_i) / h. `f` takes the
+/// vector of complex inputs and gives a complex scalar; it must be analytic (compare real parts in max).
 template <class F>
 std::vector<double> complex_step_gradient(F&& f, const std::vector<double>& x) {
   constexpr double kStep = 1e-50;
