@@ -27,9 +27,9 @@ inline GradHead grad_head_of(const BackwardPlan& plan, std::int64_t unit) {
 }
 
 struct BackwardScratch : Scratch {
-  float *queries, *douts, *lse, *delta, *dq;            // of the head
-  float *key_columns, *value_columns, *keys, *dk, *dv;  // of the key block
-  float *probabilities, *dscores;                       // of the tile
+  float *queries, *douts, *lse, *delta, *dq;                         // of the head
+  float *key_columns, *value_columns, *lone_value, *keys, *dk, *dv;  // of the key block
+  float *probabilities, *dscores;                                    // of the tile
 
   explicit BackwardScratch(const Plan& plan) {
     const AttentionArgs& a = *plan.args;
@@ -40,6 +40,7 @@ struct BackwardScratch : Scratch {
     reserve(&dq, a.Nq * plan.d_pad);
     reserve(&key_columns, plan.key_block * (a.D + 1));
     reserve(&value_columns, plan.key_block * a.Dv);
+    reserve(&lone_value, plan.dv_pad);
     reserve(&keys, plan.key_block * plan.d_pad);
     reserve(&dk, plan.key_block * plan.d_pad);
     reserve(&dv, plan.key_block * plan.dv_pad);
@@ -74,45 +75,37 @@ inline void pack_query_side(const BackwardPlan& plan, const GradHead& head, cons
 
 /// As in the forward.
 HWY_INLINE void prefetch_slot(const AttentionArgs& a, const GradHead& next, std::int64_t slot) {
-  if (slot < a.Nq) {
-    prefetch_row<false>(next.q, slot, a.D);
-    prefetch_row<false>(next.out, slot, a.Dv);
-    prefetch_row<false>(next.dout, slot, a.Dv);
-    prefetch_row<true>(next.dq, slot, a.D);
+  if (const std::int64_t row = slot < a.Nq ? next.q.row(slot) : -1; row >= 0) {
+    prefetch_row<false>(next.q, row, a.D);
+    prefetch_row<false>(next.out, row, a.Dv);
+    prefetch_row<false>(next.dout, row, a.Dv);
+    prefetch_row<true>(next.dq, row, a.D);
   }
-  if (slot < a.Nk) {
-    prefetch_row<false>(next.k, slot, a.D);
-    prefetch_row<false>(next.v, slot, a.Dv);
-    prefetch_row<true>(next.dk, slot, a.D);
-    prefetch_row<true>(next.dv, slot, a.Dv);
-  }
-}
-
-/// P = exp2(score - L) in place of the scores.
-inline void probabilities(const BackwardPlan& plan, const Block& block, const float* lse,
-                          const GradHead* next) {
-  const Floats d;
-  for (std::int64_t r = 0; r < block.rows; ++r) {
-    if (next != nullptr) prefetch_slot(*plan.args, *next, block.i0 + r);
-    float* row = block.scores + r * block.row;
-    const Vec shift = hn::Set(d, lse[block.i0 + r]);
-    for (std::int64_t c = 0; c < block.keys; c += kLanes)
-      hn::Store(exp2(hn::Sub(hn::Load(d, row + c), shift)), d, row + c);
+  if (const std::int64_t row = slot < a.Nk ? next.k.row(slot) : -1; row >= 0) {
+    prefetch_row<false>(next.k, row, a.D);
+    prefetch_row<false>(next.v, row, a.Dv);
+    prefetch_row<true>(next.dk, row, a.D);
+    prefetch_row<true>(next.dv, row, a.Dv);
   }
 }
 
-/// dS = P (dP - Delta) in place of dP; added to `dtile` when there is one.
-inline void score_grads(const Block& p, const Block& dp, const float* delta, float* dtile,
-                        std::int64_t dtile_row) {
+/// P = exp2(score - L) in place of the scores, dS = P (dP - Delta) in place of dP; dS is added to `dtile`
+/// when there is one.
+inline void score_grads(const BackwardPlan& plan, const Block& p, const Block& dp, const GradHead* next,
+                        float* dtile, const BackwardScratch& s) {
   const Floats d;
   for (std::int64_t r = 0; r < p.rows; ++r) {
-    const float* from = p.scores + r * p.row;
-    float* to = dp.scores + r * dp.row;
-    const Vec shift = hn::Set(d, delta[p.i0 + r]);
-    float* sum = dtile == nullptr ? nullptr : dtile + (p.i0 + r) * dtile_row + p.j0;
+    if (next != nullptr) prefetch_slot(*plan.args, *next, p.i0 + r);
+    float* scores = p.scores + r * p.row;
+    float* dscores = dp.scores + r * dp.row;
+    const Vec lse = hn::Set(d, s.lse[p.i0 + r]);
+    const Vec delta = hn::Set(d, s.delta[p.i0 + r]);
+    float* sum = dtile == nullptr ? nullptr : dtile + (p.i0 + r) * plan.nk_pad + p.j0;
     for (std::int64_t c = 0; c < p.keys; c += kLanes) {
-      const Vec ds = hn::Mul(hn::Load(d, from + c), hn::Sub(hn::Load(d, to + c), shift));
-      hn::Store(ds, d, to + c);
+      const Vec probability = exp2(hn::Sub(hn::Load(d, scores + c), lse));
+      const Vec ds = hn::Mul(probability, hn::Sub(hn::Load(d, dscores + c), delta));
+      hn::Store(probability, d, scores + c);
+      hn::Store(ds, d, dscores + c);
       if (sum != nullptr) hn::Store(hn::Add(hn::Load(d, sum + c), ds), d, sum + c);
     }
   }
@@ -145,10 +138,7 @@ inline void backward_tile(const BackwardPlan& plan, const GradHead& head, const 
   const bool first = block.i0 == 0;
   const float* queries = s.queries + block.i0 * plan.d_pad;
   const float* douts = s.douts + block.i0 * plan.dv_pad;
-  score_block(plan, head, queries, s.key_columns, holes, block);
-  probabilities(plan, block, s.lse, next);
-  add_transposed(block, douts, plan.dv_pad, first, s.dv);
-
+  score_block(plan, head, queries, s.key_columns, s.keys + (block.keys - 1) * plan.d_pad, holes, block);
   Block dblock = block;
   dblock.scores = s.dscores;
   Product dp{.rows = block.rows, .vectors = ceil_div(block.keys, kLanes), .depth = a.Dv};
@@ -160,9 +150,14 @@ inline void backward_tile(const BackwardPlan& plan, const GradHead& head, const 
   dp.b_panel = a.Dv * kPanel;
   dp.c = dblock.scores;
   dp.c_row = dblock.row;
-  multiply(dp);
+  if (is_lone(block.keys)) {
+    multiply_lone_column(dp, block.keys, s.lone_value);
+  } else {
+    multiply(dp);
+  }
   float* dtile = grads.dtile == nullptr ? nullptr : grads.dtile + head.h * a.Nq * plan.nk_pad;
-  score_grads(block, dblock, s.delta, dtile, plan.nk_pad);
+  score_grads(plan, block, dblock, next, dtile, s);
+  add_transposed(block, douts, plan.dv_pad, first, s.dv);
   for (std::size_t t = 0; t < plan.loose.size(); ++t) add_term_grad(plan.loose[t], grads.loose[t], dblock);
   add_transposed(dblock, queries, plan.d_pad, first, s.dk);
 
@@ -219,6 +214,7 @@ inline void backward_block(const BackwardPlan& plan, const GradHead& head, const
   if (keys > 0) {
     const bool holes = pack_columns(head.k, j0, keys, a.D, 1, s.key_columns);
     pack_columns(head.v, j0, keys, a.Dv, 0, s.value_columns);
+    if (is_lone(keys)) pack_rows(head.v, j0 + keys - 1, 1, a.Dv, plan.dv_pad, 1.0f, s.lone_value);
     pack_rows(head.k, j0, keys, a.D, plan.d_pad, 1.0f, s.keys);
     Block block{head.b, head.g, head.h, 0, 0, j0, keys, s.probabilities, score_row(plan.key_block)};
     for (; block.i0 < a.Nq; block.i0 += plan.query_block) {

@@ -23,6 +23,9 @@ inline constexpr std::int64_t kValueKeys = 64;
 /// Rows of scores start on a line, and not all in the same few sets of the first cache.
 constexpr std::int64_t score_row(std::int64_t keys) { return line_up(keys) + 16; }
 
+/// True when the last of so many keys is alone in its vector.
+constexpr bool is_lone(std::int64_t keys) { return keys % kLanes == 1; }
+
 /// One head of one group: where its rows are, how many of its keys count, whose regions to compare.
 struct Head {
   std::int64_t b = 0, g = 0, h = 0;
@@ -64,7 +67,7 @@ inline Head head_of(const Plan& plan, std::int64_t unit) {
 /// Scores of a block, base 2, masked slots -inf. `queries` are its packed rows, `columns` its first packed
 /// key panel, `holes` tells whether slots below the key length are masked.
 inline void score_block(const Plan& plan, const Head& head, const float* queries, const float* columns,
-                        bool holes, const Block& block) {
+                        const float* lone, bool holes, const Block& block) {
   const AttentionArgs& a = *plan.args;
   Product p{.rows = block.rows, .vectors = ceil_div(block.keys, kLanes), .depth = a.D};
   p.a = queries;
@@ -86,7 +89,11 @@ inline void score_block(const Plan& plan, const Head& head, const float* queries
     p.init_row = plan.nk_pad;
     p.init_panel = kPanel;
   }
-  multiply(p);
+  if (is_lone(block.keys)) {
+    multiply_lone_column(p, block.keys, lone);
+  } else {
+    multiply(p);
+  }
   if (tile != nullptr && !start_from_tile)
     for (std::int64_t r = 0; r < block.rows; ++r)
       add_scaled(tile + r * plan.nk_pad, 1.0f, block.keys, block.scores + r * block.row);
@@ -95,11 +102,12 @@ inline void score_block(const Plan& plan, const Head& head, const float* queries
 }
 
 struct ForwardScratch : Scratch {
-  float *columns, *values, *queries, *scores, *sums, *top, *total;
+  float *columns, *lone, *values, *queries, *scores, *sums, *top, *total;
 
   explicit ForwardScratch(const Plan& plan) {
     const AttentionArgs& a = *plan.args;
     reserve(&columns, ceil_div(a.Nk, kPanel) * (a.D + 1) * kPanel);
+    reserve(&lone, plan.d_pad);
     reserve(&values, a.Nk * plan.dv_pad);
     reserve(&queries, plan.query_block * plan.d_pad);
     reserve(&scores, plan.query_block * score_row(plan.key_block));
@@ -113,13 +121,13 @@ struct ForwardScratch : Scratch {
 /// Row `slot` of what the head after this one touches. Small heads are over before their rows have come from
 /// the third cache: asking for them one by one during the softmax of the head before hides that.
 HWY_INLINE void prefetch_slot(const AttentionArgs& a, const Head& next, std::int64_t slot) {
-  if (slot < a.Nq) {
-    prefetch_row<false>(next.q, slot, a.D);
-    prefetch_row<true>(next.out, slot, a.Dv);
+  if (const std::int64_t row = slot < a.Nq ? next.q.row(slot) : -1; row >= 0) {
+    prefetch_row<false>(next.q, row, a.D);
+    prefetch_row<true>(next.out, row, a.Dv);
   }
-  if (slot < a.Nk) {
-    prefetch_row<false>(next.k, slot, a.D);
-    prefetch_row<false>(next.v, slot, a.Dv);
+  if (const std::int64_t row = slot < a.Nk ? next.k.row(slot) : -1; row >= 0) {
+    prefetch_row<false>(next.k, row, a.D);
+    prefetch_row<false>(next.v, row, a.Dv);
   }
 }
 
@@ -217,6 +225,7 @@ inline void forward(const Plan& plan, std::int64_t begin, std::int64_t end) {
       head = next;
       if (item - tile + plan.query_blocks < end) next = head_of(plan, item / plan.query_blocks + 1);
       holes = pack_columns(head.k, 0, head.keys, a.D, 1, s.columns);
+      if (is_lone(head.keys)) pack_rows(head.k, head.keys - 1, 1, a.D, plan.d_pad, 1.0f, s.lone);
       pack_rows(head.v, 0, head.keys, a.Dv, plan.dv_pad, 1.0f, s.values);
     }
     const bool prefetch = plan.prefetch && item - tile + plan.query_blocks < end;
@@ -232,7 +241,7 @@ inline void forward(const Plan& plan, std::int64_t begin, std::int64_t end) {
     for (; block.j0 < head.keys; block.j0 += plan.key_block) {
       const bool first = block.j0 == 0;
       block.keys = std::min(plan.key_block, head.keys - block.j0);
-      score_block(plan, head, s.queries, s.columns + block.j0 * (a.D + 1), holes, block);
+      score_block(plan, head, s.queries, s.columns + block.j0 * (a.D + 1), s.lone, holes, block);
       softmax_block(block, first, plan, prefetch && first ? &next : nullptr, s);
       add_values(plan, block, first, s);
     }

@@ -113,6 +113,27 @@ inline void multiply(const Product& p) {
   }
 }
 
+/// `multiply` where the last vector of C has a single column, and that is A times `column` (depth, zeros up
+/// to whole vectors; so are the rows of A, whose step must be 1): 49 keys of 7 x 7 tokens, or a square and a
+/// class token. A dot product a row costs a fifth of the products with a vector of padding.
+inline void multiply_lone_column(Product p, std::int64_t columns, const float* column) {
+  p.vectors = columns / kLanes;
+  multiply(p);
+  const Floats d;
+  const std::int64_t panel = p.vectors / kTileVectors, inside = p.vectors % kTileVectors * kLanes;
+  const float* init = p.init + panel * p.init_panel + inside;
+  const auto lane = hn::FirstN(d, 1);
+  for (std::int64_t r = 0; r < p.rows; ++r) {
+    const float* a = p.a + r * p.a_row;
+    Vec sum = hn::Zero(d);
+    for (std::int64_t k = 0; k < p.depth; k += kLanes)
+      sum = hn::MulAdd(hn::Load(d, a + k), hn::Load(d, column + k), sum);
+    const Vec start = hn::Load(d, init + r * p.init_row);
+    hn::Store(hn::Add(start, hn::IfThenElseZero(lane, hn::SumOfLanes(d, sum))), d,
+              p.c + r * p.c_row + p.vectors * kLanes);
+  }
+}
+
 /// 2^x for x <= 128, relative error 1.3e-7; exactly 0 from -127 down to -inf. NaN stays NaN.
 /// 2^x = 2^floor(x) 2^f, f in [0, 1), the second by a polynomial of degree 5 (minimax of the relative error
 /// with value 1 at 0, so that the bits of 2^floor(x) may be added to the exponent).
@@ -151,19 +172,20 @@ struct Rows {
   std::int64_t first = 0;
   const float* pad = nullptr;  ///< stands for slots without a row
 
+  /// Negative: a padding slot.
+  std::int64_t row(std::int64_t slot) const { return map == nullptr ? first + slot : map[slot]; }
   const float* at(std::int64_t slot) const {
-    if (map == nullptr) return base + (first + slot) * stride;
-    return map[slot] >= 0 ? base + map[slot] * stride : pad;
+    const std::int64_t r = row(slot);
+    return r >= 0 ? base + r * stride : pad;
   }
 };
 
-/// Asks for a row that will be read (or written) soon, into the second cache: the first is full of the
-/// present tile.
+/// Asks for row `row` that will be read (or written) soon, into the second cache: the first is full of the
+/// tile.
 template <bool kWrite>
-HWY_INLINE void prefetch_row(const Rows& rows, std::int64_t slot, std::int64_t width) {
-  const float* row = rows.at(slot);
-  if (row == nullptr || row == rows.pad) return;
-  for (std::int64_t c = 0; c < width; c += 16) __builtin_prefetch(row + c, kWrite ? 1 : 0, 2);
+HWY_INLINE void prefetch_row(const Rows& rows, std::int64_t row, std::int64_t width) {
+  const float* from = rows.base + row * rows.stride;
+  for (std::int64_t c = 0; c < width; c += 16) __builtin_prefetch(from + c, kWrite ? 1 : 0, 2);
 }
 
 /// to (count, padded) = factor * rows of `width` floats, zeros behind them and for slots without a row.
