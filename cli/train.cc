@@ -60,8 +60,8 @@ int run(const Options& options, const CLI::App& sub, const GlobalOptions& global
                                    [&](const std::string& text) { reporter.log(text); }, stop_requested});
   }
   if (!result.finished) {
-    if (result.step == 0 && !train_options.resume)
-      warn("interrupted before the first step; nothing was saved");
+    if (result.step == 0)
+      warn("interrupted while the pictures were loading; nothing was changed");
     else
       warn(
           fmt::format("interrupted after {} epochs, {} steps; saved. Continue with: locant train --resume {}",

@@ -131,41 +131,58 @@ HWY_INLINE void prefetch_slot(const AttentionArgs& a, const Head& next, std::int
   }
 }
 
+HWY_INLINE float row_top(const float* row, std::int64_t end) {
+  const Floats d;
+  Vec most = hn::Load(d, row);
+  for (std::int64_t c = kLanes; c < end; c += kLanes) most = hn::Max(most, hn::Load(d, row + c));
+  return hn::GetLane(hn::MaxOfLanes(d, most));
+}
+
+/// row becomes exp2(row - top); returns its sum. While all is -inf, subtracting that would make NaN.
+HWY_INLINE float exponentiate_row(float* row, std::int64_t end, float top) {
+  const Floats d;
+  const Vec shift = hn::Set(d, top == -kInfinity ? 0.0f : top);
+  Vec total = hn::Zero(d);
+  for (std::int64_t c = 0; c < end; c += kLanes) {
+    const Vec p = exp2(hn::Sub(hn::Load(d, row + c), shift));
+    total = hn::Add(total, p);
+    hn::Store(p, d, row + c);
+  }
+  return hn::GetLane(hn::SumOfLanes(d, total));
+}
+
+/// The top of row r has grown: what it has summed so far shrinks.
+HWY_INLINE void shrink_row(const Plan& plan, std::int64_t r, float top, const ForwardScratch& s) {
+  const Floats d;
+  const float shrink = std::exp2(s.top[r] - top);
+  float* sums = s.sums + r * plan.dv_pad;
+  for (std::int64_t c = 0; c < plan.dv_pad; c += kLanes)
+    hn::Store(hn::Mul(hn::Set(d, shrink), hn::Load(d, sums + c)), d, sums + c);
+  s.total[r] *= shrink;
+}
+
 /// Scores become exp2(score - top); `top` and `total` of each row and, when a row's top has grown, its sums
 /// of values move along. A row that has seen nothing keeps top = -inf, total = 0.
 inline void softmax_block(const Block& block, bool first, const Plan& plan, const Head* next,
                           const ForwardScratch& s) {
-  const Floats d;
   const std::int64_t end = ceil_div(block.keys, kLanes) * kLanes;
-  for (std::int64_t r = 0; r < block.rows; ++r) {
-    if (next != nullptr) prefetch_slot(*plan.args, *next, block.i0 + r);
-    float* row = block.scores + r * block.row;
-    Vec most = hn::Load(d, row);
-    for (std::int64_t c = kLanes; c < end; c += kLanes) most = hn::Max(most, hn::Load(d, row + c));
-    most = hn::MaxOfLanes(d, most);
-    if (!first) most = hn::Max(most, hn::Set(d, s.top[r]));
-    // While all is -inf, subtracting it would make NaN.
-    const Vec shift = hn::IfThenZeroElse(hn::Eq(most, hn::Set(d, -kInfinity)), most);
-    const float top = hn::GetLane(most);
-    Vec total = hn::Zero(d);
-    for (std::int64_t c = 0; c < end; c += kLanes) {
-      const Vec p = exp2(hn::Sub(hn::Load(d, row + c), shift));
-      total = hn::Add(total, p);
-      hn::Store(p, d, row + c);
+  // Tops of a few rows first: across lanes they take long, and short rows would wait for them one by one.
+  constexpr std::int64_t kTogether = 8;
+  for (std::int64_t r0 = 0; r0 < block.rows; r0 += kTogether) {
+    const std::int64_t r1 = std::min(r0 + kTogether, block.rows);
+    std::array<float, kTogether> tops;
+    for (std::int64_t r = r0; r < r1; ++r) {
+      if (next != nullptr) prefetch_slot(*plan.args, *next, block.i0 + r);
+      const float top = row_top(block.scores + r * block.row, end);
+      tops[static_cast<std::size_t>(r - r0)] = first ? top : std::max(top, s.top[r]);
     }
-    float sum = hn::GetLane(hn::SumOfLanes(d, total));
-    if (!first) {
-      if (top != s.top[r]) {
-        const float shrink = std::exp2(s.top[r] - top);
-        float* sums = s.sums + r * plan.dv_pad;
-        for (std::int64_t c = 0; c < plan.dv_pad; c += kLanes)
-          hn::Store(hn::Mul(hn::Set(d, shrink), hn::Load(d, sums + c)), d, sums + c);
-        s.total[r] *= shrink;
-      }
-      sum += s.total[r];
+    for (std::int64_t r = r0; r < r1; ++r) {
+      const float top = tops[static_cast<std::size_t>(r - r0)];
+      const float sum = exponentiate_row(block.scores + r * block.row, end, top);
+      if (!first && top != s.top[r]) shrink_row(plan, r, top, s);
+      s.total[r] = first ? sum : s.total[r] + sum;
+      s.top[r] = top;
     }
-    s.top[r] = top;
-    s.total[r] = sum;
   }
 }
 

@@ -68,6 +68,17 @@ wait $pid
 expect_code 0 "" "$locant" train --resume "$work/parts"
 cmp -s "$work/straight/model.safetensors" "$work/parts/model.safetensors" || fail "a resumed run gave another model"
 
+# Class folders, colour, another model family; the checkpoint knows its classes.
+mkdir -p "$work/photos/round" "$work/photos/straight"
+cp examples/digits/[068]_*.png "$work/photos/round"
+cp examples/digits/[147]_*.png "$work/photos/straight"
+vit='{"family":"vit","img_size":28,"patch_size":7,"dim":32,"depth":1,"heads":2}'
+expect_code 0 "12 to train on" "$locant" train --data "$work/photos" --config "$vit" --epochs 30 --lr 5e-3 --batch 6 --out "$work/vit"
+"$locant" classify examples/digits/1_a.png --weights "$work/vit/model.safetensors" --top 1 >"$work/stdout" 2>/dev/null
+grep -q "straight" "$work/stdout" || fail "the model trained on folders says $(cat "$work/stdout")"
+expect_code 0 "the head starts at random, 10 classes instead of 2" "$locant" train --data tests/data/digits500 \
+  --init "$work/vit/model.safetensors" --epochs 1 --out "$work/tuned"
+
 expect_code 2 "holds a run already" "$locant" "${options[@]}" --epochs 2 --out "$work/straight"
 expect_code 2 "keeps its --lr" "$locant" train --resume "$work/straight" --lr 1
 expect_code 2 "no run to resume" "$locant" train --resume "$work"
