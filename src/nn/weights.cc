@@ -8,15 +8,6 @@
 #include "core/rng.h"
 
 namespace locant {
-namespace {
-
-std::uint64_t fnv1a64(std::string_view text) {
-  std::uint64_t hash = 0xCBF29CE484222325ULL;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-  return hash;
-}
-
-}  // namespace
 
 Init Init::fan_in(std::int64_t fan_in) {
   return {Kind::uniform, static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in)))};

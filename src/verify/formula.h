@@ -8,13 +8,6 @@
 
 namespace locant {
 
-/// FNV-1a, 64 bits.
-constexpr std::uint64_t fnv1a64(std::string_view bytes) {
-  std::uint64_t hash = 0xCBF29CE484222325ULL;
-  for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-  return hash;
-}
-
 /// Number i of the tensor whose name hashes to `hash`, in [-1, 1): 2 u - 1, u the top 24 bits of
 /// splitmix64(hash + i).
 constexpr double formula_value(std::uint64_t hash, std::uint64_t i) {

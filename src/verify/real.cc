@@ -7,12 +7,12 @@
 #include <map>
 
 #include "core/error.h"
+#include "core/sha256.h"
 #include "io/image.h"
 #include "io/pil_resize.h"
 #include "io/preprocess.h"
 #include "models/load.h"
 #include "verify/oracle_file.h"
-#include "verify/sha256.h"
 #include "verify/verify.h"
 
 namespace locant {

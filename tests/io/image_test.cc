@@ -13,8 +13,8 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "core/sha256.h"
 #include "io/exif.h"
-#include "tests/support/sha256.h"
 
 namespace locant {
 namespace {
@@ -65,10 +65,10 @@ TEST(Image, DecodesEveryFixtureToPillowsBytes) {
     const std::string path = kFolder + entry["file"].get<std::string>();
     const Image stored = read_image(path, {.exif_orientation = false});
     EXPECT_EQ(json({stored.columns, stored.rows}), entry["size"]) << path;
-    EXPECT_EQ(testing::sha256(stored.rgb), entry["stored_sha256"]) << path;
+    EXPECT_EQ(sha256_hex(stored.rgb), entry["stored_sha256"]) << path;
     const Image upright = read_image(path);
     EXPECT_EQ(json({upright.columns, upright.rows}), entry["upright_size"]) << path;
-    EXPECT_EQ(testing::sha256(upright.rgb), entry["upright_sha256"]) << path;
+    EXPECT_EQ(sha256_hex(upright.rgb), entry["upright_sha256"]) << path;
   }
 }
 

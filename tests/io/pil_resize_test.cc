@@ -10,7 +10,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/rng.h"
-#include "tests/support/sha256.h"
+#include "core/sha256.h"
 
 namespace locant {
 namespace {
@@ -19,20 +19,20 @@ using nlohmann::json;
 using Bytes = std::vector<std::uint8_t>;
 
 TEST(PilResize, PhotographsAreEqualBitForBit) {
-  EXPECT_EQ(testing::sha256(Bytes{'a', 'b', 'c'}),
+  EXPECT_EQ(sha256_hex(Bytes{'a', 'b', 'c'}),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   const json oracle = json::parse(std::ifstream(LOCANT_TEST_DATA "/oracle/real/pil_resize.json"));
   ASSERT_EQ(oracle.size(), 3u);
   for (const json& photo : oracle) {
     const Image image = read_image(LOCANT_TEST_DATA "/" + photo["photo"].get<std::string>());
     EXPECT_EQ(json({image.columns, image.rows}), photo["size"]);
-    EXPECT_EQ(testing::sha256(image.rgb), photo["decoded_sha256"]);
+    EXPECT_EQ(sha256_hex(image.rgb), photo["decoded_sha256"]);
     ASSERT_EQ(photo["resized"].size(), 21u);
     for (const json& entry : photo["resized"]) {
       const ResizeFilter filter = parse_resize_filter(entry["filter"].get<std::string>());
       for (const ResizeOrder order : {ResizeOrder::horizontal_first, ResizeOrder::pillow13}) {
         const Image resized = pil_resize(image, entry["to"][0], entry["to"][1], filter, order);
-        EXPECT_EQ(testing::sha256(resized.rgb), entry["sha256"]) << photo["photo"] << entry;
+        EXPECT_EQ(sha256_hex(resized.rgb), entry["sha256"]) << photo["photo"] << entry;
       }
     }
   }

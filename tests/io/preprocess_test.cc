@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
-#include "tests/support/sha256.h"
+#include "core/sha256.h"
 
 namespace locant {
 namespace {
@@ -47,7 +47,7 @@ TEST(Preprocess, InputsOfTheRealOracles) {
     options.rows = oracle["resize"][1];
     options.mode = Preprocess::Mode::squash;
     const Image resized = pil_resize(photo, options.columns, options.rows, ResizeFilter::bicubic);
-    EXPECT_EQ(testing::sha256(resized.rgb), oracle["resized_sha256"]);
+    EXPECT_EQ(sha256_hex(resized.rgb), oracle["resized_sha256"]);
     const Tensor input = preprocess(photo, options);
     const json& expected = oracle["input"];
     ASSERT_EQ(input.numel(), expected["size"].get<std::int64_t>());
@@ -159,7 +159,7 @@ TEST(Preprocess, LumaOfAPhotographEqualsPillows) {
     for (const float x : preprocess(photo, options).values()) {
       bytes.push_back(static_cast<std::uint8_t>(std::lround(x)));
     }
-    return testing::sha256(bytes);
+    return sha256_hex(bytes);
   };
   EXPECT_EQ(digest(300, 451), "cd822d0a5b86379f987b3120f75a6e7c7be64e292b25a23bd858af5c9db1fed6");
   EXPECT_EQ(digest(224, 224), "a726b086477ec288aaedc2a0f245fb196edbcef90cb14495e65531887c8ac5c7");

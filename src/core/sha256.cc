@@ -1,4 +1,4 @@
-#include "verify/sha256.h"
+#include "core/sha256.h"
 
 #include <fmt/format.h>
 
