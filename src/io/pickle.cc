@@ -13,6 +13,7 @@ namespace locant::pickle {
 namespace {
 
 /// The pickle machine: a stack of values, a stack of marks and a memo (pickletools.py describes each opcode).
+/// The file is long because the whole opcode table is one switch, its limits beside it.
 class Machine {
  public:
   Machine(std::span<const std::byte> bytes, const std::string& file, std::uint64_t base)
