@@ -28,10 +28,28 @@ struct AttentionMask {
   const std::int32_t* query_region =
       nullptr;  ///< (G, Nq): with key_region, a query sees keys of its own region only
   const std::int32_t* key_region = nullptr;  ///< (G, Nk)
+  /// Query slot i sees key slots up to i + causal_offset, and no further back than causal_span of them when
+  /// that is not 0.
+  bool causal = false;
+  std::int64_t causal_offset = 0, causal_span = 0;
+  /// (G, Nq, 4): first row, end row, first column, end column of what a query sees in the grid of key slots
+  /// from box_first_key on, row-major, box_columns wide. Keys before box_first_key are seen. Local windows.
+  const std::int32_t* query_box = nullptr;
+  std::int64_t box_columns = 0, box_first_key = 0;
+  /// Not 0: seen. At b * batch_stride + g * group_stride + h * head_stride + i * row_stride + j.
+  const std::uint8_t* dense = nullptr;
+  std::int64_t dense_batch_stride = 0, dense_group_stride = 0, dense_head_stride = 0, dense_row_stride = 0;
 };
 
-/// softmax_j(scale q_i.k_j + terms(h, i, j) + mask) v_j, for each of B batches, G groups (windows) and H
-/// heads.
+/// Zeroes probabilities and divides the others by 1 - p. What is kept depends on the seed and on (b, g, h, i,
+/// j) alone: the backward makes it again (kernels/attention_dropout.h).
+struct AttentionDropout {
+  float p = 0.0f;
+  std::uint64_t seed = 0;
+};
+
+/// sum_j K_ij softmax_j(scale a(h, i, j) q_i.k_j + terms(h, i, j) + mask) (v_j + value_term(h, i, j)), for
+/// each of B batches, G groups (windows) and H heads; a is 1 without a factor, K is 1 without dropout.
 ///
 /// Row maps place slots on token rows: slot i of group g reads and writes row query_rows[g*Nq + i]. Null is
 /// the identity (g*Nq + i). Windows, cyclic shifts, lines and sub-sampling are row maps; no permuted copy is
@@ -50,6 +68,10 @@ struct AttentionArgs {
   const float* key_pad = nullptr;            ///< (H, D)
   const float* value_pad = nullptr;          ///< (H, Dv)
   std::span<const ScoreTerm> terms = {};     ///< at most four
+  /// Multiplies scale q.k per head and index (Huang 2020, methods 1 and 2); where its map is negative, by 1.
+  const GatherTerm* factor = nullptr;
+  const ValueTerm* value_term = nullptr;
+  AttentionDropout dropout = {};
   AttentionMask mask = {};
 };
 

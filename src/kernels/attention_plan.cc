@@ -25,7 +25,7 @@ float term_factor(const ScoreTerm& term, std::int64_t h) {
 std::vector<KeyRun> key_runs(const GatherTerm& term, std::int64_t Nk) {
   std::vector<KeyRun> runs;
   for (std::int64_t j = 0; j < Nk; ++j) {
-    const std::int32_t code = term.key_code[j];
+    const std::int32_t code = term.offset.key_code[j];
     if (!runs.empty() && std::int64_t{runs.back().code} + runs.back().count == code) {
       ++runs.back().count;
     } else {
@@ -38,20 +38,21 @@ std::vector<KeyRun> key_runs(const GatherTerm& term, std::int64_t Nk) {
 GatherTable gather_table(const AttentionArgs& args, const ScoreTerm& term) {
   const auto& gather = std::get<GatherTerm>(term.term);
   GatherTable table;
-  table.offsets = gather.offsets;
-  table.padded = line_up(gather.offsets + kRunCopy);
-  table.shift = gather.offsets - 1 - gather.origin;
+  table.offsets = gather.offset.offsets;
+  table.padded = line_up(gather.offset.offsets + kRunCopy);
+  table.shift = gather.offset.offsets - 1 - gather.offset.origin;
   table.runs = key_runs(gather, args.Nk);
   table.values = Pool::global().allocate(args.H * table.padded);
   for (std::int64_t h = 0; h < args.H; ++h) {
     float* values = table.values.get() + h * table.padded;
     const float* column = gather.table + h * gather.head_stride;
     const float factor = term_factor(term, h);
-    for (std::int64_t offset = 0; offset < gather.offsets; ++offset) {
-      const std::int64_t index = gather.map != nullptr ? gather.map[offset] : offset;
-      values[gather.offsets - 1 - offset] = index < 0 ? 0.0f : factor * column[index * gather.row_stride];
+    for (std::int64_t offset = 0; offset < gather.offset.offsets; ++offset) {
+      const std::int64_t index = gather.offset.map != nullptr ? gather.offset.map[offset] : offset;
+      values[gather.offset.offsets - 1 - offset] =
+          index < 0 ? 0.0f : factor * column[index * gather.row_stride];
     }
-    std::fill(values + gather.offsets, values + table.padded, 0.0f);
+    std::fill(values + gather.offset.offsets, values + table.padded, 0.0f);
   }
   return table;
 }
@@ -103,7 +104,7 @@ void make_tile(Plan& plan) {
           const float factor = term_factor(term, h);
           for (std::int64_t j = 0; j < a.Nk; ++j) row[j] = (t == 0 ? 0.0f : row[j]) + factor * bias[j];
         } else {
-          const std::int32_t code = std::get<GatherTerm>(term.term).query_code[i];
+          const std::int32_t code = std::get<GatherTerm>(term.term).offset.query_code[i];
           gather_row(tables[t], tables[t].values.get() + h * tables[t].padded + tables[t].shift - code,
                      t == 0, plan.nk_pad, row);
         }

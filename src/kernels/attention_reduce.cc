@@ -73,9 +73,9 @@ void scatter_offsets(const ScoreTerm& term, std::int64_t h, const float* values)
   const auto& gather = std::get<GatherTerm>(term.term);
   float* column = gather.dtable + h * gather.head_stride;
   const float scale = head_scale(term, h);
-  for (std::int64_t offset = 0; offset < gather.offsets; ++offset) {
-    const std::int64_t index = gather.map != nullptr ? gather.map[offset] : offset;
-    if (index >= 0) column[index * gather.row_stride] += scale * values[gather.offsets - 1 - offset];
+  for (std::int64_t offset = 0; offset < gather.offset.offsets; ++offset) {
+    const std::int64_t index = gather.offset.map != nullptr ? gather.offset.map[offset] : offset;
+    if (index >= 0) column[index * gather.row_stride] += scale * values[gather.offset.offsets - 1 - offset];
   }
 }
 
@@ -110,11 +110,12 @@ void reduce_tile_term(const BackwardPlan& plan, const ScoreTerm& term, std::int6
     return;
   }
   const auto& gather = std::get<GatherTerm>(term.term);
-  std::vector<float> values(static_cast<std::size_t>(gather.offsets), 0.0f);  // in the order of key codes
+  std::vector<float> values(static_cast<std::size_t>(gather.offset.offsets),
+                            0.0f);  // in the order of key codes
   for (std::int64_t i = 0; i < a.Nq; ++i) {
-    const std::int64_t base = gather.offsets - 1 - gather.origin - gather.query_code[i];
+    const std::int64_t base = gather.offset.offsets - 1 - gather.offset.origin - gather.offset.query_code[i];
     for (std::int64_t j = 0; j < a.Nk; ++j)
-      values[static_cast<std::size_t>(base + gather.key_code[j])] += dtile[i * plan.nk_pad + j];
+      values[static_cast<std::size_t>(base + gather.offset.key_code[j])] += dtile[i * plan.nk_pad + j];
   }
   scatter_offsets(term, h, values.data());
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/attention_dropout.h"
 
 namespace locant {
 
@@ -19,16 +20,20 @@ namespace locant {
 /// read.
 template <class T>
 struct AttentionNumbers {
-  const T *q = nullptr, *k = nullptr, *v = nullptr;  ///< strides of args.q, args.k, args.v
-  T *out = nullptr, *lse = nullptr;                  ///< strides of args.out; (B, G, H, Nq)
-  const T *key_pad = nullptr, *value_pad = nullptr;  ///< (H, D), (H, Dv)
-  std::array<const T*, 4> tables = {};               ///< one a term
+  const T *q = nullptr, *k = nullptr, *v = nullptr;    ///< strides of args.q, args.k, args.v
+  T *out = nullptr, *lse = nullptr;                    ///< strides of args.out; (B, G, H, Nq)
+  const T *key_pad = nullptr, *value_pad = nullptr;    ///< (H, D), (H, Dv)
+  std::array<std::array<const T*, 3>, 4> tables = {};  ///< per term; an axis term has up to three
+  std::array<const T*, 4> head_scales = {};            ///< (H) per term; null: 1
+  const T *factor = nullptr, *value_vectors = nullptr;
 };
 template <class T>
 struct AttentionGradNumbers {
   const T* dout = nullptr;
   T *dq = nullptr, *dk = nullptr, *dv = nullptr, *dkey_pad = nullptr, *dvalue_pad = nullptr;
-  std::array<T*, 4> dtables = {};  ///< null: not wanted
+  std::array<std::array<T*, 3>, 4> dtables = {};  ///< null: not wanted
+  std::array<T*, 4> dhead_scales = {};
+  T *dfactor = nullptr, *dvalue_vectors = nullptr;
 };
 
 namespace reference {
@@ -53,27 +58,60 @@ std::int64_t place(const View& view, std::int64_t b, std::int64_t row, std::int6
   return b * view.batch_stride + row * view.row_stride + h * view.head_stride;
 }
 
-inline bool visible(const AttentionArgs& a, std::int64_t b, std::int64_t g, std::int64_t i, std::int64_t j) {
-  if (a.mask.key_lengths != nullptr && j >= a.mask.key_lengths[b]) return false;
-  if (a.mask.query_region != nullptr && a.mask.query_region[g * a.Nq + i] != a.mask.key_region[g * a.Nk + j])
+inline bool in_box(const AttentionMask& m, const std::int32_t* box, std::int64_t j) {
+  if (j < m.box_first_key) return true;
+  const std::int64_t y = (j - m.box_first_key) / m.box_columns, x = (j - m.box_first_key) % m.box_columns;
+  return y >= box[0] && y < box[1] && x >= box[2] && x < box[3];
+}
+
+inline bool visible(const AttentionArgs& a, std::int64_t b, std::int64_t g, std::int64_t h, std::int64_t i,
+                    std::int64_t j) {
+  const AttentionMask& m = a.mask;
+  if (m.key_lengths != nullptr && j >= m.key_lengths[b]) return false;
+  if (m.query_region != nullptr && m.query_region[g * a.Nq + i] != m.key_region[g * a.Nk + j]) return false;
+  if (m.causal && j > i + m.causal_offset) return false;
+  if (m.causal && m.causal_span > 0 && j <= i + m.causal_offset - m.causal_span) return false;
+  if (m.query_box != nullptr && !in_box(m, m.query_box + (g * a.Nq + i) * 4, j)) return false;
+  if (m.dense != nullptr && m.dense[b * m.dense_batch_stride + g * m.dense_group_stride +
+                                    h * m.dense_head_stride + i * m.dense_row_stride + j] == 0)
     return false;
   return slot_row(a.key_rows, g, a.Nk, j) >= 0 || a.key_pad != nullptr;
 }
 
-/// Where in its table a term reads for (b, g, h, i, j); -1: it adds nothing.
-inline std::int64_t table_place(const ScoreTerm& term, std::int64_t b, std::int64_t g, std::int64_t h,
-                                std::int64_t i, std::int64_t j) {
-  if (const auto* gather = std::get_if<GatherTerm>(&term.term)) {
-    const std::int64_t offset = std::int64_t{gather->query_code[i]} - gather->key_code[j] + gather->origin;
-    const std::int64_t index = gather->map != nullptr ? gather->map[offset] : offset;
-    return index < 0 ? -1 : index * gather->row_stride + h * gather->head_stride;
-  }
-  const auto& dense = std::get<DenseTerm>(term.term);
-  return b * dense.batch_stride + g * dense.group_stride + h * dense.head_stride + i * dense.row_stride + j;
+/// Row of the table that slots i and j read; negative: none.
+inline std::int64_t index_of(const OffsetMap& m, std::int64_t i, std::int64_t j) {
+  const std::int64_t offset = std::int64_t{m.query_code[i]} - m.key_code[j] + m.origin;
+  return m.map != nullptr ? m.map[offset] : offset;
 }
 
-inline float term_scale(const ScoreTerm& term, std::int64_t h) {
-  return term.head_scale != nullptr ? term.head_scale[h] : 1.0f;
+/// A pair of slots of one head, and the token rows they stand for (negative: a padding slot).
+struct Pair {
+  std::int64_t b, g, h, i, j, query_row, key_row;
+};
+
+/// Calls read(which table, place in it) for each number of a term that is no band.
+template <class Read>
+void for_places(const AttentionArgs& a, const ScoreTerm& term, const Pair& p, const Read& read) {
+  (void)a;
+  if (const auto* gather = std::get_if<GatherTerm>(&term.term)) {
+    const std::int64_t index = index_of(gather->offset, p.i, p.j);
+    if (index >= 0) read(0, index * gather->row_stride + p.h * gather->head_stride);
+  } else if (const auto* bucket = std::get_if<BucketTerm>(&term.term)) {
+    const std::int64_t index = index_of(bucket->offset, p.i, p.j);
+    const std::int64_t row = bucket->side == Side::query ? p.query_row : p.key_row;
+    if (index >= 0 && row >= 0)
+      read(0, p.b * bucket->batch_stride + row * bucket->row_stride + p.h * bucket->head_stride + index);
+  } else if (const auto* axis = std::get_if<AxisTerm>(&term.term)) {
+    std::int64_t at = p.j - axis->first_key;
+    if (at < 0) return;
+    for (std::size_t x = 3; x-- > 0; at /= axis->extents[x])
+      if (axis->tables[x] != nullptr)
+        read(x, p.b * axis->batch_stride[x] + p.query_row * axis->row_stride[x] + p.h * axis->head_stride[x] +
+                    at % axis->extents[x]);
+  } else if (const auto* dense = std::get_if<DenseTerm>(&term.term)) {
+    read(0, p.b * dense->batch_stride + p.g * dense->group_stride + p.h * dense->head_stride +
+                p.i * dense->row_stride + p.j);
+  }
 }
 
 /// One query row: its scores over every key slot, and who is visible.
@@ -94,18 +132,70 @@ struct Row {
     const std::int64_t row = slot_row(a.key_rows, g, a.Nk, j);
     return row < 0 ? x.value_pad + h * a.Dv : x.v + place(a.v, b, row, h);
   }
+  Pair pair(std::int64_t i, std::int64_t row, std::int64_t j) const {
+    return {b, g, h, i, j, row, slot_row(a.key_rows, g, a.Nk, j)};
+  }
+  T dot(std::int64_t row, std::int64_t j) const {
+    T sum{};
+    for (std::int64_t d = 0; d < a.D; ++d) sum += query(row)[d] * key(j)[d];
+    return sum;
+  }
 
-  /// s_ij = scale q_i.k_j + sum over terms of head_scale table[...], for the visible j.
+  /// What multiplies scale q.k: place in the factor's table, or -1 for 1.
+  std::int64_t factor_place(std::int64_t i, std::int64_t j) const {
+    if (a.factor == nullptr) return -1;
+    const std::int64_t index = index_of(a.factor->offset, i, j);
+    return index < 0 ? -1 : index * a.factor->row_stride + h * a.factor->head_stride;
+  }
+  T factor(std::int64_t i, std::int64_t j) const {
+    const std::int64_t at = factor_place(i, j);
+    return at < 0 ? T(1) : x.factor[at];
+  }
+
+  /// Place of the vector that a band reads for a pair, or -1.
+  std::int64_t band_place(const BandTerm& band, const Pair& p) const {
+    const std::int64_t index = index_of(band.offset, p.i, p.j);
+    if (index < 0 || (band.side == Side::key && p.key_row < 0)) return -1;
+    return index * band.row_stride + h * band.head_stride;
+  }
+  /// Place of the vector that is added to value j for query i, or -1.
+  std::int64_t value_place(std::int64_t i, std::int64_t j) const {
+    if (a.value_term == nullptr) return -1;
+    const std::int64_t index = index_of(a.value_term->offset, i, j);
+    return index < 0 ? -1 : index * a.value_term->row_stride + h * a.value_term->head_stride;
+  }
+  /// v_j + value_term(i, j), element d.
+  T shifted_value(std::int64_t i, std::int64_t j, std::int64_t d) const {
+    const std::int64_t at = value_place(i, j);
+    return at < 0 ? value(j)[d] : value(j)[d] + x.value_vectors[at + d];
+  }
+  /// 0, or 1 / (1 - p).
+  double keep(std::int64_t i, std::int64_t j) const {
+    if (a.dropout.p == 0.0f) return 1.0;
+    const std::uint32_t draw = dropout_draw(dropout_row_key(a.dropout.seed, (b * a.G + g) * a.H + h, i), j);
+    return draw >= dropout_threshold(a.dropout.p) ? 1.0 / (1.0 - static_cast<double>(a.dropout.p)) : 0.0;
+  }
+
+  /// A term without its head scale.
+  T term(std::size_t t, const Pair& p) const {
+    T sum{};
+    if (const auto* band = std::get_if<BandTerm>(&a.terms[t].term)) {
+      const std::int64_t at = band_place(*band, p);
+      const T* meets = band->side == Side::query ? query(p.query_row) : key(p.j);
+      for (std::int64_t d = 0; at >= 0 && d < a.D; ++d) sum += T(a.scale) * meets[d] * x.tables[t][0][at + d];
+      return sum;
+    }
+    for_places(a, a.terms[t], p, [&](std::size_t which, std::int64_t at) { sum += x.tables[t][which][at]; });
+    return sum;
+  }
+  T head_scale(std::size_t t) const { return x.head_scales[t] != nullptr ? x.head_scales[t][h] : T(1); }
+
+  /// s_ij = scale factor q_i.k_j + sum over terms of head_scale term(i, j), for the visible j.
   void score(std::int64_t i, std::int64_t row) {
     for (std::int64_t j = 0; j < a.Nk; ++j) {
-      if (!(seen[static_cast<std::size_t>(j)] = visible(a, b, g, i, j))) continue;
-      T dot{};
-      for (std::int64_t d = 0; d < a.D; ++d) dot += query(row)[d] * key(j)[d];
-      T s = T(a.scale) * dot;
-      for (std::size_t t = 0; t < a.terms.size(); ++t) {
-        const std::int64_t at = table_place(a.terms[t], b, g, h, i, j);
-        if (at >= 0) s += T(term_scale(a.terms[t], h)) * x.tables[t][at];
-      }
+      if (!(seen[static_cast<std::size_t>(j)] = visible(a, b, g, h, i, j))) continue;
+      T s = T(a.scale) * factor(i, j) * dot(row, j);
+      for (std::size_t t = 0; t < a.terms.size(); ++t) s += head_scale(t) * term(t, pair(i, row, j));
       scores[static_cast<std::size_t>(j)] = s;
     }
   }
@@ -114,7 +204,8 @@ struct Row {
 }  // namespace reference
 
 /// The whole truth in plain lines, for heads [begin, end) of the B*G*H, counted with h innermost:
-/// out_i = sum_j P_ij v_j, P_ij = exp(s_ij - L_i), L_i = log sum_j exp(s_ij) over the visible j.
+/// out_i = sum_j K_ij P_ij (v_j + value_term(i, j)), P_ij = exp(s_ij - L_i), L_i = log sum_j exp(s_ij) over
+/// the visible j.
 template <class T>
 void attention_forward_reference(const AttentionArgs& a, const AttentionNumbers<T>& x, std::int64_t begin,
                                  std::int64_t end) {
@@ -135,8 +226,9 @@ void attention_forward_reference(const AttentionArgs& a, const AttentionNumbers<
       for (std::size_t j = 0; j < row.seen.size(); ++j) {
         if (!row.seen[j]) continue;
         const T p = std::exp(row.scores[j] - T(most));
-        const T* v = row.value(static_cast<std::int64_t>(j));
-        for (std::int64_t d = 0; d < a.Dv; ++d) out[d] += p * v[d];
+        const auto key = static_cast<std::int64_t>(j);
+        const T kept = T(row.keep(i, key)) * p;
+        for (std::int64_t d = 0; d < a.Dv; ++d) out[d] += kept * row.shifted_value(i, key, d);
         sum += p;
       }
       for (std::int64_t d = 0; d < a.Dv; ++d) out[d] /= sum;
@@ -146,6 +238,32 @@ void attention_forward_reference(const AttentionArgs& a, const AttentionNumbers<
 }
 
 namespace reference {
+
+/// Gradients of the terms of one pair, `ds` the gradient of its score; dq and dk of the pair where bands meet
+/// them.
+template <class T>
+void backward_terms(const AttentionArgs& a, const AttentionNumbers<T>& x, const AttentionGradNumbers<T>& dx,
+                    const Row<T>& row, const Pair& p, const T& ds, T* dq, T* dk) {
+  for (std::size_t t = 0; t < a.terms.size(); ++t) {
+    if (dx.dhead_scales[t] != nullptr) dx.dhead_scales[t][p.h] += ds * row.term(t, p);
+    const T scaled = row.head_scale(t) * ds;
+    if (const auto* band = std::get_if<BandTerm>(&a.terms[t].term)) {
+      const std::int64_t at = row.band_place(*band, p);
+      if (at < 0) continue;
+      const bool query = band->side == Side::query;
+      const T* meets = query ? row.query(p.query_row) : row.key(p.j);
+      T* dmeets = query ? dq : dk;
+      for (std::int64_t d = 0; d < a.D; ++d) {
+        dmeets[d] += T(a.scale) * scaled * x.tables[t][0][at + d];
+        if (dx.dtables[t][0] != nullptr) dx.dtables[t][0][at + d] += T(a.scale) * scaled * meets[d];
+      }
+      continue;
+    }
+    for_places(a, a.terms[t], p, [&](std::size_t which, std::int64_t at) {
+      if (dx.dtables[t][which] != nullptr) dx.dtables[t][which][at] += scaled;
+    });
+  }
+}
 
 /// Gradients of one query row, added to; `dk_j`, `dv_j` of slot j wherever they belong.
 template <class T>
@@ -161,25 +279,29 @@ void backward_row(const AttentionGradArgs& args, const AttentionNumbers<T>& x,
   for (std::int64_t d = 0; d < a.Dv; ++d) delta += g_i[d] * out[d];
   for (std::int64_t j = 0; j < a.Nk; ++j) {
     if (!row.seen[static_cast<std::size_t>(j)]) continue;
-    const std::int64_t r = slot_row(a.key_rows, row.g, a.Nk, j);
+    const Pair pair = row.pair(i, at, j);
     T* dk = dx.dkey_pad == nullptr ? nullptr : dx.dkey_pad + row.h * a.D;
     T* dv = dx.dvalue_pad == nullptr ? nullptr : dx.dvalue_pad + row.h * a.Dv;
-    if (r >= 0) {
-      dk = dx.dk + place(args.dk, row.b, r, row.h);
-      dv = dx.dv + place(args.dv, row.b, r, row.h);
+    if (pair.key_row >= 0) {
+      dk = dx.dk + place(args.dk, row.b, pair.key_row, row.h);
+      dv = dx.dv + place(args.dv, row.b, pair.key_row, row.h);
     }
     const T p = std::exp(row.scores[static_cast<std::size_t>(j)] - lse);
+    const T keep = T(row.keep(i, j));
+    const std::int64_t value_at = row.value_place(i, j);
     T dp{};
-    for (std::int64_t d = 0; d < a.Dv; ++d) dp += g_i[d] * row.value(j)[d];
-    const T ds = p * (dp - delta);
-    for (std::int64_t d = 0; dv != nullptr && d < a.Dv; ++d) dv[d] += p * g_i[d];
-    for (std::int64_t d = 0; d < a.D; ++d) dq[d] += T(a.scale) * ds * row.key(j)[d];
-    for (std::int64_t d = 0; dk != nullptr && d < a.D; ++d) dk[d] += T(a.scale) * ds * row.query(at)[d];
-    for (std::size_t t = 0; t < a.terms.size(); ++t) {
-      const std::int64_t entry = table_place(a.terms[t], row.b, row.g, row.h, i, j);
-      if (entry >= 0 && dx.dtables[t] != nullptr)
-        dx.dtables[t][entry] += T(term_scale(a.terms[t], row.h)) * ds;
+    for (std::int64_t d = 0; d < a.Dv; ++d) dp += g_i[d] * row.shifted_value(i, j, d);
+    for (std::int64_t d = 0; d < a.Dv; ++d) {
+      if (dv != nullptr) dv[d] += keep * p * g_i[d];
+      if (value_at >= 0 && dx.dvalue_vectors != nullptr) dx.dvalue_vectors[value_at + d] += keep * p * g_i[d];
     }
+    const T ds = p * (keep * dp - delta);
+    const T scaled = T(a.scale) * row.factor(i, j) * ds;
+    for (std::int64_t d = 0; d < a.D; ++d) dq[d] += scaled * row.key(j)[d];
+    for (std::int64_t d = 0; dk != nullptr && d < a.D; ++d) dk[d] += scaled * row.query(at)[d];
+    if (const std::int64_t f = row.factor_place(i, j); f >= 0 && dx.dfactor != nullptr)
+      dx.dfactor[f] += T(a.scale) * row.dot(at, j) * ds;
+    backward_terms(a, x, dx, row, pair, ds, dq, dk);
   }
 }
 
@@ -203,9 +325,10 @@ void clear_rows(const AttentionGradArgs& args, const AttentionGradNumbers<T>& dx
 
 }  // namespace reference
 
-/// With g_i = dL/dout_i: Delta_i = g_i.out_i, dS_ij = P_ij (g_i.v_j - Delta_i), dv_j = sum_i P_ij g_i,
-/// dq_i = scale sum_j dS_ij k_j, dk_j = scale sum_i dS_ij q_i, dtable = sum of head_scale dS_ij over its
-/// readers. Sequential: keys and tables are shared between heads and groups.
+/// With g_i = dL/dout_i: Delta_i = g_i.out_i, dS_ij = P_ij (K_ij g_i.(v_j + value_term) - Delta_i),
+/// dv_j = sum_i K_ij P_ij g_i, dq_i = scale sum_j factor dS_ij k_j, dk_j = scale sum_i factor dS_ij q_i,
+/// dtable = sum of head_scale dS_ij over its readers. Sequential: keys and tables are shared between heads
+/// and groups.
 template <class T>
 void attention_backward_reference(const AttentionGradArgs& args, const AttentionNumbers<T>& x,
                                   const AttentionGradNumbers<T>& dx) {

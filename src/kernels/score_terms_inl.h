@@ -57,7 +57,7 @@ inline void add_term(const LooseTerm& loose, const Block& block) {
   const auto& gather = std::get<GatherTerm>(loose.term->term);
   const float* values = loose.gather.values.get() + block.h * loose.gather.padded + loose.gather.shift;
   for (std::int64_t r = 0; r < block.rows; ++r) {
-    const float* from = values - gather.query_code[block.i0 + r];
+    const float* from = values - gather.offset.query_code[block.i0 + r];
     float* to = block.scores + r * block.row;
     for_runs(loose.gather, block, [&](std::int64_t code, std::int64_t column, std::int64_t count) HWY_ATTR {
       add_scaled(from + code, 1.0f, count, to + column);
@@ -80,7 +80,7 @@ inline void add_term_grad(const LooseTerm& loose, const LooseGrad& grad, const B
   const auto& gather = std::get<GatherTerm>(loose.term->term);
   for (std::int64_t r = 0; r < block.rows; ++r) {
     const float* from = block.scores + r * block.row;
-    float* values = to + loose.gather.shift - gather.query_code[block.i0 + r];
+    float* values = to + loose.gather.shift - gather.offset.query_code[block.i0 + r];
     for_runs(loose.gather, block, [&](std::int64_t code, std::int64_t column, std::int64_t count) HWY_ATTR {
       add_scaled(from + column, 1.0f, count, values + code);
     });

@@ -37,14 +37,17 @@ std::vector<ScoreTerm> lower_terms(const Inputs& in, std::vector<Tensor>& dtable
     float* dtable = t < dtables.size() && dtables[t].defined() ? dtables[t].data() : nullptr;
     if (term.gather == nullptr) {
       const auto [batch, group, head, row] = dense_strides(in, term.table.shape());
-      terms.push_back({DenseTerm{table, dtable, batch, group, head, row}, nullptr});
+      terms.push_back({DenseTerm{table, dtable, batch, group, head, row}});
       continue;
     }
     const GatherMap& gather = *term.gather;
-    terms.push_back(
-        {GatherTerm{table, dtable, in.H, 1, gather.query_code.data(), gather.key_code.data(), gather.origin,
-                    gather.map.empty() ? nullptr : gather.map.data(), gather.offsets, term.table.dim(0)},
-         nullptr});
+    const OffsetMap offset{gather.query_code.data(),
+                           gather.key_code.data(),
+                           gather.origin,
+                           gather.map.empty() ? nullptr : gather.map.data(),
+                           gather.offsets,
+                           term.table.dim(0)};
+    terms.push_back({GatherTerm{offset, table, dtable, in.H, 1}});
   }
   return terms;
 }
@@ -129,6 +132,24 @@ Var fused(const Context& ctx, const std::shared_ptr<const Inputs>& in) {
 }
 
 }  // namespace
+
+AttentionTerm dense_term(const Var& bias) { return {.table = bias}; }
+
+AttentionTerm gather_term(const Var& table, std::shared_ptr<const GatherMap> gather) {
+  return {.kind = AttentionTerm::Kind::gather, .table = table, .gather = std::move(gather)};
+}
+
+AttentionTerm bucket_term(Side side, const Var& numbers, std::shared_ptr<const GatherMap> gather) {
+  return {.kind = AttentionTerm::Kind::bucket, .side = side, .table = numbers, .gather = std::move(gather)};
+}
+
+AttentionTerm band_term(Side side, const Var& vectors, std::shared_ptr<const GatherMap> gather) {
+  return {.kind = AttentionTerm::Kind::band, .side = side, .table = vectors, .gather = std::move(gather)};
+}
+
+AttentionTerm axis_term(const Var& rows, const Var& columns, std::int64_t first_key, const Var& frames) {
+  return {.kind = AttentionTerm::Kind::axis, .axes = {frames, rows, columns}, .first_key = first_key};
+}
 
 Var attention(const Context& ctx, const Var& qkv, const AttentionOptions& options) {
   return fused(ctx, attention_inputs(qkv, options));

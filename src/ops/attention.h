@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "autograd/tape.h"
+#include "kernels/score_term.h"
 
 namespace locant {
 
@@ -16,9 +18,13 @@ struct RowMaps {
   std::vector<std::int32_t> query_rows = {};                     ///< (G, Nq); empty: identity
   std::vector<std::int32_t> key_rows = {};                       ///< (G, Nk); empty: identity
   std::vector<std::int32_t> query_region = {}, key_region = {};  ///< (G, Nq), (G, Nk); empty: no region mask
+  /// (G, Nq, 4): first row, end row, first column, end column of the key slots that a query sees, in a grid
+  /// box_columns wide that starts at slot box_first_key; empty: no such mask (kernels/attention.h).
+  std::vector<std::int32_t> query_box = {};
+  std::int64_t box_columns = 0, box_first_key = 0;
 };
 
-/// The integers of a GatherTerm (kernels/score_term.h), without its table.
+/// The integers of an OffsetMap (kernels/score_term.h): which row of a table a query and a key slot read.
 struct GatherMap {
   std::vector<std::int32_t> query_code = {}, key_code = {};  ///< (Nq), (Nk)
   std::int32_t origin = 0;
@@ -26,11 +32,47 @@ struct GatherMap {
   std::int64_t offsets = 0;
 };
 
-/// A term of the scores as a tape value: gather when `gather` is set (table (rows, H), as checkpoints store
-/// it), else dense: table (Nq, Nk), (H, Nq, Nk), (G, H, Nq, Nk) or (B, G, H, Nq, Nk).
+/// A term of the scores as tape values, one of the kinds of kernels/score_term.h. Made by the functions
+/// below; gradients reach every Var in it.
 struct AttentionTerm {
-  Var table = {};
+  enum class Kind { dense, gather, bucket, band, axis };
+  Kind kind = Kind::dense;
+  Side side = Side::query;       ///< bucket, band
+  Var table = {};                ///< dense, gather, bucket, band
+  std::array<Var, 3> axes = {};  ///< axis: frames, rows, columns; undefined: not used
   std::shared_ptr<const GatherMap> gather = nullptr;
+  std::int64_t first_key = 0;  ///< axis
+  Var head_scale = {};         ///< (H); undefined: 1
+};
+
+/// bias (Nq, Nk), (H, Nq, Nk), (G, H, Nq, Nk) or (B, G, H, Nq, Nk), extents of 1 shared; also (.., 1, Nk): a
+/// number per key.
+AttentionTerm dense_term(const Var& bias);
+/// table (rows, H), as checkpoints store it.
+AttentionTerm gather_term(const Var& table, std::shared_ptr<const GatherMap> gather);
+/// numbers (B, N, H, rows) of the query's tokens, or of the key's (product.h, head_products).
+AttentionTerm bucket_term(Side side, const Var& numbers, std::shared_ptr<const GatherMap> gather);
+/// vectors (rows, D) shared by the heads, or (H, rows, D). Inside the scale of the call.
+AttentionTerm band_term(Side side, const Var& vectors, std::shared_ptr<const GatherMap> gather);
+/// rows (B, N, H, key rows) and columns (B, N, H, key columns) of the query's tokens, keys from first_key on;
+/// frames (B, N, H, key frames) for three axes.
+AttentionTerm axis_term(const Var& rows, const Var& columns, std::int64_t first_key = 0,
+                        const Var& frames = {});
+
+/// Vectors added to the values: (rows, Dv) shared by the heads, or (H, rows, Dv). Undefined: none.
+struct AttentionValueTerm {
+  Var vectors = {};
+  std::shared_ptr<const GatherMap> gather = nullptr;
+};
+
+/// Masks beside those of RowMaps. What a query may see is what all of them allow.
+struct AttentionVisibility {
+  bool causal = false;
+  std::int64_t causal_offset = 0;  ///< query slot i sees key slots up to i + offset
+  std::int64_t causal_span = 0;    ///< and of these the last `span` only; 0: all
+  /// Not 0: seen. (Nq, Nk), (H, Nq, Nk), (G, H, Nq, Nk) or (B, G, H, Nq, Nk), extents of 1 shared.
+  std::shared_ptr<const std::vector<std::uint8_t>> dense = nullptr;
+  Shape dense_shape{0};
 };
 
 struct AttentionOptions {
@@ -39,9 +81,15 @@ struct AttentionOptions {
   std::shared_ptr<const RowMaps> rows = nullptr;  ///< null: one group, identity
   std::vector<std::int64_t> key_lengths = {};     ///< (B); empty: all keys
   std::vector<AttentionTerm> terms = {};          ///< at most four
+  AttentionTerm factor = {};  ///< a gather term that multiplies scale q.k; its table undefined: none
+  AttentionValueTerm value_term = {};
+  AttentionVisibility visibility = {};
+  float dropout = 0.0f;  ///< of probabilities, while ctx.train; needs ctx.rng
   /// Bias (3 H D) of the joint projection: padding slots then act as keys k = its k third, v = its v third,
   /// and its gradient gets theirs. Undefined: padding slots are masked.
   Var pad_bias = {};
+  /// Padding slots act as keys with k = 0 and v = 0 (SASA's zero padding). Not together with pad_bias.
+  bool zero_pad = false;
 };
 
 /// Multi-head attention on a joint projection qkv (B, N, 3 H D) -> (B, N, H D), fused: kernels/attention.h.

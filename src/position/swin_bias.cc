@@ -37,7 +37,7 @@ AttentionTerm swin_bias_term(const SwinBias& bias, std::shared_ptr<const GatherM
   if (shape.rank() != 2 || shape[0] != swin_table_rows(bias.window))
     fail("swin_bias", "a table of shape {} does not belong to a {}x{} window: {} rows were expected",
          shape.str(), bias.window.rows, bias.window.columns, swin_table_rows(bias.window));
-  return {bias.table, std::move(gather)};
+  return gather_term(bias.table, std::move(gather));
 }
 
 }  // namespace locant

@@ -33,7 +33,7 @@ struct AttentionCase {
   bool cancels = false;
 
   struct Term {
-    std::variant<GatherTerm, DenseTerm> term;
+    decltype(ScoreTerm::term) term;
     std::vector<std::int32_t> query_code, key_code, map;
     std::int64_t size = 0;  ///< floats of the table
     std::vector<float> head_scale;
@@ -86,9 +86,9 @@ class AttentionRun {
       ScoreTerm made{term.term, term.head_scale.empty() ? nullptr : term.head_scale.data()};
       if (auto* gather = std::get_if<GatherTerm>(&made.term)) {
         gather->table = term.table.data();
-        gather->query_code = term.query_code.data();
-        gather->key_code = term.key_code.data();
-        gather->map = term.map.empty() ? nullptr : term.map.data();
+        gather->offset.query_code = term.query_code.data();
+        gather->offset.key_code = term.key_code.data();
+        gather->offset.map = term.map.empty() ? nullptr : term.map.data();
       } else {
         std::get<DenseTerm>(made.term).bias = term.table.data();
       }
@@ -158,20 +158,20 @@ class AttentionRun {
                           x.out.data(),
                           x.lse.data(),
                           kp.data(),
-                          vp.data(),
-                          {}};
+                          vp.data()};
     AttentionGradNumbers<T> dn{dout.data(),
                                x.dq.data(),
                                c_.joint ? x.dq.data() + c_.H * c_.D : x.dk.data(),
                                c_.joint ? x.dq.data() + 2 * c_.H * c_.D : x.dv.data(),
                                nullptr,
-                               nullptr,
-                               {}};
+                               nullptr};
     if (c_.pads) dn.dkey_pad = x.dkey_pad.data(), dn.dvalue_pad = x.dvalue_pad.data();
     for (std::size_t t = 0; t < c_.terms.size(); ++t) {
       tables.push_back(in(c_.terms[t].table));
-      n.tables[t] = tables.back().data();
-      if (c_.terms[t].wanted) dn.dtables[t] = x.dtables[t].data();
+      n.tables[t][0] = tables.back().data();
+      tables.push_back(in(c_.terms[t].head_scale));
+      if (!c_.terms[t].head_scale.empty()) n.head_scales[t] = tables.back().data();
+      if (c_.terms[t].wanted) dn.dtables[t][0] = x.dtables[t].data();
     }
     AttentionGradArgs g{args(), view(3, dout_.data()), {}, {}, {}};
     g.dq = mutable_view(0, nullptr);
@@ -301,14 +301,14 @@ inline std::vector<std::int32_t> window_rows(int high, int wide, int side, int s
 inline AttentionCase::Term window_term(int side, std::int64_t H) {
   AttentionCase::Term term;
   GatherTerm gather;
-  gather.offsets = gather.table_rows = (2 * side - 1) * (2 * side - 1);
+  gather.offset.offsets = gather.offset.table_rows = (2 * side - 1) * (2 * side - 1);
   gather.row_stride = H;
   gather.head_stride = 1;
-  gather.origin = (side - 1) * (2 * side - 1) + side - 1;
+  gather.offset.origin = (side - 1) * (2 * side - 1) + side - 1;
   for (int x = 0; x < side * side; ++x) term.query_code.push_back(x / side * (2 * side - 1) + x % side);
   term.key_code = term.query_code;
   term.term = gather;
-  term.size = gather.table_rows * H;
+  term.size = gather.offset.table_rows * H;
   return term;
 }
 

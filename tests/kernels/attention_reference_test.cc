@@ -15,14 +15,14 @@ namespace {
 class SmallCall {
  public:
   SmallCall() {
-    gather_.offsets = 9;
-    gather_.table_rows = 5;
+    gather_.offset.offsets = 9;
+    gather_.offset.table_rows = 5;
     gather_.row_stride = 2;
     gather_.head_stride = 1;
-    gather_.origin = 4;
-    gather_.query_code = query_code_.data();
-    gather_.key_code = key_code_.data();
-    gather_.map = map_.data();
+    gather_.offset.origin = 4;
+    gather_.offset.query_code = query_code_.data();
+    gather_.offset.key_code = key_code_.data();
+    gather_.offset.map = map_.data();
     dense_.group_stride = 20;
     dense_.row_stride = 5;
     terms_ = {{gather_, head_scale_.data()}, {dense_, nullptr}};
@@ -39,16 +39,21 @@ class SmallCall {
     args_.terms = terms_;
   }
 
-  // q (7, 2, 3), k (6, 2, 3), v (6, 2, 2), key_pad (2, 3), value_pad (2, 2), table (5, 2), bias (2, 4, 5)
-  static constexpr std::array<std::size_t, 7> kSizes = {42, 36, 24, 6, 4, 10, 40};
+  // q (7, 2, 3), k (6, 2, 3), v (6, 2, 2), key_pad (2, 3), value_pad (2, 2), table (5, 2), bias (2, 4, 5),
+  // head_scale (2)
+  static constexpr std::array<std::size_t, 8> kSizes = {42, 36, 24, 6, 4, 10, 40, 2};
   static constexpr std::size_t kOut = 7 * 4, kLse = 2 * 2 * 4;
 
   template <class T>
   AttentionNumbers<T> numbers(const std::vector<T>& x, std::vector<T>& out, std::vector<T>& lse) const {
-    std::array<const T*, 7> at;
+    std::array<const T*, 8> at;
     const T* next = x.data();
     for (std::size_t i = 0; i < at.size(); ++i) at[i] = next, next += kSizes[i];
-    return {at[0], at[1], at[2], out.data(), lse.data(), at[3], at[4], {at[5], at[6]}};
+    AttentionNumbers<T> n{at[0], at[1], at[2], out.data(), lse.data(), at[3], at[4]};
+    n.tables[0][0] = at[5];
+    n.tables[1][0] = at[6];
+    n.head_scales[0] = at[7];
+    return n;
   }
 
   template <class T>
@@ -62,7 +67,7 @@ class SmallCall {
 
   std::vector<double> gradient(const std::vector<double>& x, const std::vector<double>& dout) const {
     std::vector<double> out(kOut), lse(kLse), dx(x.size(), 0.0);
-    std::array<double*, 7> at;
+    std::array<double*, 8> at;
     double* next = dx.data();
     for (std::size_t i = 0; i < at.size(); ++i) at[i] = next, next += kSizes[i];
     const AttentionNumbers<double> n = numbers(x, out, lse);
@@ -72,8 +77,11 @@ class SmallCall {
     g.dout = {nullptr, 0, 4, 2};
     g.dq = g.dk = {nullptr, 0, 6, 3};
     g.dv = {nullptr, 0, 4, 2};
-    attention_backward_reference(
-        g, n, AttentionGradNumbers<double>{dout.data(), at[0], at[1], at[2], at[3], at[4], {at[5], at[6]}});
+    AttentionGradNumbers<double> dn{dout.data(), at[0], at[1], at[2], at[3], at[4]};
+    dn.dtables[0][0] = at[5];
+    dn.dtables[1][0] = at[6];
+    dn.dhead_scales[0] = at[7];
+    attention_backward_reference(g, n, dn);
     return dx;
   }
 

@@ -10,14 +10,14 @@ namespace {
 AttentionCase::Term line_term(std::int64_t Nq, std::int64_t Nk, std::int64_t H) {
   AttentionCase::Term term;
   GatherTerm gather;
-  gather.offsets = gather.table_rows = Nq + Nk - 1;
+  gather.offset.offsets = gather.offset.table_rows = Nq + Nk - 1;
   gather.row_stride = 1;
-  gather.head_stride = gather.table_rows;
-  gather.origin = static_cast<std::int32_t>(Nk - 1);
+  gather.head_stride = gather.offset.table_rows;
+  gather.offset.origin = static_cast<std::int32_t>(Nk - 1);
   for (std::int64_t i = 0; i < Nq; ++i) term.query_code.push_back(static_cast<std::int32_t>(i));
   for (std::int64_t j = 0; j < Nk; ++j) term.key_code.push_back(static_cast<std::int32_t>(j));
   term.term = gather;
-  term.size = gather.table_rows * H;
+  term.size = gather.offset.table_rows * H;
   return term;
 }
 
@@ -27,14 +27,14 @@ AttentionCase::Term line_term(std::int64_t Nq, std::int64_t Nk, std::int64_t H) 
 AttentionCase::Term grid_with_token_term(int side, std::int64_t H) {
   AttentionCase::Term term = window_term(side, H);
   auto& gather = std::get<GatherTerm>(term.term);
-  const std::int32_t far = gather.origin;
+  const std::int32_t far = gather.offset.origin;
   term.query_code.insert(term.query_code.begin(), 2 * far + 1);
   term.key_code.insert(term.key_code.begin(), -2 * far - 2);
   const std::int32_t grid = 2 * far + 1;
-  gather.offsets = 5 * far + 4;
-  gather.table_rows = grid + 3;
-  term.size = gather.table_rows * H;
-  for (std::int32_t offset = 0; offset < gather.offsets; ++offset)
+  gather.offset.offsets = 5 * far + 4;
+  gather.offset.table_rows = grid + 3;
+  term.size = gather.offset.table_rows * H;
+  for (std::int32_t offset = 0; offset < gather.offset.offsets; ++offset)
     term.map.push_back(offset < grid                 ? offset
                        : offset < grid + far + 1     ? grid
                        : offset < grid + 2 * far + 2 ? grid + 1

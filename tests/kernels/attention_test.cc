@@ -195,19 +195,19 @@ TEST_F(AttentionErrors, Terms) {
   expect_error(a, "5");
   auto& gather = std::get<GatherTerm>(terms_[0].term);
   a.terms = terms_;
-  gather.origin += 1;
+  gather.offset.origin += 1;
   expect_error(a, "outside [0, 9)");
-  gather.origin -= 1;
+  gather.offset.origin -= 1;
   const std::vector<std::int32_t> map = {0, 1, 2, 3, 9, 5, 6, 7, 8};
-  gather.map = map.data();
+  gather.offset.map = map.data();
   expect_error(a, "table row 9");
-  gather.map = nullptr;
-  gather.table_rows = 8;
+  gather.offset.map = nullptr;
+  gather.offset.table_rows = 8;
   expect_error(a, "the table has 8");
   gather.table = nullptr;
-  expect_error(a, "table or codes");
+  expect_error(a, "table is missing");
   terms_[0].term = DenseTerm{};
-  expect_error(a, "bias is missing");
+  expect_error(a, "table is missing");
 }
 
 TEST_F(AttentionErrors, BackwardBuffers) {

@@ -173,11 +173,11 @@ TEST(Attention, KeyLengthsHideKeysAndAllOfThem) {
 
 TEST(Attention, DenseTermsOfEveryRank) {
   for (const Shape& shape : {Shape{5, 5}, {2, 5, 5}, {1, 2, 5, 5}, {3, 1, 2, 5, 5}, {3, 1, 1, 5, 5}})
-    check(shape.str().c_str(), {3, 5, 2, 3, {.heads = 2, .terms = {{table(shape), nullptr}}}});
+    check(shape.str().c_str(), {3, 5, 2, 3, {.heads = 2, .terms = {dense_term(table(shape))}}});
 }
 
 TEST(Attention, GatherTerm) {
-  check("gather", {2, 9, 2, 4, {.heads = 2, .terms = {{table({25, 2}), window_map(3)}}}});
+  check("gather", {2, 9, 2, 4, {.heads = 2, .terms = {gather_term(table({25, 2}), window_map(3))}}});
 }
 
 TEST(Attention, GatherTermThroughAMap) {
@@ -185,12 +185,20 @@ TEST(Attention, GatherTermThroughAMap) {
   map.map = {0, 1, -1, 2, 0, 3, 3, -1, 2};  // shared rows and offsets that add nothing
   const auto shared = std::make_shared<const GatherMap>(map);
   check("mapped",
-        {2, 4, 3, 2, {.heads = 3, .terms = {{table({4, 3}), shared}, {table({3, 4, 4}), nullptr}}}});
+        {2,
+         4,
+         3,
+         2,
+         {.heads = 3, .terms = {gather_term(table({4, 3}), shared), dense_term(table({3, 4, 4}))}}});
 }
 
 TEST(Attention, ShiftedWindowsWithPaddingMasked) {
   check("masked",
-        {2, 20, 2, 3, {.heads = 2, .rows = shifted_windows(), .terms = {{table({25, 2}), window_map(3)}}}});
+        {2,
+         20,
+         2,
+         3,
+         {.heads = 2, .rows = shifted_windows(), .terms = {gather_term(table({25, 2}), window_map(3))}}});
 }
 
 TEST(Attention, ShiftedWindowsWithPaddingAsKeys) {
@@ -200,7 +208,7 @@ TEST(Attention, ShiftedWindowsWithPaddingAsKeys) {
                      3,
                      {.heads = 2,
                       .rows = shifted_windows(),
-                      .terms = {{table({25, 2}), window_map(3)}},
+                      .terms = {gather_term(table({25, 2}), window_map(3))},
                       .pad_bias = table({3 * 2 * 3})}});
 }
 
@@ -261,7 +269,7 @@ TEST(Attention, FusedAgreesWithComposedOnASwinStage) {
       maps.query_rows.push_back((w / 2 * 7 + i / 7) * 14 + w % 2 * 7 + i % 7);
   maps.key_rows = maps.query_rows;
   AttentionOptions options{.heads = 3, .rows = std::make_shared<const RowMaps>(maps)};
-  options.terms = {{Var(random_tensor({169, 3}, 2), true), window_map(7)}};
+  options.terms = {gather_term(Var(random_tensor({169, 3}, 2), true), window_map(7))};
   const Tensor qkv = random_tensor({2, 196, 3 * 3 * 32}, 1), dy = random_tensor({2, 196, 96}, 3);
   Tensor gradients[2][2], results[2];
   for (const int fused : {0, 1}) {
@@ -329,14 +337,14 @@ TEST(Attention, WrongSizesAreErrors) {
       {.heads = 2, .rows = rows({.groups = 1, .queries = 4, .keys = 4, .query_region = {0, 0, 0, 0}})},
       {.heads = 2, .key_lengths = {4}},
       {.heads = 2, .key_lengths = {4, 5}},
-      {.heads = 2, .terms = {{table({4, 5}), nullptr}}},
-      {.heads = 2, .terms = {{table({3, 4, 4}), nullptr}}},
-      {.heads = 2, .terms = {{table({9, 3}), window_map(2)}}},
-      {.heads = 2, .terms = {{table({8, 2}), window_map(2)}}},
-      {.heads = 2, .terms = {{table({25, 2}), window_map(3)}}},
-      {.heads = 2, .terms = {{table({9, 2}), gather({{0, 1, 2, 9}, {0, 1, 2, 3}, 3, {}, 9})}}},
-      {.heads = 2, .terms = {{Var(), nullptr}}},
-      {.heads = 2, .terms = std::vector<AttentionTerm>(5, {table({4, 4}), nullptr})},
+      {.heads = 2, .terms = {dense_term(table({4, 5}))}},
+      {.heads = 2, .terms = {dense_term(table({3, 4, 4}))}},
+      {.heads = 2, .terms = {gather_term(table({9, 3}), window_map(2))}},
+      {.heads = 2, .terms = {gather_term(table({8, 2}), window_map(2))}},
+      {.heads = 2, .terms = {gather_term(table({25, 2}), window_map(3))}},
+      {.heads = 2, .terms = {gather_term(table({9, 2}), gather({{0, 1, 2, 9}, {0, 1, 2, 3}, 3, {}, 9}))}},
+      {.heads = 2, .terms = {dense_term(Var())}},
+      {.heads = 2, .terms = std::vector<AttentionTerm>(5, dense_term(table({4, 4})))},
       {.heads = 2, .pad_bias = table({17})},
   };
   for (const AttentionOptions& options : bad)

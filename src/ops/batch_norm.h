@@ -1,0 +1,22 @@
+#pragma once
+
+#include "autograd/tape.h"
+
+namespace locant {
+
+/// Where the channels are: axis 1 of (B, C, ...), or the last axis.
+enum class ChannelAxis { second, last };
+
+struct BatchNormOptions {
+  float eps = 1e-5f;
+  float momentum = 0.1f;  ///< running = (1 - momentum) running + momentum batch
+  ChannelAxis channels = ChannelAxis::second;
+};
+
+/// (x - mean) / sqrt(var + eps) * weight + bias per channel. ctx.train: mean and biased variance of the
+/// batch, which also move running_mean and running_var (C) (the latter by the unbiased variance); gradient
+/// through both. Else: the running ones, as constants. weight and bias (C) may be undefined.
+Var batch_norm(const Context& ctx, const Var& x, const Var& weight, const Var& bias, Tensor& running_mean,
+               Tensor& running_var, const BatchNormOptions& options = {});
+
+}  // namespace locant
