@@ -71,6 +71,8 @@ class Probe {
  public:
   virtual ~Probe() = default;
   virtual void see(const std::string& path, const Var& value) = 0;
+  /// True: layers also make and show their tokens x tokens numbers, which they otherwise never hold.
+  virtual bool dense() const { return false; }
 };
 
 /// Passed first to every op and model. No tape: inference, nothing is recorded and buffers are reused.
@@ -93,6 +95,12 @@ struct Context {
   template <class Name>
   void show(Name&& name, const Var& value) const {
     if (probe != nullptr) probe->see(name(), value);
+  }
+
+  /// The same for tokens x tokens numbers: `value` is a callable too.
+  template <class Name, class Value>
+  void show_dense(Name&& name, Value&& value) const {
+    if (probe != nullptr && probe->dense()) probe->see(name(), value());
   }
 };
 

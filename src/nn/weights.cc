@@ -48,16 +48,24 @@ std::string Weights::path(std::string_view name) const {
   return name.empty() ? prefix_ : fmt::format("{}.{}", prefix_, name);
 }
 
-Var Weights::get(std::string_view name, const Shape& shape, const Init& init) const {
+Var Weights::own(std::string_view name, const Shape& shape, const Init& init, bool requires_grad) const {
   const std::string full = path(name);
   Tensor value = root_->source->get(full, shape, init);
   if (value.is_borrowed()) {
     value = value.clone();
     root_->source->release(full);
   }
-  Var var(std::move(value), root_->mode == WeightMode::train);
+  Var var(std::move(value), requires_grad);
   root_->parameters.push_back({full, shape, var});
   return var;
+}
+
+Var Weights::get(std::string_view name, const Shape& shape, const Init& init) const {
+  return own(name, shape, init, root_->mode == WeightMode::train);
+}
+
+Var Weights::buffer(std::string_view name, const Shape& shape, const Init& init) const {
+  return own(name, shape, init, false);
 }
 
 Tensor Weights::take(std::string_view name, const Shape& shape, const Init& init) const {

@@ -76,6 +76,8 @@ class Weights {
 
   /// A parameter as a tape value, in any mode (undefined value inside when only shapes are listed).
   Var get(std::string_view name, const Shape& shape, const Init& init) const;
+  /// A running statistic: kept as it is in every mode, no gradient.
+  Var buffer(std::string_view name, const Shape& shape, const Init& init) const;
   /// Numbers for a packed form, to be let go at once; followed by release(name). Not in train mode.
   Tensor take(std::string_view name, const Shape& shape, const Init& init) const;
   void release(std::string_view name) const;
@@ -88,6 +90,7 @@ class Weights {
     WeightMode mode;
     std::vector<Parameter> parameters;
   };
+  Var own(std::string_view name, const Shape& shape, const Init& init, bool requires_grad) const;
   Weights(std::shared_ptr<Root> root, std::string prefix)
       : root_(std::move(root)), prefix_(std::move(prefix)) {}
   std::shared_ptr<Root> root_;

@@ -40,4 +40,63 @@ AttentionTerm swin_bias_term(const SwinBias& bias, std::shared_ptr<const GatherM
   return gather_term(bias.table, std::move(gather));
 }
 
+namespace {
+
+Window window_of(const EncodingCase& c) { return {c.query.rows, c.query.columns}; }
+
+EncodingInstance instance(const EncodingCase& c) {
+  const Window w = window_of(c);
+  const Var table = random_parameter({swin_table_rows(w), c.H}, c.seed);
+  AttentionOptions options;
+  options.heads = c.H;
+  options.terms = {swin_bias_term({w, table}, swin_gather(w, w))};
+  EncodingInstance out;
+  out.parameters = {{SwinBias::kTable, table}};
+  out.run = [options](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
+    return run_attention(ctx, q, k, v, options, path);
+  };
+  out.reference = [c, w](const std::vector<Complexes>& x) {
+    using T = std::complex<double>;
+    const PlainCall<T> call{c, x[0], x[1], x[2]};
+    return plain_attention<T>(call, [&](auto b, auto h, auto i, auto j) {
+      const T qk = call.dot(b, h, i, j) / std::sqrt(static_cast<double>(c.D));
+      return swin_bias_score<T>(qk, x[3], c.H, h, w, i, j);
+    });
+  };
+  return out;
+}
+
+std::vector<EncodingCase> cases() {
+  std::vector<EncodingCase> out;
+  for (const Grid grid : {Grid{1, 1, 1}, Grid{1, 2, 1}, Grid{1, 3, 3}, Grid{1, 2, 5}, Grid{1, 6, 3}})
+    out.push_back({.B = 2, .query = grid, .key = grid});
+  return out;
+}
+
+std::vector<std::int64_t> index(const EncodingCase& c) {
+  std::vector<std::int64_t> out;
+  for (std::int64_t i = 0; i < c.Nq(); ++i)
+    for (std::int64_t j = 0; j < c.Nk(); ++j) out.push_back(swin_index(window_of(c), i, j));
+  return out;
+}
+
+}  // namespace
+
+const Encoding kSwinBias = {
+    .name = "swin_bias",
+    .header = "position/swin_bias.h",
+    .title = "a learned number per head and displacement within a window",
+    .place = EncodingPlace::score,
+    .paper = "Liu et al. 2021, Swin Transformer, equation 4",
+    .models = "Swin",
+    .formula = "s = q.k / sqrt(D) + T[I(i, j), h]",
+    .lowering = "gather term",
+    .parameters = "(2h - 1)(2w - 1) H",
+    .multiply_adds = "0",
+    .memory = "(2h - 1)(2w - 1) H",
+    .cases = cases,
+    .make = instance,
+    .index = index,
+};
+
 }  // namespace locant

@@ -16,6 +16,7 @@
 #include <span>
 
 #include "ops/attention.h"
+#include "position/encoding.h"
 
 namespace locant {
 
@@ -81,5 +82,7 @@ T swin_bias_score(T qk, std::span<const T> table, std::int64_t heads, std::int64
   const std::int64_t row = (off_y + w.rows - 1) * (2 * w.columns - 1) + off_x + w.columns - 1;
   return qk + table[static_cast<std::size_t>(row * heads + h)];
 }
+
+extern const Encoding kSwinBias;
 
 }  // namespace locant

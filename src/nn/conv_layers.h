@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstdint>
+
+#include "nn/weights.h"
+#include "ops/batch_norm.h"
+#include "ops/conv1d.h"
+#include "ops/conv2d.h"
+
+namespace locant {
+
+/// `weight` (out, in / groups, kernel rows, kernel columns), `bias` (out); starts as PyTorch's Conv2d does.
+class Conv2d {
+ public:
+  struct Options {
+    std::int64_t kernel_rows = 1, kernel_columns = 1;
+    Conv2dOptions conv = {};
+    bool bias = true;
+  };
+  Conv2d() = default;
+  Conv2d(const Weights& w, std::int64_t in, std::int64_t out, const Options& options);
+  /// A square kernel with one stride and padding for both axes.
+  static Options square(std::int64_t kernel, std::int64_t stride = 1, std::int64_t pad = 0,
+                        std::int64_t groups = 1, bool bias = true);
+  /// images (B, in, H, W) -> (B, out, H', W').
+  Var operator()(const Context& ctx, const Var& x) const;
+
+ private:
+  Var weight_, bias_;
+  Conv2dOptions conv_;
+};
+
+/// `weight` (out, in / groups, kernel), `bias` (out). x (B, in, L) -> (B, out, L').
+class Conv1d {
+ public:
+  Conv1d() = default;
+  Conv1d(const Weights& w, std::int64_t in, std::int64_t out, std::int64_t kernel,
+         const Conv1dOptions& options, bool bias = true);
+  Var operator()(const Context& ctx, const Var& x) const;
+
+ private:
+  Var weight_, bias_;
+  Conv1dOptions conv_;
+};
+
+/// `weight`, `bias`, `running_mean`, `running_var` (C). Batch statistics while ctx.train, running ones else.
+class BatchNorm {
+ public:
+  BatchNorm() = default;
+  BatchNorm(const Weights& w, std::int64_t width, const BatchNormOptions& options = {});
+  Var operator()(const Context& ctx, const Var& x) const;
+  bool defined() const { return weight_.defined(); }
+
+ private:
+  Var weight_, bias_;
+  mutable Tensor mean_, var_;  // move while training; shared with the parameters that are saved
+  BatchNormOptions options_;
+};
+
+}  // namespace locant

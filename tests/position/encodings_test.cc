@@ -1,0 +1,169 @@
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "core/parallel.h"
+#include "position/all.h"
+#include "simd/isa.h"
+#include "tests/support/gradcheck.h"
+
+namespace locant::testing {
+namespace {
+
+// Values and gradients of one run: out, then dq, dk, dv and the gradient of each parameter.
+using Numbers = std::vector<std::vector<double>>;
+
+class EncodingRun {
+ public:
+  EncodingRun(const Encoding& encoding, const EncodingCase& c)
+      : case_(c),
+        instance_(encoding.make(c)),
+        q_(random_tensor({c.B, c.Nq(), c.H * c.D}, 101, 1.5f)),
+        k_(random_tensor({c.B, c.Nk(), c.H * c.D}, 102, 1.5f)),
+        v_(random_tensor({c.B, c.Nk(), c.H * c.Dv}, 103)),
+        dout_(random_tensor({c.B, c.Nq(), c.H * c.Dv}, 104)) {}
+
+  const EncodingInstance& instance() const { return instance_; }
+
+  // In float32 on the tape, with the active instruction set.
+  std::vector<Tensor> tensors(AttentionPath path) const {
+    Tape tape;
+    const Context ctx{&tape, false, nullptr, nullptr};
+    const Var q(q_, true), k(k_, true), v(v_, true);
+    for (auto& [name, parameter] : instance_.parameters) Var(parameter).clear_grad();
+    const Var out = instance_.run(ctx, q, k, v, path);
+    tape.backward({{out, dout_}});
+    std::vector<Tensor> all = {out.value(), q.grad(), k.grad(), v.grad()};
+    for (const auto& [name, parameter] : instance_.parameters) all.push_back(parameter.grad());
+    return all;
+  }
+
+  std::string name_of(std::size_t number) const {
+    static const char* const kFirst[] = {"out", "dq", "dk", "dv"};
+    return number < 4 ? kFirst[number] : "gradient of " + instance_.parameters[number - 4].first;
+  }
+
+  // The plain equation in double; gradients by the complex step, of every number.
+  Numbers truth() const {
+    std::vector<Complexes> numbers;
+    const auto put = [&](const Tensor& t) { numbers.emplace_back(t.values().begin(), t.values().end()); };
+    put(q_), put(k_), put(v_);
+    for (const auto& [name, parameter] : instance_.parameters) put(parameter.value());
+    Numbers out(1);
+    for (const std::complex<double>& x : instance_.reference(numbers)) out[0].push_back(x.real());
+    constexpr double kStep = 1e-50;
+    for (Complexes& part : numbers) {
+      out.emplace_back();
+      for (std::complex<double>& x : part) {
+        const std::complex<double> kept = x;
+        x = {kept.real(), kStep};
+        const Complexes value = instance_.reference(numbers);
+        double sum = 0;
+        for (std::size_t i = 0; i < value.size(); ++i)
+          sum += static_cast<double>(dout_[static_cast<std::int64_t>(i)]) * value[i].imag();
+        out.back().push_back(sum / kStep);
+        x = kept;
+      }
+    }
+    return out;
+  }
+
+ private:
+  EncodingCase case_;
+  EncodingInstance instance_;
+  Tensor q_, k_, v_, dout_;
+};
+
+std::string describe(const Encoding& encoding, const EncodingCase& c) {
+  const auto grid = [](const Grid& g) { return fmt::format("{}x{}x{}", g.frames, g.rows, g.columns); };
+  return fmt::format("{} {} B{} H{} D{} Dv{} {}->{} +{}", encoding.name, c.variant, c.B, c.H, c.D, c.Dv,
+                     grid(c.query), grid(c.key), c.prefix);
+}
+
+std::vector<double> errors_of(const std::vector<Tensor>& got, const Numbers& want) {
+  std::vector<double> out;
+  for (std::size_t x = 0; x < want.size(); ++x) {
+    if (got[x].defined()) {
+      out.push_back(worst_error(got[x].values(), want[x]));
+    } else {  // no gradient reached it: it must be zero
+      double most = 0;
+      for (const double value : want[x]) most = std::max(most, std::abs(value));
+      out.push_back(most);
+    }
+  }
+  return out;
+}
+
+void expect_equal_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b, const std::string& what) {
+  for (std::size_t x = 0; x < a.size(); ++x) {
+    ASSERT_EQ(a[x].defined(), b[x].defined()) << what;
+    if (!a[x].defined()) continue;
+    const auto x1 = a[x].values(), x2 = b[x].values();
+    EXPECT_TRUE(std::equal(x1.begin(), x1.end(), x2.begin(), x2.end(),
+                           [](float m, float n) { return m == n || (std::isnan(m) && std::isnan(n)); }))
+        << what << ": two runs differ";
+  }
+}
+
+class Encodings : public ::testing::TestWithParam<const Encoding*> {
+ protected:
+  ~Encodings() override {
+    set_active_isa(isa_);
+    set_num_threads(threads_);
+  }
+  Isa isa_ = active_isa();
+  int threads_ = num_threads();
+};
+
+// Values and every gradient: the fused kernel in each instruction set and the composed path, against the
+// paper's equation in double. The fused path may be wrong by twice what the composed one is, and by a few
+// roundings; the composed one by a few hundred.
+TEST_P(Encodings, FusedAndComposedAreTheEquation) {
+  const Encoding& encoding = *GetParam();
+  ASSERT_NE(encoding.cases, nullptr);
+  for (const EncodingCase& c : encoding.cases()) {
+    const EncodingRun run(encoding, c);
+    const std::string what = describe(encoding, c);
+    const Numbers want = run.truth();
+    set_active_isa(isa_);
+    const std::vector<double> composed = errors_of(run.tensors(AttentionPath::composed), want);
+    for (std::size_t x = 0; x < composed.size(); ++x)
+      EXPECT_LE(composed[x], 3e-5) << what << ": composed " << run.name_of(x);
+    for (const Isa isa : supported_isas()) {
+      set_active_isa(isa);
+      const std::vector<Tensor> got = run.tensors(AttentionPath::fused);
+      const std::vector<double> fused = errors_of(got, want);
+      for (std::size_t x = 0; x < fused.size(); ++x)
+        EXPECT_LE(fused[x], 2 * composed[x] + 2e-6) << what << ": " << isa_name(isa) << " " << run.name_of(x)
+                                                    << ", composed is wrong by " << composed[x];
+      expect_equal_bits(got, run.tensors(AttentionPath::fused), what);
+    }
+  }
+}
+
+TEST_P(Encodings, DescribesItself) {
+  const Encoding& encoding = *GetParam();
+  for (const char* text :
+       {encoding.name, encoding.header, encoding.title, encoding.paper, encoding.models, encoding.formula,
+        encoding.lowering, encoding.parameters, encoding.multiply_adds, encoding.memory}) {
+    ASSERT_NE(text, nullptr) << encoding.name;
+    EXPECT_STRNE(text, "") << encoding.name;
+  }
+  EXPECT_EQ(std::string(encoding.header), fmt::format("position/{}.h", encoding.name));
+  if (encoding.index == nullptr) return;
+  for (const EncodingCase& c : encoding.cases())
+    EXPECT_EQ(static_cast<std::int64_t>(encoding.index(c).size()), c.Nq() * c.Nk()) << encoding.name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Encodings, ::testing::ValuesIn(encodings()),
+                         [](const auto& info) { return std::string(info.param->name); });
+
+TEST(EncodingList, NamesAreUnique) {
+  std::set<std::string> names;
+  for (const Encoding* encoding : encodings())
+    EXPECT_TRUE(names.insert(encoding->name).second) << encoding->name;
+}
+
+}  // namespace
+}  // namespace locant::testing
