@@ -73,6 +73,12 @@ AttentionGradNumbers<float> own_gradients(const AttentionGradArgs& args) {
   return dx;
 }
 
+void pack_bands(const fused::Kernel& kernel, const fused::Plan& plan) {
+  const std::int64_t items = plan.bands.pack_items();
+  if (items == 0) return;
+  parallel_for(items, 8, [&](std::int64_t begin, std::int64_t end) { kernel.pack_bands(plan, begin, end); });
+}
+
 }  // namespace
 
 void attention_forward(const AttentionArgs& args) {
@@ -86,6 +92,7 @@ void attention_forward(const AttentionArgs& args) {
   }
   const fused::Plan plan = fused::plan_forward(args, kernel->shape);
   const std::int64_t items = plan.units() * plan.query_blocks;
+  pack_bands(*kernel, plan);
   parallel_for(plan.chunks, 1, [&](std::int64_t begin, std::int64_t end) {
     kernel->forward(plan, items * begin / plan.chunks, items * end / plan.chunks);
   });
@@ -105,6 +112,7 @@ void attention_backward(const AttentionGradArgs& args) {
     return;
   }
   fused::BackwardPlan plan = fused::plan_backward(args, kernel->shape);
+  pack_bands(*kernel, plan);
   parallel_for(plan.chunks, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t chunk = begin; chunk < end; ++chunk) {
       fused::start_chunk(plan, chunk);

@@ -14,11 +14,12 @@ namespace locant::fused::HWY_NAMESPACE {
 /// A head and where its gradients are.
 struct GradHead : Head {
   Rows dout, dq, dk, dv;
+  int part = -1;  ///< which of the chunk's two shared heads it is
 };
 
 inline GradHead grad_head_of(const BackwardPlan& plan, std::int64_t unit) {
   const AttentionArgs& a = *plan.args;
-  GradHead head{head_of(plan, unit), {}, {}, {}, {}};
+  GradHead head{head_of(plan, unit), {}, {}, {}, {}, -1};
   head.dout = rows_of(plan.grads->dout, head, a.query_rows, a.Nq);
   head.dq = rows_of(plan.grads->dq, head, a.query_rows, a.Nq);
   head.dk = rows_of(plan.grads->dk, head, a.key_rows, a.Nk);
@@ -29,7 +30,8 @@ inline GradHead grad_head_of(const BackwardPlan& plan, std::int64_t unit) {
 struct BackwardScratch : Scratch {
   float *queries, *douts, *lse, *delta, *dq;                         // of the head
   float *key_columns, *value_columns, *lone_value, *keys, *dk, *dv;  // of the key block
-  float *probabilities, *dscores;                                    // of the tile
+  float *probabilities, *dscores, *spare;                            // of the tile
+  BandScratch bands;
 
   explicit BackwardScratch(const Plan& plan) {
     const AttentionArgs& a = *plan.args;
@@ -45,7 +47,9 @@ struct BackwardScratch : Scratch {
     reserve(&dk, plan.key_block * plan.d_pad);
     reserve(&dv, plan.key_block * plan.dv_pad);
     reserve(&probabilities, plan.query_block * score_row(plan.key_block));
-    reserve(&dscores, plan.query_block * score_row(plan.key_block));
+    reserve(&dscores, (plan.query_block + 3) * score_row(plan.key_block));  // turned in fours of rows
+    reserve(&spare, plan.term_scratch);
+    reserve_bands(plan, true, score_row(plan.key_block), *this, bands);
     allocate();
   }
 };
@@ -133,12 +137,12 @@ inline void add_transposed(const Block& block, const float* rows, std::int64_t w
 /// One tile: adds to dv, dk of the key block, to dq of the head, and to the terms' gradients.
 inline void backward_tile(const BackwardPlan& plan, const GradHead& head, const GradHead* next,
                           const ChunkGrads& grads, bool holes, const BackwardScratch& s, float* dq,
-                          bool first_dq, const Block& block) {
+                          bool first_dq, bool first, const Block& block) {
   const AttentionArgs& a = *plan.args;
-  const bool first = block.i0 == 0;
   const float* queries = s.queries + block.i0 * plan.d_pad;
   const float* douts = s.douts + block.i0 * plan.dv_pad;
-  score_block(plan, head, queries, s.key_columns, s.keys + (block.keys - 1) * plan.d_pad, holes, block);
+  score_block(plan, head, queries, s.key_columns, s.keys + (block.keys - 1) * plan.d_pad, holes, block,
+              s.bands.key_rows, s.bands);
   Block dblock = block;
   dblock.scores = s.dscores;
   Product dp{.rows = block.rows, .vectors = ceil_div(block.keys, kLanes), .depth = a.Dv};
@@ -155,14 +159,20 @@ inline void backward_tile(const BackwardPlan& plan, const GradHead& head, const 
   } else {
     multiply(dp);
   }
+  add_value_products(plan, douts, dblock, s.bands);
+  // dS = P (K dP - Delta) from the whole P; dv from K P.
+  if (a.dropout.p > 0.0f) drop_block(a, dblock);
   float* dtile = grads.dtile == nullptr ? nullptr : grads.dtile + head.h * a.Nq * plan.nk_pad;
   score_grads(plan, block, dblock, next, dtile, s);
+  if (a.dropout.p > 0.0f) drop_block(a, block);
   add_transposed(block, douts, plan.dv_pad, first, s.dv);
-  for (std::size_t t = 0; t < plan.loose.size(); ++t) add_term_grad(plan.loose[t], grads.loose[t], dblock);
-  add_transposed(dblock, queries, plan.d_pad, first, s.dk);
+  add_value_grads(plan, grads.bands, douts, block, s.bands);
+  for (std::size_t t = 0; t < plan.loose.size(); ++t) add_term_grad(plan, grads, t, dblock);
+  const Block products = factor_scores(plan, grads.bands, dblock, s.bands);
+  add_transposed(products, queries, plan.d_pad, first, s.dk);
 
   Product q{.rows = block.rows, .vectors = plan.d_pad / kLanes, .depth = block.keys};
-  q.a = dblock.scores;
+  q.a = products.scores;
   q.a_row = dblock.row;
   q.a_step = 1;
   q.b = s.keys;
@@ -176,6 +186,7 @@ inline void backward_tile(const BackwardPlan& plan, const GradHead& head, const 
     q.init_panel = kPanel;
   }
   multiply(q);
+  add_band_grads(plan, grads.bands, head.k, queries, dblock, q.c, s.dk, s.bands);
 }
 
 /// Writes (or adds) `count` packed rows from slot `slot` on, times `factor`; slots without a row go to `pad`.
@@ -216,10 +227,26 @@ inline void backward_block(const BackwardPlan& plan, const GradHead& head, const
     pack_columns(head.v, j0, keys, a.Dv, 0, s.value_columns);
     if (is_lone(keys)) pack_rows(head.v, j0 + keys - 1, 1, a.Dv, plan.dv_pad, 1.0f, s.lone_value);
     pack_rows(head.k, j0, keys, a.D, plan.d_pad, 1.0f, s.keys);
+    pack_band_keys(plan, head.k, j0, keys, s.bands);
     Block block{head.b, head.g, head.h, 0, 0, j0, keys, s.probabilities, score_row(plan.key_block)};
+    bool first = true;
+    block.spare = s.spare;
+    block.part = head.part;
     for (; block.i0 < a.Nq; block.i0 += plan.query_block) {
       block.rows = std::min(plan.query_block, a.Nq - block.i0);
-      backward_tile(plan, head, next, grads, holes, s, dq, first_dq, block);
+      if (plan.masks_pairs) {
+        const KeySpan seen = seen_keys(a, block, {j0, j0 + keys});
+        if (seen.begin == seen.end) {
+          if (first_dq) std::fill_n(dq + block.i0 * plan.d_pad, block.rows * plan.d_pad, 0.0f);
+          continue;
+        }
+      }
+      backward_tile(plan, head, next, grads, holes, s, dq, first_dq, first, block);
+      first = false;
+    }
+    if (first) {  // nobody sees the block
+      std::fill_n(s.dk, keys * plan.d_pad, 0.0f);
+      std::fill_n(s.dv, keys * plan.dv_pad, 0.0f);
     }
     // The packed queries hold scale * log2 e: with ln 2 that is dk = scale sum dS q.
     float* key_pad = grads.dkey_pad == nullptr ? nullptr : grads.dkey_pad + head.h * a.D;
@@ -241,11 +268,14 @@ inline void clear_shared_keys(const BackwardPlan& plan, GradHead head) {
   }
 }
 
-/// Where the chunk sums dq of head `number` of its order when it does not work on all of it; else null.
-inline float* shared_dq(const ChunkGrads& grads, std::int64_t number) {
-  for (std::size_t slot = 0; slot < 2; ++slot)
-    if (grads.dq_unit[slot] == number && grads.dq[slot] != nullptr) return grads.dq[slot];
-  return nullptr;
+/// Which of the chunk's parts head `number` of its order sums to when the chunk does not work on all of it;
+/// else -1.
+inline int shared_part(const ChunkGrads& grads, std::int64_t number) {
+  for (int part = 0; part < 2; ++part) {
+    const auto slot = static_cast<std::size_t>(part);
+    if (grads.dq_unit[slot] == number && grads.dq[slot] != nullptr) return part;
+  }
+  return -1;
 }
 
 /// The chunk's work items: (head, key block), a head's one after the other.
@@ -264,13 +294,16 @@ inline void backward(const BackwardPlan& plan, std::int64_t chunk) {
     if (starts) {
       head = next;
       if (following < end) next = grad_head_of(plan, plan.unit_of(following));
-      shared = shared_dq(grads, item / plan.key_blocks);
+      head.part = shared_part(grads, item / plan.key_blocks);
+      shared = head.part < 0 ? nullptr : grads.dq[static_cast<std::size_t>(head.part)];
       pack_query_side(plan, head, s);
+      start_buckets(plan, head.h, s.douts, s.bands);
       if (plan.shared_keys && head.g == 0) clear_shared_keys(plan, head);
     }
     float* dq = shared != nullptr ? shared : s.dq;
     backward_block(plan, head, plan.prefetch && item + 1 == following && following < end ? &next : nullptr,
                    grads, s, block * plan.key_block, dq, starts);
+    if (item + 1 == following || item + 1 == end) finish_buckets(plan, grads.bands, head.h, s.douts, s.bands);
     if (shared == nullptr && item + 1 == following)
       unpack_rows(head.dq, 0, a.Nq, a.D, plan.d_pad, a.scale, false, dq, nullptr);
   }

@@ -10,6 +10,9 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/attention_band_inl.h"
+#include "kernels/attention_dropout_inl.h"
+#include "kernels/attention_mask_inl.h"
 #include "kernels/attention_tile_inl.h"
 #include "kernels/score_terms_inl.h"
 
@@ -65,9 +68,11 @@ inline Head head_of(const Plan& plan, std::int64_t unit) {
 }
 
 /// Scores of a block, base 2, masked slots -inf. `queries` are its packed rows, `columns` its first packed
-/// key panel, `holes` tells whether slots below the key length are masked.
+/// key panel, `holes` tells whether slots below the key length are masked; `keys` are its packed rows for
+/// bands.
 inline void score_block(const Plan& plan, const Head& head, const float* queries, const float* columns,
-                        const float* lone, bool holes, const Block& block) {
+                        const float* lone, bool holes, const Block& block, const float* keys,
+                        const BandScratch& bands) {
   const AttentionArgs& a = *plan.args;
   Product p{.rows = block.rows, .vectors = ceil_div(block.keys, kLanes), .depth = a.D};
   p.a = queries;
@@ -83,10 +88,26 @@ inline void score_block(const Plan& plan, const Head& head, const float* queries
   const float* tile =
       plan.tile == nullptr ? nullptr : plan.tile.get() + (head.h * a.Nq + block.i0) * plan.nk_pad + block.j0;
   // Where nothing but the end of the keys is masked, the sums start from the bias: it costs nothing.
-  const bool start_from_tile = tile != nullptr && !holes && head.keys == a.Nk;
+  const bool factor = !plan.bands.factor.empty();
+  const bool from_band = starts_from_band(plan, holes);
+  const bool start_from_tile = tile != nullptr && !holes && head.keys == a.Nk && !factor && !from_band;
   if (start_from_tile) {
     p.init = tile;
     p.init_row = plan.nk_pad;
+    p.init_panel = kPanel;
+  }
+  const bool start_from_term = tile == nullptr && !holes && !factor && !from_band && !plan.loose.empty();
+  if (start_from_term) {
+    put_term(plan, plan.loose[0], block);
+    p.init = block.scores;
+    p.init_row = block.row;
+    p.init_panel = kPanel;
+  }
+  if (factor) p.init = kZeros, p.init_panel = 0;
+  if (from_band) {
+    start_from_band(plan, queries, block, bands);
+    p.init = block.scores;
+    p.init_row = block.row;
     p.init_panel = kPanel;
   }
   if (is_lone(block.keys)) {
@@ -94,15 +115,21 @@ inline void score_block(const Plan& plan, const Head& head, const float* queries
   } else {
     multiply(p);
   }
+  if (from_band) hide_padding(block);
+  if (factor) apply_factor(plan, columns, block, bands.raw);
   if (tile != nullptr && !start_from_tile)
     for (std::int64_t r = 0; r < block.rows; ++r)
       add_scaled(tile + r * plan.nk_pad, 1.0f, block.keys, block.scores + r * block.row);
-  for (const LooseTerm& loose : plan.loose) add_term(loose, block);
+  for (std::size_t t = start_from_term ? 1 : 0; t < plan.loose.size(); ++t)
+    write_term<true>(plan, plan.loose[t], block);
+  add_bands(plan, from_band ? 1 : 0, queries, keys, block, bands);
   if (head.query_region != nullptr) mask_regions(head.query_region, head.key_region, block);
+  if (plan.masks_pairs) mask_pairs(a, block);
 }
 
 struct ForwardScratch : Scratch {
-  float *columns, *lone, *values, *queries, *scores, *sums, *top, *total;
+  float *columns, *lone, *values, *queries, *scores, *sums, *top, *total, *spare;
+  BandScratch bands;
 
   explicit ForwardScratch(const Plan& plan) {
     const AttentionArgs& a = *plan.args;
@@ -114,6 +141,8 @@ struct ForwardScratch : Scratch {
     reserve(&sums, plan.query_block * plan.dv_pad);
     reserve(&top, plan.query_block);
     reserve(&total, plan.query_block);
+    reserve(&spare, plan.term_scratch);
+    reserve_bands(plan, false, score_row(plan.key_block), *this, bands);
     allocate();
   }
 };
@@ -159,6 +188,7 @@ HWY_INLINE void shrink_row(const Plan& plan, std::int64_t r, float top, const Fo
   for (std::int64_t c = 0; c < plan.dv_pad; c += kLanes)
     hn::Store(hn::Mul(hn::Set(d, shrink), hn::Load(d, sums + c)), d, sums + c);
   s.total[r] *= shrink;
+  shrink_buckets(plan, r, shrink, s.bands);
 }
 
 /// Scores become exp2(score - top); `top` and `total` of each row and, when a row's top has grown, its sums
@@ -244,23 +274,36 @@ inline void forward(const Plan& plan, std::int64_t begin, std::int64_t end) {
       holes = pack_columns(head.k, 0, head.keys, a.D, 1, s.columns);
       if (is_lone(head.keys)) pack_rows(head.k, head.keys - 1, 1, a.D, plan.d_pad, 1.0f, s.lone);
       pack_rows(head.v, 0, head.keys, a.Dv, plan.dv_pad, 1.0f, s.values);
+      pack_band_keys(plan, head.k, 0, head.keys, s.bands);
     }
     const bool prefetch = plan.prefetch && item - tile + plan.query_blocks < end;
     Block block{head.b, head.g, head.h, tile * plan.query_block};
     block.rows = std::min(plan.query_block, a.Nq - block.i0);
     block.scores = s.scores;
     block.row = score_row(plan.key_block);
+    block.spare = s.spare;
     pack_rows(head.q, block.i0, block.rows, a.D, plan.d_pad, a.scale * kLog2e, s.queries);
-    if (head.keys == 0) {
+    bool first = true;
+    for (std::int64_t j0 = 0; j0 < head.keys; j0 += plan.key_block) {
+      KeySpan keys{j0, std::min(j0 + plan.key_block, head.keys)};
+      if (plan.masks_pairs) keys = seen_keys(a, block, keys);
+      if (keys.begin == keys.end) continue;
+      block.j0 = keys.begin;
+      block.keys = keys.end - keys.begin;
+      block.first = first;
+      score_block(plan, head, s.queries, s.columns + block.j0 * (a.D + 1), s.lone, holes, block,
+                  band_keys(plan, block.j0, s.bands), s.bands);
+      softmax_block(block, first, plan, prefetch && first ? &next : nullptr, s);
+      if (a.dropout.p > 0.0f) drop_block(a, block);
+      add_values(plan, block, first, s);
+      add_value_term(plan, block, first, s.sums, s.bands);
+      first = false;
+    }
+    if (first) {  // nobody sees anything
       std::fill_n(s.sums, block.rows * plan.dv_pad, 0.0f);
       std::fill_n(s.total, block.rows, 0.0f);
-    }
-    for (; block.j0 < head.keys; block.j0 += plan.key_block) {
-      const bool first = block.j0 == 0;
-      block.keys = std::min(plan.key_block, head.keys - block.j0);
-      score_block(plan, head, s.queries, s.columns + block.j0 * (a.D + 1), s.lone, holes, block);
-      softmax_block(block, first, plan, prefetch && first ? &next : nullptr, s);
-      add_values(plan, block, first, s);
+    } else {
+      add_bucket_vectors(plan, head.h, block.rows, s.sums, s.bands);
     }
     store_outputs(plan, head, block, s);
   }

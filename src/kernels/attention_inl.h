@@ -12,7 +12,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace locant::fused::HWY_NAMESPACE {
 
-inline constexpr Kernel kKernel = {{kLanes, kTileVectors}, forward, backward};
+inline constexpr Kernel kKernel = {{kLanes, kTileVectors}, forward, backward, pack_bands};
 
 }  // namespace locant::fused::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();

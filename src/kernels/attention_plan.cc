@@ -22,26 +22,13 @@ float term_factor(const ScoreTerm& term, std::int64_t h) {
   return kLog2e * (term.head_scale != nullptr ? term.head_scale[h] : 1.0f);
 }
 
-std::vector<KeyRun> key_runs(const GatherTerm& term, std::int64_t Nk) {
-  std::vector<KeyRun> runs;
-  for (std::int64_t j = 0; j < Nk; ++j) {
-    const std::int32_t code = term.offset.key_code[j];
-    if (!runs.empty() && std::int64_t{runs.back().code} + runs.back().count == code) {
-      ++runs.back().count;
-    } else {
-      runs.push_back({static_cast<std::int32_t>(j), code, 1});
-    }
-  }
-  return runs;
-}
-
 GatherTable gather_table(const AttentionArgs& args, const ScoreTerm& term) {
   const auto& gather = std::get<GatherTerm>(term.term);
   GatherTable table;
   table.offsets = gather.offset.offsets;
-  table.padded = line_up(gather.offset.offsets + kRunCopy);
+  table.padded = line_up(gather.offset.offsets + 16);  // a vector may be read behind the last
   table.shift = gather.offset.offsets - 1 - gather.offset.origin;
-  table.runs = key_runs(gather, args.Nk);
+  table.runs = code_runs(gather.offset.key_code, args.Nk);
   table.values = Pool::global().allocate(args.H * table.padded);
   for (std::int64_t h = 0; h < args.H; ++h) {
     float* values = table.values.get() + h * table.padded;
@@ -74,7 +61,7 @@ void gather_row(const GatherTable& table, const float* values, bool first, std::
 
 bool same_for_every_group(const AttentionArgs& args, const ScoreTerm& term) {
   const auto* dense = std::get_if<DenseTerm>(&term.term);
-  if (dense == nullptr) return true;
+  if (dense == nullptr) return std::holds_alternative<GatherTerm>(term.term);
   return (args.B == 1 || dense->batch_stride == 0) && (args.G == 1 || dense->group_stride == 0);
 }
 
@@ -118,11 +105,13 @@ void prepare_terms(Plan& plan) {
   const AttentionArgs& a = *plan.args;
   const bool small = tile_is_small(plan);
   for (const ScoreTerm& term : a.terms) {
+    if (std::holds_alternative<BandTerm>(term.term)) continue;  // plan.bands
     if (small && same_for_every_group(a, term)) {
       plan.tile_terms.push_back(&term);
     } else {
-      LooseTerm loose{&term, {}};
+      LooseTerm loose{&term, {}, {}};
       if (std::holds_alternative<GatherTerm>(term.term)) loose.gather = gather_table(a, term);
+      prepare_row_term(a, loose);
       plan.loose.push_back(std::move(loose));
     }
   }
@@ -166,8 +155,16 @@ AnyPlan common_plan(const AttentionArgs& args, VectorShape shape) {
   constexpr std::int64_t kSmallHead = 1 << 16;  // floats: a quarter of the second cache
   plan.prefetch = (args.Nq + args.Nk) * (args.D + args.Dv) <= kSmallHead;
   plan.mixed_regions = mixed_regions(args);
+  plan.masks_pairs = args.mask.causal || args.mask.query_box != nullptr || args.mask.dense != nullptr;
   prepare_terms(plan);
   return plan;
+}
+
+void reserve_term_scratch(Plan& plan) {
+  for (LooseTerm& loose : plan.loose) {
+    loose.scratch = plan.term_scratch;
+    plan.term_scratch += row_term_scratch(plan, loose);
+  }
 }
 
 double flops_of(const AttentionArgs& args) {
@@ -195,6 +192,18 @@ bool rows_repeat(const std::int32_t* rows, std::int64_t count) {
 
 }  // namespace
 
+std::vector<KeyRun> code_runs(const std::int32_t* codes, std::int64_t count) {
+  std::vector<KeyRun> runs;
+  for (std::int64_t j = 0; j < count; ++j) {
+    if (!runs.empty() && std::int64_t{runs.back().code} + runs.back().count == codes[j]) {
+      ++runs.back().count;
+    } else {
+      runs.push_back({static_cast<std::int32_t>(j), codes[j], 1});
+    }
+  }
+  return runs;
+}
+
 void Scratch::reserve(float** where, std::int64_t count) {
   parts_.emplace_back(where, total_);
   total_ += line_up(count);
@@ -208,13 +217,17 @@ void Scratch::allocate() {
 Plan plan_forward(const AttentionArgs& args, VectorShape shape) {
   constexpr std::int64_t kQueries = 96, kFewestQueries = 24, kKeys = 512;
   auto plan = common_plan<Plan>(args, shape);
-  std::int64_t most = kQueries;
+  plan.bands = plan_bands(plan, false);
+  // A key-side band works on six keys by all queries of a tile and a few more: the more queries the better.
+  const bool wide = plan.bands.has_key_side();
+  std::int64_t most = wide ? 2 * kQueries : kQueries;
   // Long heads, but few: smaller tiles, so that every thread gets four.
   while (most > kFewestQueries && plan.units() * ceil_div(args.Nq, most) < 4 * num_threads()) most /= 2;
   plan.query_block = even_block(args.Nq, most, kTileRows);
   plan.query_blocks = ceil_div(args.Nq, plan.query_block);
-  plan.key_block = even_block(args.Nk, kKeys, shape.panel());
+  plan.key_block = even_block(args.Nk, wide ? kKeys / 2 : kKeys, shape.panel());
   plan.key_blocks = ceil_div(args.Nk, plan.key_block);
+  reserve_term_scratch(plan);
   plan.chunks = worthwhile_chunks(flops_of(args), plan.units() * plan.query_blocks);
   return plan;
 }
@@ -224,6 +237,7 @@ BackwardPlan plan_backward(const AttentionGradArgs& grads, VectorShape shape) {
   const AttentionArgs& args = grads.forward;
   auto plan = common_plan<BackwardPlan>(args, shape);
   plan.grads = &grads;
+  plan.bands = plan_bands(plan, true);
   plan.query_block = even_block(args.Nq, kQueries, kTileRows);
   plan.query_blocks = ceil_div(args.Nq, plan.query_block);
   std::int64_t most = kKeys;
@@ -231,12 +245,13 @@ BackwardPlan plan_backward(const AttentionGradArgs& grads, VectorShape shape) {
   plan.key_block = even_block(args.Nk, std::max(most, shape.panel()), shape.panel());
   // A head without keys still has gradients to clear.
   plan.key_blocks = std::max<std::int64_t>(ceil_div(args.Nk, plan.key_block), 1);
+  reserve_term_scratch(plan);
   plan.shared_keys = args.key_rows != nullptr && rows_repeat(args.key_rows, args.G * args.Nk);
   plan.chunks = worthwhile_chunks(2.5 * flops_of(args), plan.shared_keys ? args.B * args.H : plan.items());
   for (const ScoreTerm* term : plan.tile_terms) {
     const auto* gather = std::get_if<GatherTerm>(&term->term);
     const float* wanted = gather != nullptr ? gather->dtable : std::get<DenseTerm>(term->term).dbias;
-    plan.wants_dtile = plan.wants_dtile || wanted != nullptr;
+    plan.wants_dtile = plan.wants_dtile || wanted != nullptr || term->dhead_scale != nullptr;
   }
   plan.chunk_grads.resize(static_cast<std::size_t>(plan.chunks));
   return plan;

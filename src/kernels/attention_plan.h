@@ -2,10 +2,12 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/attention_band.h"
 
 /// The parts of the fused kernel that know no instruction set: block sizes, prepared terms, the split over
 /// threads, partial gradients. The code per instruction set (attention_inl.h) sees this header and nothing
@@ -33,6 +35,9 @@ struct KeyRun {
   std::int32_t j, code, count;
 };
 
+/// Runs of slots 0 .. count.
+std::vector<KeyRun> code_runs(const std::int32_t* codes, std::int64_t count);
+
 /// A gather term ready to read: its table per head in the order of key codes, so that runs of keys are runs
 /// of memory: score(h, i, j) += values[h * padded + shift - query_code[i] + key_code[j]]. Head scale and log2
 /// e are in the values.
@@ -42,10 +47,31 @@ struct GatherTable {
   std::vector<KeyRun> runs;
 };
 
+/// A bucket term's map in the order of the other side's codes: a slot with code c and slot j of the other
+/// side read number indices[shift - c + other_code[j]] of the row; `width` where the map is negative. The
+/// other side of a query's row is the keys, of a key's the queries.
+struct BucketTable {
+  std::vector<std::int32_t> indices;  ///< (offsets), and a vector of zeros, which readers may run into
+  std::int64_t shift = 0, width = 0;
+  std::vector<KeyRun> runs;  ///< of the other side
+
+  /// A row of numbers in scratch: `width` of them, and at least one zero for pairs that read nothing.
+  std::int64_t padded() const {
+    for (const std::int64_t few : {32, 64})  // what lookups load whole
+      if (width < few) return few;
+    return line_up(width + 1);
+  }
+};
+
+/// Floats of a key's numbers for a block of queries.
+constexpr std::int64_t bucket_strip_row(std::int64_t query_block) { return line_up(query_block) + 16; }
+
 /// A term that is added to the scores of a block when they have been made.
 struct LooseTerm {
   const ScoreTerm* term = nullptr;
-  GatherTable gather;  ///< of a gather term
+  GatherTable gather;        ///< of a gather term
+  BucketTable bucket;        ///< of a bucket term
+  std::int64_t scratch = 0;  ///< where its part of the scratch begins, Plan::term_scratch in all
 };
 
 /// Where a chunk of work adds the gradient of a loose term: strides of its axes in floats, 0 where shared.
@@ -54,6 +80,22 @@ struct LooseGrad {
   float* data = nullptr;
   std::int64_t batch_stride = 0, group_stride = 0, head_stride = 0, row_stride = 0;
 };
+
+/// Where a chunk adds the gradient of a table whose rows belong to token rows. Rows that one chunk alone adds
+/// to are the caller's; what chunks share they keep privately.
+struct RowGrad {
+  float* data = nullptr;  ///< null: not wanted
+  std::int64_t batch_stride = 0, row_stride = 0, head_stride = 0;
+  bool by_slot = false;    ///< private: rows are those of the slots, g * slots + slot, not the tokens'
+  std::int64_t width = 0;  ///< numbers a row
+  /// (Nq, width), instead of `data`, of a head that other chunks work on too: as ChunkGrads::dq.
+  std::array<float*, 2> parts = {};
+};
+
+/// Floats of scratch a query for an axis term: columns and a number for every row, a vector behind each.
+constexpr std::int64_t axis_scratch(std::int64_t wide, std::int64_t high) {
+  return line_up(wide + 16) + line_up(high + 16);
+}
 
 /// One allocation from the pool, cut into line-aligned parts.
 class Scratch {
@@ -82,6 +124,10 @@ struct Plan {
   std::shared_ptr<float> tile;
   std::vector<const ScoreTerm*> tile_terms;
   std::vector<LooseTerm> loose;
+  std::int64_t term_scratch = 0;  ///< floats that the loose terms need beside a block
+
+  bool masks_pairs = false;  ///< a causal, box or dense mask
+  BandPlan bands;
 
   /// Per group: 1 where slots of different regions meet; empty without a region mask.
   std::vector<std::uint8_t> mixed_regions;
@@ -96,7 +142,10 @@ struct ChunkGrads {
   std::shared_ptr<float> memory;
   float* dtile = nullptr;  ///< (H, Nq, nk_pad), no head scale
   std::array<LooseGrad, 4> loose;
+  std::array<std::array<RowGrad, 3>, 4> rows;  ///< of loose bucket (one) and axis terms
+  std::array<float*, 4> dhead_scale = {};      ///< (H) of loose terms that are no gather; null: not wanted
   float *dkey_pad = nullptr, *dvalue_pad = nullptr;
+  BandGrads bands;
   /// dq (Nq, d_pad) of a head that other chunks work on too: the first of the chunk's heads, and the last.
   std::array<float*, 2> dq = {};
   std::array<std::int64_t, 2> dq_unit = {-1, -1};
@@ -125,11 +174,24 @@ void start_chunk(BackwardPlan& plan, std::int64_t chunk);
 /// Sums the chunks' partial gradients into the caller's buffers.
 void reduce_chunks(BackwardPlan& plan);
 
+using Reserve = std::function<void(float** where, std::int64_t count)>;
+
+/// The parts of the above for terms whose tables belong to token rows, and for head scales
+/// (attention_row_grads.cc). `split` tells which of the chunk's first and last head others work on too.
+void prepare_row_term(const AttentionArgs& args, LooseTerm& loose);
+std::int64_t row_term_scratch(const Plan& plan, const LooseTerm& loose);
+void start_row_grads(const BackwardPlan& plan, std::size_t t, std::array<bool, 2> split,
+                     const Reserve& reserve, ChunkGrads& grads);
+void reduce_row_grads(const BackwardPlan& plan, std::size_t t);
+void reduce_head_scale(const BackwardPlan& plan, std::size_t t);
+
 /// The kernel compiled for one instruction set.
 struct Kernel {
   VectorShape shape;
   void (*forward)(const Plan& plan, std::int64_t begin, std::int64_t end);  ///< items: (head, query block)
   void (*backward)(const BackwardPlan& plan, std::int64_t chunk);
+  void (*pack_bands)(const Plan& plan, std::int64_t begin,
+                     std::int64_t end);  ///< items: BandPlan::pack_items
 };
 /// Null when this build lacks it.
 const Kernel* kernel_sse4();

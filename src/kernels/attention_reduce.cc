@@ -68,15 +68,21 @@ void reduce_dense(const BackwardPlan& plan, const DenseTerm& dense, std::size_t 
   }
 }
 
-/// dtable[map[offset]] += head_scale * values[offsets - 1 - offset].
+/// dtable[map[offset]] += head_scale * values[offsets - 1 - offset], and dhead_scale += sum values * table.
 void scatter_offsets(const ScoreTerm& term, std::int64_t h, const float* values) {
   const auto& gather = std::get<GatherTerm>(term.term);
-  float* column = gather.dtable + h * gather.head_stride;
+  float* column = gather.dtable != nullptr ? gather.dtable + h * gather.head_stride : nullptr;
+  const float* table = gather.table + h * gather.head_stride;
   const float scale = head_scale(term, h);
+  double dscale = 0.0;
   for (std::int64_t offset = 0; offset < gather.offset.offsets; ++offset) {
     const std::int64_t index = gather.offset.map != nullptr ? gather.offset.map[offset] : offset;
-    if (index >= 0) column[index * gather.row_stride] += scale * values[gather.offset.offsets - 1 - offset];
+    if (index < 0) continue;
+    const float value = values[gather.offset.offsets - 1 - offset];
+    if (column != nullptr) column[index * gather.row_stride] += scale * value;
+    dscale += static_cast<double>(value) * table[index * gather.row_stride];
   }
+  if (term.dhead_scale != nullptr) term.dhead_scale[h] += static_cast<float>(dscale);
 }
 
 /// Heads in parallel where each has numbers of its own.
@@ -88,7 +94,7 @@ void for_heads(std::int64_t H, bool shared, const std::function<void(std::int64_
 
 void reduce_gather(const BackwardPlan& plan, const LooseTerm& loose, std::size_t t) {
   const auto& gather = std::get<GatherTerm>(loose.term->term);
-  if (gather.dtable == nullptr) return;
+  if (gather.dtable == nullptr && loose.term->dhead_scale == nullptr) return;
   for_heads(plan.args->H, gather.head_stride == 0, [&](std::int64_t h) {
     std::vector<float> sum(static_cast<std::size_t>(loose.gather.offsets), 0.0f);
     for (const ChunkGrads& grads : plan.chunk_grads) {
@@ -103,10 +109,15 @@ void reduce_tile_term(const BackwardPlan& plan, const ScoreTerm& term, std::int6
   const AttentionArgs& a = *plan.args;
   if (const auto* dense = std::get_if<DenseTerm>(&term.term)) {
     const float scale = head_scale(term, h);
+    double dscale = 0.0;
     for (std::int64_t i = 0; i < a.Nq; ++i) {
-      float* to = dense->dbias + h * dense->head_stride + i * dense->row_stride;
-      for (std::int64_t j = 0; j < a.Nk; ++j) to[j] += scale * dtile[i * plan.nk_pad + j];
+      const std::int64_t at = h * dense->head_stride + i * dense->row_stride;
+      for (std::int64_t j = 0; dense->dbias != nullptr && j < a.Nk; ++j)
+        dense->dbias[at + j] += scale * dtile[i * plan.nk_pad + j];
+      for (std::int64_t j = 0; term.dhead_scale != nullptr && j < a.Nk; ++j)
+        dscale += static_cast<double>(dtile[i * plan.nk_pad + j]) * dense->bias[at + j];
     }
+    if (term.dhead_scale != nullptr) term.dhead_scale[h] += static_cast<float>(dscale);
     return;
   }
   const auto& gather = std::get<GatherTerm>(term.term);
@@ -139,7 +150,7 @@ void reduce_tile(const BackwardPlan& plan) {
       const auto* gather = std::get_if<GatherTerm>(&term->term);
       const bool wanted =
           (gather != nullptr ? gather->dtable : std::get<DenseTerm>(term->term).dbias) != nullptr;
-      if (wanted) reduce_tile_term(plan, *term, h, sum);
+      if (wanted || term->dhead_scale != nullptr) reduce_tile_term(plan, *term, h, sum);
     }
   });
 }
@@ -206,9 +217,17 @@ void start_chunk(BackwardPlan& plan, std::int64_t chunk) {
     parts.emplace_back(where, total);
     total += line_up(count);
   };
+  const std::int64_t begin = plan.chunk_begin(chunk), end = plan.chunk_begin(chunk + 1);
+  std::array<bool, 2> split = {};
+  if (begin < end && !plan.shared_keys) {
+    const std::int64_t first = begin / plan.key_blocks, last = (end - 1) / plan.key_blocks;
+    grads.dq_unit = {first, last};
+    split = {!whole_unit(plan, chunk, begin), last != first && !whole_unit(plan, chunk, end - 1)};
+  }
   if (plan.wants_dtile) reserve(&grads.dtile, a.H * a.Nq * plan.nk_pad);
   for (std::size_t t = 0; t < plan.loose.size(); ++t) {
     LooseGrad& grad = grads.loose[t];
+    start_row_grads(plan, t, split, reserve, grads);
     if (const auto* dense = std::get_if<DenseTerm>(&plan.loose[t].term->term)) {
       if (dense->dbias == nullptr) continue;
       grad = {dense->dbias, dense->batch_stride, dense->group_stride, dense->head_stride, dense->row_stride};
@@ -216,20 +235,17 @@ void start_chunk(BackwardPlan& plan, std::int64_t chunk) {
         grad = dense_private(a, *dense);
         reserve(&grad.data, dense_private_size(a, grad));
       }
-    } else if (std::get<GatherTerm>(plan.loose[t].term->term).dtable != nullptr) {
+    } else if (const auto* gather = std::get_if<GatherTerm>(&plan.loose[t].term->term)) {
+      if (gather->dtable == nullptr && plan.loose[t].term->dhead_scale == nullptr) continue;
       grad.head_stride = plan.loose[t].gather.padded;
       reserve(&grad.data, a.H * plan.loose[t].gather.padded);
     }
   }
   if (plan.grads->dkey_pad != nullptr) reserve(&grads.dkey_pad, a.H * a.D);
   if (plan.grads->dvalue_pad != nullptr) reserve(&grads.dvalue_pad, a.H * a.Dv);
-  const std::int64_t begin = plan.chunk_begin(chunk), end = plan.chunk_begin(chunk + 1);
-  if (begin < end && !plan.shared_keys) {
-    const std::int64_t first = begin / plan.key_blocks, last = (end - 1) / plan.key_blocks;
-    grads.dq_unit = {first, last};
-    if (!whole_unit(plan, chunk, begin)) reserve(&grads.dq[0], a.Nq * plan.d_pad);
-    if (last != first && !whole_unit(plan, chunk, end - 1)) reserve(&grads.dq[1], a.Nq * plan.d_pad);
-  }
+  reserve_band_grads(plan, chunk, grads.bands, reserve);
+  for (std::size_t slot = 0; slot < 2; ++slot)
+    if (split[slot]) reserve(&grads.dq[slot], a.Nq * plan.d_pad);
   grads.memory = Pool::global().allocate(total);
   std::fill_n(grads.memory.get(), total, 0.0f);
   for (const auto& [where, offset] : parts) *where = grads.memory.get() + offset;
@@ -240,10 +256,14 @@ void reduce_chunks(BackwardPlan& plan) {
   for (std::size_t t = 0; t < plan.loose.size(); ++t) {
     if (const auto* dense = std::get_if<DenseTerm>(&plan.loose[t].term->term)) {
       reduce_dense(plan, *dense, t);
-    } else {
+    } else if (std::holds_alternative<GatherTerm>(plan.loose[t].term->term)) {
       reduce_gather(plan, plan.loose[t], t);
+    } else {
+      reduce_row_grads(plan, t);
     }
+    reduce_head_scale(plan, t);
   }
+  reduce_bands(plan);
   reduce_pads(plan);
   reduce_queries(plan);
 }

@@ -20,6 +20,7 @@
 #include <variant>
 #include <vector>
 
+#include "kernels/attention_band.h"
 #include "kernels/attention_plan.h"
 
 #if HWY_TARGET == HWY_SSE4 || HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3

@@ -58,7 +58,7 @@ HWY_NOINLINE void multiply_tile(const Product& p, const float* HWY_RESTRICT a, c
   for (std::int64_t k = p.depth; k > 0; --k) {
     Vec column[kVectors];
     HWY_UNROLL(4)
-    for (std::int64_t n = 0; n < kVectors; ++n) column[n] = hn::Load(d, b + n * kLanes);
+    for (std::int64_t n = 0; n < kVectors; ++n) column[n] = hn::LoadU(d, b + n * kLanes);
     HWY_UNROLL(6)
     for (std::int64_t r = 0; r < kRows; ++r) {
       const Vec row = hn::Set(d, a[r * a_row]);
@@ -205,7 +205,8 @@ inline void pack_rows(const Rows& rows, std::int64_t slot, std::int64_t count, s
   }
 }
 
-/// Four rows' columns [c, c + 4) as four columns: to[k * kPanel + x] = row x, column c + k.
+/// Four rows' columns [c, c + 4) as four columns: to[k * kStep + x] = row x, column c + k.
+template <std::int64_t kStep = kPanel>
 HWY_INLINE void transpose_4x4(const std::array<const float*, 4>& rows, std::int64_t c, float* to) {
   const hn::FixedTag<float, 4> d;
   const hn::FixedTag<double, 2> pairs;
@@ -216,9 +217,9 @@ HWY_INLINE void transpose_4x4(const std::array<const float*, 4>& rows, std::int6
   const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, r2, r3));
   const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, r2, r3));
   hn::Store(hn::BitCast(d, hn::InterleaveLower(pairs, low01, low23)), d, to);
-  hn::Store(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, to + kPanel);
-  hn::Store(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, to + 2 * kPanel);
-  hn::Store(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, to + 3 * kPanel);
+  hn::Store(hn::BitCast(d, hn::InterleaveUpper(pairs, low01, low23)), d, to + kStep);
+  hn::Store(hn::BitCast(d, hn::InterleaveLower(pairs, high01, high23)), d, to + 2 * kStep);
+  hn::Store(hn::BitCast(d, hn::InterleaveUpper(pairs, high01, high23)), d, to + 3 * kStep);
 }
 
 /// Rows as columns: panels of kPanel slots, each panel (head_rows + width, kPanel). With head_rows = 1 the

@@ -52,25 +52,46 @@ HWY_INLINE float sum_of(std::int64_t n, const Map& map) {
   return sum;
 }
 
-// e^x, relative error below 2e-7; x above 88 counts as 88, results below the smallest normal number are zero.
+// x = n ln 2 + r, |r| <= ln 2 / 2, for x of -127 ln 2 to 88: 2^n and P(r) with e^r = 1 + r + r^2 P(r), P
+// fitted at the Chebyshev points; relative error 1e-8.
 template <class D, class V = hn::Vec<D>>
-HWY_INLINE V exp_of(D d, V x) {
+HWY_INLINE V exp_parts(D d, V x, V& r, V& power) {
   const hn::RebindToSigned<D> di;
-  const auto vanishes = hn::Lt(x, hn::Set(d, -87.3f));
-  x = hn::Min(x, hn::Set(d, 88.0f));
-  // x = n ln 2 + r: ln 2 in two parts, the first with few bits, so that n times it is exact.
+  // ln 2 in two parts, the first with few bits, so that n times it is exact.
   const V n = hn::Round(hn::Mul(x, hn::Set(d, 1.44269504f)));
-  V r = hn::MulAdd(n, hn::Set(d, -0.693359375f), x);
+  r = hn::MulAdd(n, hn::Set(d, -0.693359375f), x);
   r = hn::MulAdd(n, hn::Set(d, 2.12194440055e-4f), r);
-  // e^r = 1 + r + r^2 P(r), P fitted at the Chebyshev points of |r| <= ln 2 / 2; relative error 1e-8.
   V p = hn::Set(d, 0.001392625083f);
   p = hn::MulAdd(p, r, hn::Set(d, 0.008363232884f));
   p = hn::MulAdd(p, r, hn::Set(d, 0.04166655421f));
   p = hn::MulAdd(p, r, hn::Set(d, 0.1666657667f));
-  p = hn::MulAdd(p, r, hn::Set(d, 0.5f));
+  power = hn::BitCast(d, hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127))));
+  return hn::MulAdd(p, r, hn::Set(d, 0.5f));
+}
+
+// e^x, relative error below 2e-7; x above 88 counts as 88, results below the smallest normal number are zero.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V exp_of(D d, V x) {
+  const auto vanishes = hn::Lt(x, hn::Set(d, -87.3f));
+  V r = x, power = x;
+  V p = exp_parts(d, hn::Min(x, hn::Set(d, 88.0f)), r, power);
   p = hn::MulAdd(p, hn::Mul(r, r), hn::Add(r, hn::Set(d, 1.0f)));
-  const auto bits = hn::ShiftLeft<23>(hn::Add(hn::ConvertTo(di, n), hn::Set(di, 127)));
-  return hn::IfThenZeroElse(vanishes, hn::Mul(p, hn::BitCast(d, bits)));
+  return hn::IfThenZeroElse(vanishes, hn::Mul(p, power));
+}
+
+// e^x - 1 for x <= 0, to its last bits near zero too: 2^n (e^r - 1) + (2^n - 1).
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V exp_less_one(D d, V x) {
+  V r = x, power = x;
+  const V p = exp_parts(d, hn::Max(x, hn::Set(d, -64.0f)), r, power);
+  const V rest = hn::MulAdd(p, hn::Mul(r, r), r);
+  return hn::MulAdd(power, rest, hn::Sub(power, hn::Set(d, 1.0f)));
+}
+
+// `value`, but a NaN where x is one: Min and Max drop it.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V keep_nan(D, V x, V value) {
+  return hn::IfThenElse(hn::IsNaN(x), x, value);
 }
 
 // The normal distribution at x: the area below it, and density = exp(-x^2 / 2), not divided by sqrt(2 pi).
@@ -203,12 +224,13 @@ void softmax_gradient(const float* y, const float* dy, std::int64_t rows, std::i
   }
 }
 
-// 1 / (1 + e^-a), and e^-a on the way.
+// 1 / (1 + e^-a), zero below -88, and e^-a on the way.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V sigmoid(D d, V a, V& exponential) {
   const V one = hn::Set(d, 1.0f);
   exponential = exp_of(d, hn::Neg(a));
-  return hn::Div(one, hn::Add(one, exponential));
+  const V share = hn::Div(one, hn::Add(one, exponential));
+  return hn::IfThenZeroElse(hn::Lt(a, hn::Set(d, -88.0f)), share);
 }
 
 void swiglu(const float* x, std::int64_t rows, std::int64_t half, float* y) {
@@ -262,9 +284,170 @@ void sum_rows(const float* x, const float* by, std::int64_t rows, std::int64_t w
   }
 }
 
-inline constexpr RowOps kRowOps = {
-    layer_norm, layer_norm_gradient, gelu,       gelu_gradient, softmax, softmax_gradient,
-    swiglu,     swiglu_gradient,     scale_rows, add,           sum_rows};
+void exp(const float* x, std::int64_t n, float* y) {
+  sweep(n, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto z = hn::LoadU(d, x + i);
+    const auto top = hn::Gt(z, hn::Set(d, 88.0f));
+    const auto e = hn::IfThenElse(top, hn::Inf(d), exp_of(d, z));
+    hn::StoreU(keep_nan(d, z, e), d, y + i);
+  });
+}
+
+void sigmoid_rows(const float* x, std::int64_t n, float* y) {
+  sweep(n, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto z = hn::LoadU(d, x + i);
+    auto e = z;
+    hn::StoreU(keep_nan(d, z, sigmoid(d, z, e)), d, y + i);
+  });
+}
+
+// With m = e^-2|x| - 1: |tanh x| = -m / (2 + m).
+void tanh(const float* x, std::int64_t n, float* y) {
+  sweep(n, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto z = hn::LoadU(d, x + i);
+    const auto m = exp_less_one(d, hn::Mul(hn::Abs(z), hn::Set(d, -2.0f)));
+    const auto size = hn::Div(hn::Neg(m), hn::Add(m, hn::Set(d, 2.0f)));
+    hn::StoreU(keep_nan(d, z, hn::CopySignToAbs(hn::Abs(size), z)), d, y + i);
+  });
+}
+
+void elu(const float* x, std::int64_t n, float* y) {
+  sweep(n, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto z = hn::LoadU(d, x + i);
+    const auto low = exp_less_one(d, hn::Min(z, hn::Zero(d)));
+    hn::StoreU(hn::IfThenElse(hn::Lt(z, hn::Zero(d)), low, z), d, y + i);
+  });
+}
+
+void silu(const float* x, float factor, std::int64_t n, float* y) {
+  sweep(n, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto z = hn::LoadU(d, x + i);
+    auto e = z;
+    hn::StoreU(hn::Mul(z, sigmoid(d, hn::Mul(z, hn::Set(d, factor)), e)), d, y + i);
+  });
+}
+
+void silu_gradient(const float* x, float factor, const float* dy, std::int64_t n, float* dx) {
+  sweep(n, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto a = hn::Mul(hn::LoadU(d, x + i), hn::Set(d, factor));
+    auto e = a;
+    const auto s = sigmoid(d, a, e);
+    const auto slope = hn::MulAdd(hn::Mul(a, hn::Mul(e, s)), s, s);  // as in swiglu_gradient
+    hn::StoreU(hn::Mul(hn::LoadU(d, dy + i), slope), d, dx + i);
+  });
+}
+
+// s (1 - s) = e^-a s^2: no difference that loses digits.
+void sigmoid_gradient(const float* x, float factor, const float* dy, std::int64_t n, float* dx) {
+  sweep(n, [&](auto d, std::int64_t i) HWY_ATTR {
+    const auto z = hn::LoadU(d, x + i);
+    auto e = z;
+    const auto s = sigmoid(d, hn::Mul(z, hn::Set(d, factor)), e);
+    const auto slope = hn::Mul(hn::Mul(hn::Mul(e, s), s), hn::Set(d, factor * factor));
+    hn::StoreU(hn::Mul(hn::LoadU(d, dy + i), slope), d, dx + i);
+  });
+}
+
+void glu(const float* x, std::int64_t rows, std::int64_t half, float* y) {
+  for (std::int64_t r = 0; r < rows; ++r, x += 2 * half, y += half)
+    sweep(half, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto b = hn::LoadU(d, x + half + i);
+      auto e = b;
+      hn::StoreU(hn::Mul(hn::LoadU(d, x + i), keep_nan(d, b, sigmoid(d, b, e))), d, y + i);
+    });
+}
+
+void glu_gradient(const float* x, const float* dy, std::int64_t rows, std::int64_t half, float* dx) {
+  for (std::int64_t r = 0; r < rows; ++r, x += 2 * half, dy += half, dx += 2 * half)
+    sweep(half, [&](auto d, std::int64_t i) HWY_ATTR {
+      const auto a = hn::LoadU(d, x + i), b = hn::LoadU(d, x + half + i), g = hn::LoadU(d, dy + i);
+      auto e = b;
+      const auto s = sigmoid(d, b, e);
+      hn::StoreU(hn::Mul(g, s), d, dx + i);
+      hn::StoreU(hn::Mul(hn::Mul(g, a), hn::Mul(hn::Mul(e, s), s)), d, dx + half + i);
+    });
+}
+
+void correlate(const float* x, const std::int64_t* offsets, const float* weights, std::int64_t taps,
+               std::int64_t n, float* y) {
+  const Tag d;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    Vector s0 = hn::LoadU(d, y + i), s1 = hn::LoadU(d, y + i + lanes), s2 = hn::LoadU(d, y + i + 2 * lanes),
+           s3 = hn::LoadU(d, y + i + 3 * lanes);
+    for (std::int64_t t = 0; t < taps; ++t) {
+      const float* from = x + i + offsets[t];
+      const Vector w = hn::Set(d, weights[t]);
+      s0 = hn::MulAdd(w, hn::LoadU(d, from), s0);
+      s1 = hn::MulAdd(w, hn::LoadU(d, from + lanes), s1);
+      s2 = hn::MulAdd(w, hn::LoadU(d, from + 2 * lanes), s2);
+      s3 = hn::MulAdd(w, hn::LoadU(d, from + 3 * lanes), s3);
+    }
+    hn::StoreU(s0, d, y + i);
+    hn::StoreU(s1, d, y + i + lanes);
+    hn::StoreU(s2, d, y + i + 2 * lanes);
+    hn::StoreU(s3, d, y + i + 3 * lanes);
+  }
+  sweep(n - i, [&](auto one, std::int64_t at) HWY_ATTR {
+    auto s = hn::LoadU(one, y + i + at);
+    for (std::int64_t t = 0; t < taps; ++t)
+      s = hn::MulAdd(hn::Set(one, weights[t]), hn::LoadU(one, x + i + at + offsets[t]), s);
+    hn::StoreU(s, one, y + i + at);
+  });
+}
+
+void correlate_gradient(const float* x, const std::int64_t* offsets, const float* dy, std::int64_t taps,
+                        std::int64_t n, float* dweights) {
+  const Tag d;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t t = 0;
+  for (; t + 4 <= taps; t += 4) {  // dy is loaded once for four taps; two sums each hide the addition's wait
+    const float *x0 = x + offsets[t], *x1 = x + offsets[t + 1], *x2 = x + offsets[t + 2],
+                *x3 = x + offsets[t + 3];
+    Vector a0 = hn::Zero(d), a1 = a0, a2 = a0, a3 = a0, b0 = a0, b1 = a0, b2 = a0, b3 = a0;
+    std::int64_t i = 0;
+    for (; i + 2 * lanes <= n; i += 2 * lanes) {
+      const Vector g = hn::LoadU(d, dy + i), h = hn::LoadU(d, dy + i + lanes);
+      a0 = hn::MulAdd(g, hn::LoadU(d, x0 + i), a0);
+      a1 = hn::MulAdd(g, hn::LoadU(d, x1 + i), a1);
+      a2 = hn::MulAdd(g, hn::LoadU(d, x2 + i), a2);
+      a3 = hn::MulAdd(g, hn::LoadU(d, x3 + i), a3);
+      b0 = hn::MulAdd(h, hn::LoadU(d, x0 + i + lanes), b0);
+      b1 = hn::MulAdd(h, hn::LoadU(d, x1 + i + lanes), b1);
+      b2 = hn::MulAdd(h, hn::LoadU(d, x2 + i + lanes), b2);
+      b3 = hn::MulAdd(h, hn::LoadU(d, x3 + i + lanes), b3);
+    }
+    float sums[4] = {
+        hn::GetLane(hn::SumOfLanes(d, hn::Add(a0, b0))), hn::GetLane(hn::SumOfLanes(d, hn::Add(a1, b1))),
+        hn::GetLane(hn::SumOfLanes(d, hn::Add(a2, b2))), hn::GetLane(hn::SumOfLanes(d, hn::Add(a3, b3)))};
+    for (; i < n; ++i) {
+      sums[0] += dy[i] * x0[i];
+      sums[1] += dy[i] * x1[i];
+      sums[2] += dy[i] * x2[i];
+      sums[3] += dy[i] * x3[i];
+    }
+    for (std::int64_t k = 0; k < 4; ++k) dweights[t + k] += sums[k];
+  }
+  for (; t < taps; ++t) {
+    const float* from = x + offsets[t];
+    dweights[t] += sum_of(n, [&](auto one, std::int64_t i) HWY_ATTR {
+      return hn::Mul(hn::LoadU(one, dy + i), hn::LoadU(one, from + i));
+    });
+  }
+}
+
+inline constexpr RowOps kRowOps = {layer_norm,   layer_norm_gradient,
+                                   gelu,         gelu_gradient,
+                                   softmax,      softmax_gradient,
+                                   swiglu,       swiglu_gradient,
+                                   scale_rows,   add,
+                                   sum_rows,     exp,
+                                   sigmoid_rows, sigmoid_gradient,
+                                   tanh,         elu,
+                                   silu,         silu_gradient,
+                                   glu,          glu_gradient,
+                                   correlate,    correlate_gradient};
 
 }  // namespace locant::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -278,7 +461,12 @@ const RowOps& row_ops(Isa isa) {
                                         reference::softmax<float>,    reference::softmax_gradient<float>,
                                         reference::swiglu<float>,     reference::swiglu_gradient<float>,
                                         reference::scale_rows<float>, reference::add<float>,
-                                        reference::sum_rows<float>};
+                                        reference::sum_rows<float>,   reference::exp<float>,
+                                        reference::sigmoid<float>,    reference::sigmoid_gradient<float>,
+                                        reference::tanh<float>,       reference::elu<float>,
+                                        reference::silu<float>,       reference::silu_gradient<float>,
+                                        reference::glu<float>,        reference::glu_gradient<float>,
+                                        reference::correlate<float>,  reference::correlate_gradient<float>};
   switch (isa) {
     case Isa::sse4:
       return N_SSE4::kRowOps;

@@ -36,6 +36,30 @@ struct RowOps {
   void (*add)(const float* a, const float* b, float scale, std::int64_t n, float* y);
   /// out (width) += the sum of the rows of x, each times the row of `by` unless null.
   void (*sum_rows)(const float* x, const float* by, std::int64_t rows, std::int64_t width, float* out);
+  /// y = e^x; above 88 infinity, results below the smallest normal number are zero. May work in place, as may
+  /// sigmoid, tanh, elu and silu.
+  void (*exp)(const float* x, std::int64_t n, float* y);
+  /// y = 1 / (1 + e^-x).
+  void (*sigmoid)(const float* x, std::int64_t n, float* y);
+  /// dx = dy factor^2 s (1 - s), s = sigmoid(factor x): sigmoid's gradient for factor 1, tanh's for 2. May
+  /// work in place on dy.
+  void (*sigmoid_gradient)(const float* x, float factor, const float* dy, std::int64_t n, float* dx);
+  void (*tanh)(const float* x, std::int64_t n, float* y);
+  /// y = x for x > 0, else e^x - 1.
+  void (*elu)(const float* x, std::int64_t n, float* y);
+  /// y = x sigmoid(factor x): factor 1 is SiLU, 1.702 QuickGELU.
+  void (*silu)(const float* x, float factor, std::int64_t n, float* y);
+  /// dx = dy s (1 + factor x (1 - s)), s = sigmoid(factor x). May work in place on dy.
+  void (*silu_gradient)(const float* x, float factor, const float* dy, std::int64_t n, float* dx);
+  /// x rows [a | b] of 2 half -> y = a sigmoid(b) of half.
+  void (*glu)(const float* x, std::int64_t rows, std::int64_t half, float* y);
+  void (*glu_gradient)(const float* x, const float* dy, std::int64_t rows, std::int64_t half, float* dx);
+  /// y[i] += sum over t of weights[t] x[i + offsets[t]]: convolutions of one channel.
+  void (*correlate)(const float* x, const std::int64_t* offsets, const float* weights, std::int64_t taps,
+                    std::int64_t n, float* y);
+  /// dweights[t] += sum over i of dy[i] x[i + offsets[t]].
+  void (*correlate_gradient)(const float* x, const std::int64_t* offsets, const float* dy, std::int64_t taps,
+                             std::int64_t n, float* dweights);
 };
 
 /// Those of active_isa().

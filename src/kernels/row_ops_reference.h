@@ -141,4 +141,98 @@ void sum_rows(const T* x, const T* by, std::int64_t rows, std::int64_t width, T*
     }
 }
 
+template <class T>
+void exp(const T* x, std::int64_t n, T* y) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = std::exp(x[i]);
+}
+
+template <class T>
+T sigmoid_of(T x) {
+  using W = typename Wide<T>::type;
+  return T(W(1) / (W(1) + std::exp(-W(x))));
+}
+
+template <class T>
+void sigmoid(const T* x, std::int64_t n, T* y) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = sigmoid_of(x[i]);
+}
+
+template <class T>
+void sigmoid_gradient(const T* x, float factor, const T* dy, std::int64_t n, T* dx) {
+  using W = typename Wide<T>::type;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const W a = W(factor) * W(x[i]);
+    dx[i] = T(W(dy[i]) * W(factor * factor) * sigmoid_of(a) * sigmoid_of(-a));
+  }
+}
+
+template <class T>
+void tanh(const T* x, std::int64_t n, T* y) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = std::tanh(x[i]);
+}
+
+inline float expm1_of(float x) { return std::expm1(x); }
+template <class T>
+T expm1_of(T x) {
+  return std::exp(x) - T(1);
+}
+
+template <class T>
+void elu(const T* x, std::int64_t n, T* y) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = std::real(x[i]) < 0 ? expm1_of(x[i]) : x[i];
+}
+
+template <class T>
+void silu(const T* x, float factor, std::int64_t n, T* y) {
+  for (std::int64_t i = 0; i < n; ++i) y[i] = x[i] * sigmoid_of(T(factor) * x[i]);
+}
+
+template <class T>
+void silu_gradient(const T* x, float factor, const T* dy, std::int64_t n, T* dx) {
+  using W = typename Wide<T>::type;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const W a = W(factor) * W(x[i]), s = sigmoid_of(a);
+    dx[i] = T(W(dy[i]) * s * (W(1) + a * (W(1) - s)));
+  }
+}
+
+template <class T>
+void glu(const T* x, std::int64_t rows, std::int64_t half, T* y) {
+  for (std::int64_t r = 0; r < rows; ++r, x += 2 * half, y += half)
+    for (std::int64_t c = 0; c < half; ++c) y[c] = x[c] * sigmoid_of(x[half + c]);
+}
+
+template <class T>
+void glu_gradient(const T* x, const T* dy, std::int64_t rows, std::int64_t half, T* dx) {
+  using W = typename Wide<T>::type;
+  for (std::int64_t r = 0; r < rows; ++r, x += 2 * half, dy += half, dx += 2 * half)
+    for (std::int64_t c = 0; c < half; ++c) {
+      const W s = sigmoid_of(W(x[half + c]));
+      dx[c] = T(W(dy[c]) * s);
+      dx[half + c] = T(W(dy[c]) * W(x[c]) * s * (W(1) - s));
+    }
+}
+
+template <class T>
+void correlate(const T* x, const std::int64_t* offsets, const T* weights, std::int64_t taps, std::int64_t n,
+               T* y) {
+  using W = typename Wide<T>::type;
+  for (std::int64_t i = 0; i < n; ++i) {
+    W sum = y[i];
+    for (std::int64_t t = 0; t < taps; ++t) sum += W(weights[t]) * W(x[i + offsets[t]]);
+    y[i] = T(sum);
+  }
+}
+
+template <class T>
+void correlate_gradient(const T* x, const std::int64_t* offsets, const T* dy, std::int64_t taps,
+                        std::int64_t n, T* dweights) {
+  using W = typename Wide<T>::type;
+  for (std::int64_t t = 0; t < taps; ++t) {
+    W sum = dweights[t];
+    for (std::int64_t i = 0; i < n; ++i) sum += W(dy[i]) * W(x[i + offsets[t]]);
+    dweights[t] = T(sum);
+  }
+}
+
 }  // namespace locant::reference

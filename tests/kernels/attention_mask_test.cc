@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "attention_case.h"
@@ -151,6 +152,111 @@ TEST(AttentionMask, RowsOutsideTheMapsStay) {
   for (int i = 0; i < 10; ++i) c.query_rows.push_back(3 * i + 1);
   for (int j = 0; j < 12; ++j) c.key_rows.push_back(39 - 3 * j);
   check_attention(c, "scattered");
+}
+
+// A score depends on the mask alone, so wrong borders show. Blocks that nobody sees, and queries that see
+// nothing: at both ends.
+TEST(AttentionMask, CausalWithOffsetsAndSpans) {
+  for (const auto& [Nq, Nk] : {std::pair{1, 1}, {2, 3}, {63, 64}, {65, 65}, {101, 600}, {400, 101}})
+    for (const std::int64_t offset : {0, -3, 40, -90, 400})
+      for (const std::int64_t span : {0, 5, 130}) {
+        AttentionCase c{.B = 2, .H = 2, .Nq = Nq, .Nk = Nk, .D = 3, .Dv = 4, .cancels = true};
+        c.causal = true;
+        c.causal_offset = offset;
+        c.causal_span = span;
+        if (Nq == 65) c.key_lengths = {50, 65};
+        check_attention(c, fmt::format("{} x {} offset {} span {}", Nq, Nk, offset, span));
+      }
+}
+
+TEST(AttentionMask, CausalWithTermsMapsAndPads) {
+  for (const std::int64_t B : {1, 12}) {  // terms read each time; made ready
+    AttentionCase c{.B = B, .G = 3, .H = 2, .Nq = 49, .Nk = 49, .D = 8, .Dv = 8, .cancels = true};
+    c.rows = 160;
+    for (int x = 0; x < 3 * 49; ++x) c.query_rows.push_back(x % 11 == 3 ? -1 : 146 - x);
+    for (int x = 0; x < 3 * 49; ++x) c.key_rows.push_back(x % 13 == 5 ? -1 : x / 2);
+    c.causal = true;
+    c.terms = {window_term(7, 2), axis_term({1, 7, 7}, c)};
+    check_attention(c, "holes, batch " + std::to_string(B));
+    c.pads = true;
+    check_attention(c, "pads, batch " + std::to_string(B));
+  }
+}
+
+// Boxes of side `side` around each query of a grid, pushed inside, or hanging over its edges.
+std::vector<std::int32_t> boxes_of(int high, int wide, int side, bool inside) {
+  std::vector<std::int32_t> boxes;
+  for (int y = 0; y < high; ++y)
+    for (int x = 0; x < wide; ++x) {
+      const int top = inside ? std::clamp(y - side / 2, 0, std::max(high - side, 0)) : y - side / 2;
+      const int left = inside ? std::clamp(x - side / 2, 0, std::max(wide - side, 0)) : x - side / 2;
+      boxes.insert(boxes.end(), {top, top + side, left, left + side});
+    }
+  return boxes;
+}
+
+TEST(AttentionMask, BoxesAroundTheQuery) {
+  for (const auto& [high, wide] : {std::pair{1, 1}, {1, 9}, {9, 1}, {8, 8}, {11, 13}, {33, 17}})
+    for (const int side : {1, 3, 7})
+      for (const bool inside : {true, false}) {
+        AttentionCase c{.H = 2, .Nq = high * wide, .Nk = high * wide, .D = 3, .Dv = 4, .cancels = true};
+        c.query_box = boxes_of(high, wide, side, inside);
+        c.box_columns = wide;
+        check_attention(c, fmt::format("{} x {} side {} inside {}", high, wide, side, inside));
+      }
+}
+
+TEST(AttentionMask, BoxesWithPrefixTokensGroupsAndEmptyOnes) {
+  for (const std::int64_t prefix : {1, 3, 150}) {
+    AttentionCase c{.B = 2, .G = 2, .H = 2, .Nq = 110, .Nk = prefix + 110, .D = 8, .Dv = 8};
+    c.query_box = boxes_of(10, 11, 5, true);
+    const std::vector<std::int32_t> more = boxes_of(10, 11, 3, false);
+    c.query_box.insert(c.query_box.end(), more.begin(), more.end());
+    for (std::size_t i = 7; i < 30; ++i) c.query_box[i * 4 + 1] = c.query_box[i * 4];         // no row
+    for (std::size_t i = 120; i < 130; ++i) c.query_box[i * 4 + 3] = c.query_box[i * 4 + 2];  // no column
+    for (std::size_t i = 130; i < 140; ++i) c.query_box[i * 4 + 1] = 2'000'000'000;           // all below
+    for (std::size_t i = 140; i < 145; ++i) c.query_box[i * 4] = -2'000'000'000;              // all above
+    c.box_columns = 11;
+    c.box_first_key = prefix;
+    c.cancels = true;
+    check_attention(c, "prefix " + std::to_string(prefix));
+    c.terms = {axis_term({1, 10, 11}, c, prefix)};
+    c.key_lengths = {prefix + 60, prefix + 110};
+    check_attention(c, "prefix, axis term, lengths " + std::to_string(prefix));
+    c.causal = true;
+    c.causal_offset = prefix;
+    check_attention(c, "causal too, prefix " + std::to_string(prefix));
+  }
+}
+
+TEST(AttentionMask, DenseWithEveryStride) {
+  constexpr std::int64_t B = 2, G = 3, H = 2, Nq = 40, Nk = 75;
+  for (int shared = 0; shared < 16; ++shared) {
+    std::int64_t size = Nk;
+    const auto axis = [&](int bit, std::int64_t extent) {
+      if (shared >> bit & 1) return std::int64_t{0};
+      const std::int64_t stride = size;
+      size *= extent;
+      return stride;
+    };
+    AttentionCase c{.B = B, .G = G, .H = H, .Nq = Nq, .Nk = Nk, .D = 8, .Dv = 8};
+    const std::int64_t row = axis(0, Nq), head = axis(1, H), group = axis(2, G), batch = axis(3, B);
+    c.dense_mask_strides = {batch, group, head, row};
+    Rng rng(static_cast<std::uint64_t>(shared));
+    for (std::int64_t x = 0; x < size; ++x)
+      c.dense_mask.push_back(rng.uniform() < 0.3f ? 0 : static_cast<std::uint8_t>(1 + x % 255));
+    c.terms = {dense_term(0, 0, 0, Nk, Nq * Nk)};
+    check_attention(c, fmt::format("shared axes {:04b}", shared));
+  }
+}
+
+TEST(AttentionMask, DenseOverSeveralBlocks) {
+  AttentionCase c{.H = 2, .Nq = 101, .Nk = 1100, .D = 8, .Dv = 8, .cancels = true};
+  c.dense_mask_strides = {0, 0, 0, 1100};
+  c.dense_mask.assign(101 * 1100, 0);
+  for (std::size_t i = 1; i < 101; ++i)  // row 0 sees nothing, the others few keys of one or two blocks
+    for (std::size_t j = i * 9; j < i * 11; ++j) c.dense_mask[i * 1100 + j] = 1;
+  check_attention(c, "a band");
 }
 
 }  // namespace

@@ -1,0 +1,223 @@
+// Compiled once per instruction set: products with bands of vectors, position by position, and their
+// gradients.
+//
+// A tile of rows a_r and columns c adds a_r . vectors[position(r, c)]. Per chunk of positions and strip of
+// rows one register tile makes a_r . vectors[p]; each row then adds its pieces of it to its columns. Back,
+// rows of dS are sheared into their positions; products with the vectors and with the a_r sum both gradients.
+#if defined(LOCANT_KERNELS_BAND_TERM_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LOCANT_KERNELS_BAND_TERM_INL_H_
+#undef LOCANT_KERNELS_BAND_TERM_INL_H_
+#else
+#define LOCANT_KERNELS_BAND_TERM_INL_H_
+#endif
+
+#include "kernels/band_tile_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace locant::fused::HWY_NAMESPACE {
+
+/// to[0..count) = or += from[0..count). May read and write up to a whole vector: what is added there is zero,
+/// what is stored there is of no meaning.
+template <bool kAdd>
+HWY_INLINE void put_piece(const float* from, std::int64_t count, float* to) {
+  const Floats d;
+  std::int64_t c = 0;
+  for (; c + kLanes <= count; c += kLanes) {
+    const Vec v = hn::LoadU(d, from + c);
+    hn::StoreU(kAdd ? hn::Add(v, hn::LoadU(d, to + c)) : v, d, to + c);
+  }
+  if (c == count) return;
+  Vec v = hn::LoadU(d, from + c);
+  if (kAdd) v = hn::IfThenElseZero(hn::FirstN(d, static_cast<std::size_t>(count - c)), v);
+  hn::StoreU(kAdd ? hn::Add(v, hn::LoadU(d, to + c)) : v, d, to + c);
+}
+
+/// to (rows, kChunkRow): rows of `a` times the vectors of positions window, at their place in the chunk.
+HWY_INLINE void strip_products(const BandTable& table, const float* columns, const float* a,
+                               std::int64_t rows, std::int64_t chunk, const Window& window, float* to) {
+  Product p{.rows = rows, .vectors = 0, .depth = table.width};
+  p.a_row = table.padded;
+  p.a_step = 1;
+  p.b_step = kBandPanel;
+  p.c_row = kChunkRow;
+  const float* b = columns + chunk * table.width;
+  const std::int64_t end = ceil_div(window.end - chunk, kLanes);
+  for (std::int64_t v = (window.begin - chunk) / kLanes; v < end;) {
+    const std::int64_t count = std::min(kTileVectors, end - v);
+    kTiles[static_cast<std::size_t>(count - 1)][static_cast<std::size_t>(rows - 1)](p, a, b + v * kLanes,
+                                                                                    kZeros, to + v * kLanes);
+    v += count;
+  }
+}
+
+/// tile = or += a_r . vectors[position(r, c)]; `a` (rows, padded), `strip` room for kTileRows * kChunkRow.
+template <bool kAdd>
+inline void put_band(const BandTable& table, std::int64_t h, const BandTile& tile, const float* a,
+                     float* strip) {
+  const Strips strips(tile);
+  const float* columns = table.head_columns(h);
+  const std::int32_t* code = tile.row_code();
+  const std::int64_t shift = tile.codes->shift;
+  for_chunks(tile, strips,
+             [&](const Span& span, std::int64_t chunk, std::int64_t s, std::int64_t end) HWY_ATTR {
+               for (; s < end; ++s) {
+                 const Strip& own = strips[s];
+                 const Window window = window_of(tile, span, own, chunk);
+                 if (window.begin >= window.end) continue;
+                 strip_products(table, columns, a + own.row * table.padded, own.rows, chunk, window, strip);
+                 for (std::int64_t r = 0; r < own.rows; ++r) {
+                   const std::int64_t base = shift - code[own.row + r];  // position of a column code
+                   const float* from = strip + r * kChunkRow + base - chunk;
+                   float* to = tile.scores + (own.row + r) * tile.row;
+                   for_pieces(tile, span, window.begin - base, window.end - base,
+                              [&](std::int64_t at, std::int64_t column, std::int64_t count)
+                                  HWY_ATTR { put_piece<kAdd>(from + at, count, to + column); });
+                 }
+               }
+             });
+}
+
+/// Rows of the strip by position of the chunk; zero where a row has no column. `to` (rows, kChunkRow).
+HWY_INLINE void shear_strip(const BandTile& tile, const Span& span, const Strip& strip, std::int64_t chunk,
+                            const Window& window, float* to) {
+  const Floats d;
+  const std::int32_t* code = tile.row_code() + strip.row;
+  for (std::int64_t r = 0; r < strip.rows; ++r, to += kChunkRow) {
+    const std::int64_t first = (window.begin - chunk) / kLanes * kLanes;
+    for (std::int64_t c = first; c < window.end - chunk; c += kLanes) hn::Store(hn::Zero(d), d, to + c);
+    const std::int64_t base = tile.codes->shift - code[r];
+    const float* from = tile.scores + (strip.row + r) * tile.row;
+    float* row = to + base - chunk;
+    for_pieces(tile, span, window.begin - base, window.end - base,
+               [&](std::int64_t at, std::int64_t column, std::int64_t count) HWY_ATTR {
+                 std::int64_t c = 0;
+                 for (; c + kLanes <= count; c += kLanes)
+                   hn::StoreU(hn::LoadU(d, from + column + c), d, row + at + c);
+                 if (c == count) return;
+                 const auto inside = hn::FirstN(d, static_cast<std::size_t>(count - c));
+                 hn::StoreU(hn::IfThenElseZero(inside, hn::LoadU(d, from + column + c)), d, row + at + c);
+               });
+  }
+}
+
+/// dvectors[position] += sum over rows of sheared (rows, kChunkRow) times a, for the chunk's positions. Six
+/// positions at a time: strips without any of them are left out.
+inline void add_vector_grads(const BandTable& table, const BandTile& tile, const Strips& strips,
+                             const Span& span, std::int64_t chunk, std::int64_t first, std::int64_t last,
+                             const float* sheared, const float* a, float* dvectors) {
+  Product p{.rows = 0, .vectors = table.padded / kLanes, .depth = 0};
+  p.a_row = 1;
+  p.a_step = kChunkRow;
+  p.b_step = p.init_row = p.c_row = table.padded;
+  p.b_panel = p.init_panel = kPanel;
+  const std::int64_t positions = std::min(kChunk, table.packed - chunk);
+  for (std::int64_t x = 0; x < positions; x += kTileRows) {
+    p.rows = std::min(kTileRows, positions - x);
+    p.c = dvectors + (chunk + x) * table.padded;
+    p.init = p.c;
+    std::int64_t begin = 0, end = 0;
+    const auto flush = [&]() HWY_ATTR {
+      p.depth = end - begin;
+      p.a = sheared + begin * kChunkRow + x;
+      p.b = a + begin * table.padded;
+      if (p.depth > 0) multiply(p);
+    };
+    for (std::int64_t s = first; s < last; ++s) {
+      const Window window = window_of(tile, span, strips[s], chunk);
+      if (window.begin >= chunk + x + p.rows || window.end <= chunk + x || window.begin >= window.end)
+        continue;
+      if (strips[s].row != end) {
+        flush();
+        begin = strips[s].row;
+      }
+      end = strips[s].row + strips[s].rows;
+    }
+    flush();
+  }
+}
+
+/// Of numbers n(r, c) of the tile: da_r += sum_c n vectors[position], where da (rows, padded) is given, and
+/// dvectors[position] += sum n a_r, where dvectors (packed, padded) is given. `sheared` has room for rows *
+/// kChunkRow.
+inline void sum_band(const BandTable& table, std::int64_t h, const BandTile& tile, const float* a, float* da,
+                     float* dvectors, float* sheared) {
+  const Strips strips(tile);
+  const float* rows = da != nullptr ? table.head_rows(h) : nullptr;
+  for_chunks(
+      tile, strips,
+      [&](const Span& span, std::int64_t chunk, std::int64_t first, std::int64_t last) HWY_ATTR {
+        for (std::int64_t s = first; s < last; ++s) {
+          const Strip& strip = strips[s];
+          const Window window = window_of(tile, span, strip, chunk);
+          if (window.begin >= window.end) continue;
+          // Positions are summed up by six: a strip may be met that far beyond its own.
+          Window cleared = window;
+          if (dvectors != nullptr)
+            cleared = {std::max(chunk, window.begin - kTileRows + 1),
+                       std::min(chunk + kChunk, window.end + kTileRows - 1)};
+          float* to = sheared + strip.row * kChunkRow;
+          shear_strip(tile, span, strip, chunk, cleared, to);
+          if (da == nullptr) continue;
+          Product p{.rows = strip.rows, .vectors = table.padded / kLanes, .depth = window.end - window.begin};
+          p.a = to + (window.begin - chunk);
+          p.a_row = kChunkRow;
+          p.a_step = 1;
+          p.b = rows + window.begin * table.padded;
+          p.b_step = p.init_row = p.c_row = table.padded;
+          p.b_panel = p.init_panel = kPanel;
+          p.c = da + strip.row * table.padded;
+          p.init = p.c;
+          multiply(p);
+        }
+        if (dvectors != nullptr)
+          add_vector_grads(table, tile, strips, span, chunk, first, last, sheared, a, dvectors);
+      });
+}
+
+/// Panel `panel` of head `slot`: its vectors as columns, and as rows.
+inline void pack_panel(const BandTable& table, std::int64_t slot, std::int64_t panel) {
+  const Floats d;
+  const float factor = table.factor * table.scale_of(slot);
+  const std::int64_t width = table.width, x0 = panel * kBandPanel;
+  float* columns = table.columns == nullptr
+                       ? nullptr
+                       : table.columns.get() + (slot * table.panels + panel) * width * kBandPanel;
+  for (std::int64_t x = 0; x < kBandPanel; x += 4) {
+    std::array<const float*, 4> from;
+    for (std::int64_t y = 0; y < 4; ++y) {
+      const std::int64_t at = x0 + x + y;
+      const float* vector = at < table.packed ? table.vector(at, slot) : nullptr;
+      from[static_cast<std::size_t>(y)] = vector != nullptr ? vector : kZeros;
+      if (table.rows == nullptr || at >= table.packed) continue;
+      float* row = table.rows.get() + (slot * table.packed + at) * table.padded;
+      const float* values = from[static_cast<std::size_t>(y)];
+      for (std::int64_t c = 0; c < table.padded; ++c) row[c] = c < width ? factor * values[c] : 0.0f;
+    }
+    if (columns == nullptr) continue;
+    std::int64_t c = 0;
+    for (; c + 4 <= width; c += 4) transpose_4x4<kBandPanel>(from, c, columns + c * kBandPanel + x);
+    for (; c < width; ++c)
+      for (std::size_t y = 0; y < 4; ++y)
+        columns[c * kBandPanel + x + static_cast<std::int64_t>(y)] = from[y][c];
+  }
+  for (std::int64_t x = 0; columns != nullptr && factor != 1.0f && x < width * kBandPanel; x += kLanes)
+    hn::Store(hn::Mul(hn::Set(d, factor), hn::Load(d, columns + x)), d, columns + x);
+}
+
+/// Fills panels [begin, end) of the plan's tables, counted over tables, heads and panels.
+inline void pack_bands(const Plan& plan, std::int64_t begin, std::int64_t end) {
+  const auto pack = [&](const BandTable& table) HWY_ATTR {
+    const std::int64_t count = table.heads * table.panels;
+    for (std::int64_t item = std::max<std::int64_t>(begin, 0); item < std::min(end, count); ++item)
+      pack_panel(table, item / table.panels, item % table.panels);
+    begin -= count;
+    end -= count;
+  };
+  for (const BandTable& table : plan.bands.scores) pack(table);
+  for (const BandTable& table : plan.bands.value) pack(table);
+}
+
+}  // namespace locant::fused::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
