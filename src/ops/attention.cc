@@ -8,6 +8,7 @@
 #include "core/profile.h"
 #include "kernels/attention.h"
 #include "ops/attention_inputs.h"
+#include "ops/attention_lowering.h"
 #include "ops/softmax.h"
 
 namespace locant {
@@ -27,32 +28,35 @@ AttentionMutableView writable(const AttentionView& view) {
   return {const_cast<float*>(view.data), view.batch_stride, view.row_stride, view.head_stride};
 }
 
-// Terms as the kernel wants them; `dtables` (empty or one a term, undefined where none is wanted) get the
-// gradients.
-std::vector<ScoreTerm> lower_terms(const Inputs& in, std::vector<Tensor>& dtables) {
-  std::vector<ScoreTerm> terms;
-  for (std::size_t t = 0; t < in.options.terms.size(); ++t) {
-    const AttentionTerm& term = in.options.terms[t];
-    const float* table = term.table.value().data();
-    float* dtable = t < dtables.size() && dtables[t].defined() ? dtables[t].data() : nullptr;
-    if (term.gather == nullptr) {
-      const auto [batch, group, head, row] = dense_strides(in, term.table.shape());
-      terms.push_back({DenseTerm{table, dtable, batch, group, head, row}});
-      continue;
-    }
-    const GatherMap& gather = *term.gather;
-    const OffsetMap offset{gather.query_code.data(),
-                           gather.key_code.data(),
-                           gather.origin,
-                           gather.map.empty() ? nullptr : gather.map.data(),
-                           gather.offsets,
-                           term.table.dim(0)};
-    terms.push_back({GatherTerm{offset, table, dtable, in.H, 1}});
+void put_masks(const Inputs& in, AttentionMask& mask) {
+  const AttentionOptions& o = in.options;
+  mask.key_lengths = o.key_lengths.empty() ? nullptr : o.key_lengths.data();
+  mask.query_region = in.query_region();
+  mask.key_region = in.key_region();
+  mask.causal = o.visibility.causal;
+  mask.causal_offset = o.visibility.causal_offset;
+  mask.causal_span = o.visibility.causal_span;
+  mask.query_box = in.query_box();
+  if (mask.query_box != nullptr) {
+    mask.box_columns = o.rows->box_columns;
+    mask.box_first_key = o.rows->box_first_key;
   }
-  return terms;
+  if (o.visibility.dense == nullptr) return;
+  const auto [batch, group, head, row] = dense_strides(in, o.visibility.dense_shape, "the dense mask");
+  mask.dense = o.visibility.dense->data();
+  mask.dense_batch_stride = batch;
+  mask.dense_group_stride = group;
+  mask.dense_head_stride = head;
+  mask.dense_row_stride = row;
 }
 
-AttentionArgs lower(const Inputs& in, const std::vector<ScoreTerm>& terms, const Tensor& out, Tensor* lse) {
+// Key and value of padding slots that are zero: (H, D) and (H, Dv) in one.
+Tensor zero_pad(const Inputs& in) {
+  return in.options.zero_pad ? Tensor::zeros({in.H * std::max(in.D, in.Dv)}) : Tensor();
+}
+
+AttentionArgs lower(const Inputs& in, const LoweredTerms& terms, const AttentionDropout& dropout,
+                    const Tensor& zeros, const Tensor& out, Tensor* lse) {
   AttentionArgs args;
   args.B = in.B;
   args.G = in.G;
@@ -72,11 +76,12 @@ AttentionArgs lower(const Inputs& in, const std::vector<ScoreTerm>& terms, const
   if (in.options.pad_bias.defined()) {
     args.key_pad = in.options.pad_bias.value().data() + in.H * in.D;
     args.value_pad = args.key_pad + in.H * in.D;
+  } else if (zeros.defined()) {
+    args.key_pad = args.value_pad = zeros.data();
   }
-  args.terms = terms;
-  args.mask.key_lengths = in.options.key_lengths.empty() ? nullptr : in.options.key_lengths.data();
-  args.mask.query_region = in.query_region();
-  args.mask.key_region = in.key_region();
+  terms.put(args);
+  args.dropout = dropout;
+  put_masks(in, args.mask);
   return args;
 }
 
@@ -85,15 +90,12 @@ Tensor gradient_buffer(const Shape& shape, bool covered) {
   return covered ? Tensor(shape) : Tensor::zeros(shape);
 }
 
-void backward(const Inputs& in, Tensor out, Tensor lse, const Tensor& dout) {
+void backward(const Inputs& in, const AttentionDropout& dropout, Tensor out, Tensor lse, const Tensor& dout) {
   const ProfileScope scope("attention");
-  std::vector<Tensor> dtables(in.options.terms.size());
-  for (std::size_t t = 0; t < dtables.size(); ++t)
-    if (in.options.terms[t].table.requires_grad())
-      dtables[t] = Tensor::zeros(in.options.terms[t].table.shape());
-  const std::vector<ScoreTerm> terms = lower_terms(in, dtables);
+  LoweredTerms terms(in, LoweredTerms::Gradients::wanted);
+  const Tensor zeros = zero_pad(in);
   AttentionGradArgs args;
-  args.forward = lower(in, terms, out, &lse);
+  args.forward = lower(in, terms, dropout, zeros, out, &lse);
   args.dout = result_view(in, dout);
   std::array<Tensor, 3> dparts;
   std::array<AttentionMutableView, 3> views;
@@ -115,41 +117,24 @@ void backward(const Inputs& in, Tensor out, Tensor lse, const Tensor& dout) {
   }
   attention_backward(args);
   for (std::size_t p = 0; p < (in.joint ? 1U : 3U); ++p) in.parts[p].value.accumulate(std::move(dparts[p]));
-  for (std::size_t t = 0; t < dtables.size(); ++t)
-    if (dtables[t].defined()) in.options.terms[t].table.accumulate(std::move(dtables[t]));
+  terms.accumulate();
   if (dpad.defined()) in.options.pad_bias.accumulate(std::move(dpad));
 }
 
 Var fused(const Context& ctx, const std::shared_ptr<const Inputs>& in) {
   const ProfileScope scope("attention");
+  const AttentionDropout dropout = attention_dropout(ctx, *in);
   Tensor out = gradient_buffer(in->result(), in->parts[0].covered);
   Tensor lse;
   if (ctx.tape != nullptr && in->wanting().requires_grad()) lse = Tensor({in->B, in->G, in->H, in->Nq});
-  std::vector<Tensor> none;
-  attention_forward(lower(*in, lower_terms(*in, none), out, lse.defined() ? &lse : nullptr));
+  const LoweredTerms terms(*in, LoweredTerms::Gradients::none);
+  const Tensor zeros = zero_pad(*in);
+  attention_forward(lower(*in, terms, dropout, zeros, out, lse.defined() ? &lse : nullptr));
   return ctx.record({in->wanting()}, out,
-                    [in, out, lse](const Tensor& dout) { backward(*in, out, lse, dout); });
+                    [in, dropout, out, lse](const Tensor& dout) { backward(*in, dropout, out, lse, dout); });
 }
 
 }  // namespace
-
-AttentionTerm dense_term(const Var& bias) { return {.table = bias}; }
-
-AttentionTerm gather_term(const Var& table, std::shared_ptr<const GatherMap> gather) {
-  return {.kind = AttentionTerm::Kind::gather, .table = table, .gather = std::move(gather)};
-}
-
-AttentionTerm bucket_term(Side side, const Var& numbers, std::shared_ptr<const GatherMap> gather) {
-  return {.kind = AttentionTerm::Kind::bucket, .side = side, .table = numbers, .gather = std::move(gather)};
-}
-
-AttentionTerm band_term(Side side, const Var& vectors, std::shared_ptr<const GatherMap> gather) {
-  return {.kind = AttentionTerm::Kind::band, .side = side, .table = vectors, .gather = std::move(gather)};
-}
-
-AttentionTerm axis_term(const Var& rows, const Var& columns, std::int64_t first_key, const Var& frames) {
-  return {.kind = AttentionTerm::Kind::axis, .axes = {frames, rows, columns}, .first_key = first_key};
-}
 
 Var attention(const Context& ctx, const Var& qkv, const AttentionOptions& options) {
   return fused(ctx, attention_inputs(qkv, options));

@@ -106,8 +106,8 @@ Var attention_composed(const Context& ctx, const Var& q, const Var& k, const Var
                        const AttentionOptions& options);
 Var attention_composed(const Context& ctx, const Var& qkv, const AttentionOptions& options);
 
-/// What term `t` of the options adds to each score, (B, G, H, Nq, Nk), as the composed path makes it. For looking
-/// at a model and for oracles; no gradient.
+/// What term `t` of the options adds to each score, (B, G, H, Nq, Nk), as the composed path makes it. For
+/// looking at a model and for oracles; no gradient.
 Tensor attention_term_scores(const Var& q, const Var& k, const Var& v, const AttentionOptions& options,
                              std::size_t t);
 

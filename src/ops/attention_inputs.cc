@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/error.h"
+#include "ops/attention_terms.h"
 
 namespace locant {
 namespace {
@@ -38,34 +40,65 @@ void check_regions(const std::vector<std::int32_t>& region, std::int64_t slots, 
           "{} {} regions for {} slots", region.size(), name, slots);
 }
 
-void check_term(const AttentionInputs& in, const AttentionTerm& term) {
-  require(term.table.defined(), kOp, "a term has no table");
-  const Shape& shape = term.table.shape();
-  if (term.gather == nullptr) {
-    dense_strides(in, shape);
-    return;
+void check_boxes(const RowMaps& maps, const AttentionInputs& in) {
+  if (maps.query_box.empty()) return;
+  require(static_cast<std::int64_t>(maps.query_box.size()) == in.G * in.Nq * 4, kOp,
+          "query_box has {} numbers; four for each of {} groups of {} queries are {}", maps.query_box.size(),
+          in.G, in.Nq, in.G * in.Nq * 4);
+  require(maps.box_columns >= 1, kOp, "query boxes in a grid of {} columns; set box_columns",
+          maps.box_columns);
+  require(maps.box_first_key >= 0 && maps.box_first_key <= in.Nk, kOp,
+          "the grid of the query boxes starts at key slot {} of {}", maps.box_first_key, in.Nk);
+}
+
+void check_maps(AttentionInputs& in) {
+  in.Nq = in.parts[0].tokens;
+  in.Nk = in.parts[1].tokens;
+  in.parts[0].covered = in.parts[1].covered = true;
+  if (const RowMaps* maps = in.options.rows.get(); maps != nullptr) {
+    in.G = maps->groups;
+    in.Nq = maps->queries;
+    in.Nk = maps->keys;
+    constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+    require(in.G >= 1 && in.Nq >= 0 && in.Nk >= 0 && std::max({in.G, in.Nq, in.Nk}) <= kMost, kOp,
+            "{} groups of {} queries and {} keys", in.G, in.Nq, in.Nk);
+    in.parts[0].covered = check_rows(maps->query_rows, in.G * in.Nq, in.parts[0].tokens, true, "query");
+    in.parts[1].covered = check_rows(maps->key_rows, in.G * in.Nk, in.parts[1].tokens, false, "key");
+    check_regions(maps->query_region, in.G * in.Nq, "query");
+    check_regions(maps->key_region, in.G * in.Nk, "key");
+    require(maps->query_region.empty() == maps->key_region.empty(), kOp,
+            "regions are needed for queries and keys or for neither");
+    check_boxes(*maps, in);
   }
-  const GatherMap& gather = *term.gather;
-  if (shape.rank() != 2 || shape[1] != in.H)
-    fail(kOp, "a gather table of shape {} is not (rows, {} heads)", shape.str(), in.H);
-  require(static_cast<std::int64_t>(gather.query_code.size()) == in.Nq &&
-              static_cast<std::int64_t>(gather.key_code.size()) == in.Nk,
-          kOp, "{} query and {} key codes for {} and {} slots", gather.query_code.size(),
-          gather.key_code.size(), in.Nq, in.Nk);
-  require(gather.map.empty() || static_cast<std::int64_t>(gather.map.size()) == gather.offsets, kOp,
-          "a gather map of {} entries for {} offsets", gather.map.size(), gather.offsets);
-  const std::int64_t last =
-      gather.map.empty() ? gather.offsets - 1 : *std::max_element(gather.map.begin(), gather.map.end());
-  require(gather.offsets >= 1 && last < shape[0], kOp,
-          "a gather term wants row {} of a table of {} ({} offsets)", last, shape[0], gather.offsets);
-  if (in.Nq == 0 || in.Nk == 0) return;
-  const auto [query_low, query_high] =
-      std::minmax_element(gather.query_code.begin(), gather.query_code.end());
-  const auto [key_low, key_high] = std::minmax_element(gather.key_code.begin(), gather.key_code.end());
-  const std::int64_t low = std::int64_t{*query_low} - *key_high + gather.origin;
-  const std::int64_t high = std::int64_t{*query_high} - *key_low + gather.origin;
-  require(low >= 0 && high < gather.offsets, kOp,
-          "the codes of a gather term give offsets {} to {}, outside [0, {})", low, high, gather.offsets);
+  in.parts[2].covered = in.parts[1].covered;
+}
+
+void check_visibility(const AttentionInputs& in) {
+  const std::vector<std::int64_t>& lengths = in.options.key_lengths;
+  require(lengths.empty() || static_cast<std::int64_t>(lengths.size()) == in.B, kOp,
+          "{} key lengths for a batch of {}", lengths.size(), in.B);
+  for (const std::int64_t length : lengths)
+    if (length < 0 || length > in.Nk) fail(kOp, "key length {} is outside 0 to {}", length, in.Nk);
+  const AttentionVisibility& v = in.options.visibility;
+  constexpr std::int64_t kFar = std::int64_t{1} << 40;  // sums with slot numbers cannot overflow
+  require(v.causal_offset >= -kFar && v.causal_offset <= kFar && v.causal_span >= 0 && v.causal_span <= kFar,
+          kOp, "a causal offset of {} and span of {} for {} queries and {} keys; spans are 0 (all) or more",
+          v.causal_offset, v.causal_span, in.Nq, in.Nk);
+  require(v.causal || (v.causal_offset == 0 && v.causal_span == 0), kOp,
+          "a causal offset of {} and span of {} without causal = true", v.causal_offset, v.causal_span);
+  if (v.dense == nullptr) return;
+  dense_strides(in, v.dense_shape, "the dense mask");
+  if (static_cast<std::int64_t>(v.dense->size()) != v.dense_shape.numel())
+    fail(kOp, "the dense mask holds {} bytes for its shape {}", v.dense->size(), v.dense_shape.str());
+}
+
+void check_pads(const AttentionInputs& in) {
+  const AttentionOptions& o = in.options;
+  if (!o.pad_bias.defined()) return;
+  if (in.D != in.Dv || o.pad_bias.shape() != Shape{3 * in.H * in.D})
+    fail(kOp, "pad_bias of shape {} for {} heads of width {} (values {}); it must hold 3 H D numbers",
+         o.pad_bias.shape().str(), in.H, in.D, in.Dv);
+  require(!o.zero_pad, kOp, "padding slots get their keys from pad_bias or are zero (zero_pad), not both");
 }
 
 // Fills in groups and slots, and checks everything that has a size.
@@ -75,33 +108,11 @@ std::shared_ptr<const AttentionInputs> checked(AttentionInputs&& in) {
           in.Dv, in.H);
   const AttentionOptions& o = in.options;
   in.scale = o.scale != 0.0f ? o.scale : 1.0f / std::sqrt(static_cast<float>(in.D));
-  in.Nq = in.parts[0].tokens;
-  in.Nk = in.parts[1].tokens;
-  in.parts[0].covered = in.parts[1].covered = true;
-  if (const RowMaps* maps = o.rows.get(); maps != nullptr) {
-    in.G = maps->groups;
-    in.Nq = maps->queries;
-    in.Nk = maps->keys;
-    require(in.G >= 1 && in.Nq >= 0 && in.Nk >= 0, kOp, "{} groups of {} queries and {} keys", in.G, in.Nq,
-            in.Nk);
-    in.parts[0].covered = check_rows(maps->query_rows, in.G * in.Nq, in.parts[0].tokens, true, "query");
-    in.parts[1].covered = check_rows(maps->key_rows, in.G * in.Nk, in.parts[1].tokens, false, "key");
-    check_regions(maps->query_region, in.G * in.Nq, "query");
-    check_regions(maps->key_region, in.G * in.Nk, "key");
-    require(maps->query_region.empty() == maps->key_region.empty(), kOp,
-            "regions are needed for queries and keys or for neither");
-  }
-  in.parts[2].covered = in.parts[1].covered;
-  require(o.key_lengths.empty() || static_cast<std::int64_t>(o.key_lengths.size()) == in.B, kOp,
-          "{} key lengths for a batch of {}", o.key_lengths.size(), in.B);
-  for (const std::int64_t length : o.key_lengths)
-    if (length < 0 || length > in.Nk) fail(kOp, "key length {} is outside 0 to {}", length, in.Nk);
-  require(o.terms.size() <= 4, kOp, "{} terms; at most four are possible: add some up beforehand",
-          o.terms.size());
-  for (const AttentionTerm& term : o.terms) check_term(in, term);
-  if (o.pad_bias.defined() && (in.D != in.Dv || o.pad_bias.shape() != Shape{3 * in.H * in.D}))
-    fail(kOp, "pad_bias of shape {} for {} heads of width {} (values {}); it must hold 3 H D numbers",
-         o.pad_bias.shape().str(), in.H, in.D, in.Dv);
+  require(o.dropout >= 0.0f && o.dropout < 1.0f, kOp, "dropout of {} is not in [0, 1)", o.dropout);
+  check_maps(in);
+  check_visibility(in);
+  check_attention_terms(in);
+  check_pads(in);
   return std::make_shared<const AttentionInputs>(std::move(in));
 }
 
@@ -110,26 +121,38 @@ std::shared_ptr<const AttentionInputs> checked(AttentionInputs&& in) {
 const Var& AttentionInputs::wanting() const {
   for (const Part& part : parts)
     if (part.value.requires_grad()) return part.value;
-  for (const AttentionTerm& term : options.terms)
-    if (term.table.requires_grad()) return term.table;
-  return options.pad_bias.requires_grad() ? options.pad_bias : parts[0].value;
+  for (const AttentionTerm& term : options.terms) {
+    for (const Var* table : {&term.table, &term.axes[0], &term.axes[1], &term.axes[2], &term.head_scale})
+      if (table->requires_grad()) return *table;
+  }
+  for (const Var* table : {&options.factor.table, &options.value_term.vectors, &options.pad_bias})
+    if (table->requires_grad()) return *table;
+  return parts[0].value;
 }
 
-std::array<std::int64_t, 4> dense_strides(const AttentionInputs& in, const Shape& table) {
+AttentionDropout attention_dropout(const Context& ctx, const AttentionInputs& in) {
+  const float p = in.options.dropout;
+  if (!ctx.train || p == 0.0f) return {};
+  require(ctx.rng != nullptr, kOp, "dropout of {} while training needs a generator: set ctx.rng", p);
+  return {p, ctx.rng->next()};
+}
+
+std::array<std::int64_t, 4> dense_strides(const AttentionInputs& in, const Shape& table,
+                                          const std::string& what) {
   const std::array<std::int64_t, 5> wanted = {in.B, in.G, in.H, in.Nq, in.Nk};
   const int rank = table.rank();
-  bool fits = rank >= 2 && rank <= 5 && table[-1] == in.Nk && table[-2] == in.Nq;
-  std::array<std::int64_t, 4> strides = {0, 0, 0, in.Nk};
-  std::int64_t step = in.Nq * in.Nk;
-  for (int axis = 3; fits && axis <= rank; ++axis) {
+  bool fits = rank >= 2 && rank <= 5 && table[-1] == in.Nk;
+  std::array<std::int64_t, 4> strides = {};
+  std::int64_t step = in.Nk;
+  for (int axis = 2; fits && axis <= rank; ++axis) {
     const std::int64_t extent = table[-axis], full = wanted[static_cast<std::size_t>(5 - axis)];
     fits = extent == full || extent == 1;
     strides[static_cast<std::size_t>(5 - axis)] = extent == 1 ? 0 : step;
     step *= extent;
   }
   if (!fits)
-    fail("attention", "a dense term of shape {} does not fit (B, G, H, Nq, Nk) = ({}, {}, {}, {}, {})",
-         table.str(), in.B, in.G, in.H, in.Nq, in.Nk);
+    fail(kOp, "{} of shape {} does not fit (B, G, H, Nq, Nk) = ({}, {}, {}, {}, {})", what, table.str(), in.B,
+         in.G, in.H, in.Nq, in.Nk);
   return strides;
 }
 

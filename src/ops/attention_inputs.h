@@ -2,7 +2,9 @@
 
 #include <array>
 #include <memory>
+#include <string>
 
+#include "kernels/attention.h"
 #include "ops/attention.h"
 
 namespace locant {
@@ -25,6 +27,9 @@ struct AttentionInputs {
   const std::int32_t* key_rows() const { return rows_or_null(&RowMaps::key_rows); }
   const std::int32_t* query_region() const { return rows_or_null(&RowMaps::query_region); }
   const std::int32_t* key_region() const { return rows_or_null(&RowMaps::key_region); }
+  const std::int32_t* query_box() const { return rows_or_null(&RowMaps::query_box); }
+  /// Padding slots act as keys.
+  bool pads_are_keys() const { return options.zero_pad || options.pad_bias.defined(); }
   /// Shape of the result, (B, query tokens, H Dv).
   Shape result() const { return {B, parts[0].tokens, H * Dv}; }
   /// An input that wants a gradient if one does, else q.
@@ -42,7 +47,12 @@ std::shared_ptr<const AttentionInputs> attention_inputs(const Var& qkv, const At
 std::shared_ptr<const AttentionInputs> attention_inputs(const Var& q, const Var& k, const Var& v,
                                                         const AttentionOptions& options);
 
-/// Floats between neighbours along (batch, group, head, row) of a dense term's table; 0 where it is shared.
-std::array<std::int64_t, 4> dense_strides(const AttentionInputs& in, const Shape& table);
+/// Dropout of this call: p = 0 unless ctx.train, else one seed from ctx.rng. Throws Error without an rng.
+AttentionDropout attention_dropout(const Context& ctx, const AttentionInputs& in);
+
+/// Elements between neighbours along (batch, group, head, row) of numbers for every pair, a dense term's or a
+/// dense mask's; 0 where they are shared. Throws Error naming `what` and both shapes.
+std::array<std::int64_t, 4> dense_strides(const AttentionInputs& in, const Shape& table,
+                                          const std::string& what);
 
 }  // namespace locant

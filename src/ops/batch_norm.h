@@ -15,7 +15,8 @@ struct BatchNormOptions {
 
 /// (x - mean) / sqrt(var + eps) * weight + bias per channel. ctx.train: mean and biased variance of the
 /// batch, which also move running_mean and running_var (C) (the latter by the unbiased variance); gradient
-/// through both. Else: the running ones, as constants. weight and bias (C) may be undefined.
+/// through both. Else: the running ones, as constants. weight and bias (C) may be undefined. The running ones
+/// are written in place, so that whoever shares their storage sees them move; borrowed ones are copied first.
 Var batch_norm(const Context& ctx, const Var& x, const Var& weight, const Var& bias, Tensor& running_mean,
                Tensor& running_var, const BatchNormOptions& options = {});
 

@@ -6,7 +6,7 @@ namespace locant {
 
 enum class Gate { sigmoid, hard_sigmoid };
 
-/// Squeeze-and-excitation (Hu et al. 2018) on images (B, C, H, W): x * gate(W2 act(W1 mean(x) + b1) + b2),
+/// Squeeze-and-excitation (Hu et al. 2018) on images (B, C, H, W): x * gate(W2 relu(W1 mean(x) + b1) + b2),
 /// the mean over H and W. reduce (R, C[, 1, 1]), expand (C, R[, 1, 1]), biases may be undefined.
 Var squeeze_excite(const Context& ctx, const Var& x, const Var& reduce, const Var& reduce_bias,
                    const Var& expand, const Var& expand_bias, Gate gate);

@@ -5,7 +5,9 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/profile.h"
+#include "ops/arithmetic_broadcast.h"
 #include "ops/conv2d_reference.h"
+#include "ops/depthwise_conv2d.h"
 #include "ops/dnnl_engine_inl.h"
 
 namespace locant {
@@ -17,10 +19,11 @@ ConvShape shape_of(const Tensor& x, const Tensor& weight, const Conv2dOptions& o
   if (x.shape().rank() != 4 || weight.shape().rank() != 4)
     fail("conv2d", "x of shape {} and weight {} must be (B, C, H, W) and (out, C / groups, kh, kw)",
          x.shape().str(), weight.shape().str());
-  require(
-      o.groups >= 1 && o.stride_rows >= 1 && o.stride_columns >= 1 && o.pad_rows >= 0 && o.pad_columns >= 0,
-      "conv2d", "groups {}, stride {} x {} and padding {} x {} do not make a convolution", o.groups,
-      o.stride_rows, o.stride_columns, o.pad_rows, o.pad_columns);
+  constexpr std::int64_t kMost = std::int64_t{1} << 40;  // sums of these cannot overflow
+  require(o.groups >= 1 && o.stride_rows >= 1 && o.stride_columns >= 1 && o.pad_rows >= 0 &&
+              o.pad_columns >= 0 && o.pad_rows <= kMost && o.pad_columns <= kMost,
+          "conv2d", "groups {}, stride {} x {} and padding {} x {} do not make a convolution", o.groups,
+          o.stride_rows, o.stride_columns, o.pad_rows, o.pad_columns);
   const std::int64_t C = x.dim(1), out = weight.dim(0), kh = weight.dim(2), kw = weight.dim(3);
   if (C % o.groups != 0 || out % o.groups != 0 || weight.dim(1) != C / o.groups || weight.numel() == 0)
     fail("conv2d", "weight of shape {} does not fit {} channels in {} groups", weight.shape().str(), C,
@@ -46,19 +49,13 @@ ConvShape shape_of(const Tensor& x, const Tensor& weight, const Conv2dOptions& o
           o.pad_columns};
 }
 
-// Sum over images and pixels, a channel at a time: order fixed.
-Tensor channel_sums(const ConvShape& s, const Tensor& dy) {
-  Tensor sums({s.out});
-  const std::int64_t pixels = s.rows * s.columns;
-  parallel_for(s.out, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t o = begin; o < end; ++o) {
-      double sum = 0;
-      for (std::int64_t b = 0; b < s.B; ++b)
-        for (std::int64_t i = 0; i < pixels; ++i) sum += dy[(b * s.out + o) * pixels + i];
-      sums[o] = static_cast<float>(sum);
-    }
-  });
-  return sums;
+// A channel at a time, without oneDNN, which falls back to plain loops for the weights' gradient from 5 x 5
+// on.
+bool is_depthwise(const ConvShape& s) { return s.groups == s.C && (s.C > 1 || s.out == 1); }
+
+DepthwiseShape depthwise_shape(const ConvShape& s) {
+  return {s.B, s.C, s.out / s.C, ConvAxis(s.H, s.rows, s.kh, s.stride_rows, 1, s.pad_rows),
+          ConvAxis(s.W, s.columns, s.kw, s.stride_columns, 1, s.pad_columns)};
 }
 
 #ifdef LOCANT_ONEDNN
@@ -203,8 +200,11 @@ Tensor conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
     fail("conv2d", "bias of shape {} for {} outputs", bias.shape().str(), s.out);
   const ProfileScope scope("conv2d");
   Tensor y({s.B, s.out, s.rows, s.columns});
-  if (s.B > 0)
-    run(s, Pass::forward, x.data(), weight.data(), bias.defined() ? bias.data() : nullptr, y.data());
+  const float* offsets = bias.defined() ? bias.data() : nullptr;
+  if (is_depthwise(s))
+    depthwise_forward(depthwise_shape(s), x.data(), weight.data(), offsets, y.data());
+  else if (s.B > 0)
+    run(s, Pass::forward, x.data(), weight.data(), offsets, y.data());
   return y;
 }
 
@@ -217,13 +217,19 @@ void conv2d_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, co
   const ProfileScope scope("conv2d");
   if (dx != nullptr) {
     *dx = Tensor(x.shape());
-    run(s, Pass::data, dx->data(), weight.data(), nullptr, dy.data());
+    if (is_depthwise(s))
+      depthwise_input_gradient(depthwise_shape(s), weight.data(), dy.data(), dx->data());
+    else
+      run(s, Pass::data, dx->data(), weight.data(), nullptr, dy.data());
   }
   if (dweight != nullptr) {
     *dweight = Tensor(weight.shape());
-    run(s, Pass::weights, x.data(), dweight->data(), nullptr, dy.data());
+    if (is_depthwise(s))
+      depthwise_weight_gradient(depthwise_shape(s), x.data(), dy.data(), dweight->data());
+    else
+      run(s, Pass::weights, x.data(), dweight->data(), nullptr, dy.data());
   }
-  if (dbias != nullptr) *dbias = channel_sums(s, dy);
+  if (dbias != nullptr) *dbias = sum_to(dy, {1, s.out, 1, 1}).reshaped({s.out});
 }
 
 Var conv2d(const Context& ctx, const Var& x, const Var& weight, const Var& bias,

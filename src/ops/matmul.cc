@@ -82,6 +82,13 @@ void matmul(const MatmulArgs& args) {
   multiply(args, 0);
 }
 
+void matmul_serial(const MatmulArgs& args) {
+  check(args);
+  if (args.M == 0 || args.N == 0) return;
+  if (args.K == 0) return scale_rows(args);
+  multiply(args, 1);
+}
+
 void matmul_batched(const MatmulArgs& first, std::int64_t batch, std::int64_t stride_a, std::int64_t stride_b,
                     std::int64_t stride_c) {
   check(first);

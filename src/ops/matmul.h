@@ -23,6 +23,9 @@ struct MatmulArgs {
 /// Throws Error on negative sizes, or a leading dimension shorter than its row.
 void matmul(const MatmulArgs& args);
 
+/// The same in the calling thread alone: inside loops that are parallel already.
+void matmul_serial(const MatmulArgs& args);
+
 /// The same `batch` times, operands of one and the next product stride_* elements apart. Products run side by
 /// side, one a thread.
 void matmul_batched(const MatmulArgs& first, std::int64_t batch, std::int64_t stride_a, std::int64_t stride_b,

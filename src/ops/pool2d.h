@@ -9,7 +9,7 @@ namespace locant {
 struct Pool2dOptions {
   std::int64_t kernel_rows = 2, kernel_columns = 2;
   std::int64_t stride_rows = 2, stride_columns = 2;
-  std::int64_t pad_rows = 0, pad_columns = 0;
+  std::int64_t pad_rows = 0, pad_columns = 0;  ///< half the kernel at most
   bool count_padding = true;  ///< average: divide by the whole kernel (torch's count_include_pad)
 };
 

@@ -16,7 +16,10 @@ TEST(Conv2d, ResultAndGradients) {
                      S{2, 3, 5, 6, 4, 3, 2, 5, 5, 1, 1, 1, 1, 0},       // odd sides, padding on one axis
                      S{1, 3, 8, 9, 5, 4, 4, 2, 2, 1, 4, 4, 0, 0},       // patches, with a remainder
                      S{2, 4, 7, 7, 6, 3, 3, 4, 4, 2, 2, 2, 1, 1},       // two groups, stride 2
+                     S{2, 4, 9, 8, 6, 3, 2, 5, 3, 2, 2, 3, 1, 1},       // strides differ
                      S{1, 5, 6, 5, 5, 3, 3, 6, 5, 5, 1, 1, 1, 1},       // depthwise
+                     S{2, 3, 7, 6, 6, 3, 2, 4, 7, 3, 2, 1, 1, 1},       // two outputs a channel
+                     S{2, 3, 2, 1, 3, 5, 3, 2, 2, 3, 3, 4, 4, 3},       // taps beyond the picture
                      S{1, 16, 2, 3, 32, 1, 1, 2, 3, 1, 1, 1, 0, 0}}) {  // pointwise
     const Conv2dOptions options{s.stride_rows, s.stride_columns, s.pad_rows, s.pad_columns, s.groups};
     const Tensor x = random_tensor({s.B, s.C, s.H, s.W}, 1),
@@ -43,6 +46,69 @@ TEST(Conv2d, ResultAndGradients) {
   }
 }
 
+// Loops of its own over one channel at a time: y, dx, dweight in float64.
+struct Depthwise {
+  std::int64_t B, C, H, W, k, stride, pad, rows, columns;
+  std::vector<double> y, dx, dweight;
+
+  Depthwise(const Tensor& x, const Tensor& weight, const Tensor& dy, std::int64_t stride_, std::int64_t pad_)
+      : B(x.dim(0)), C(x.dim(1)), H(x.dim(2)), W(x.dim(3)), k(weight.dim(2)), stride(stride_), pad(pad_) {
+    rows = dy.dim(2);
+    columns = dy.dim(3);
+    y.resize(static_cast<std::size_t>(dy.numel()));
+    dx.resize(static_cast<std::size_t>(x.numel()));
+    dweight.resize(static_cast<std::size_t>(weight.numel()));
+    for (std::int64_t plane = 0; plane < B * C; ++plane)
+      for (std::int64_t i = 0; i < rows * columns; ++i)
+        for (std::int64_t t = 0; t < k * k; ++t) {
+          const std::int64_t h = i / columns * stride - pad + t / k, w = i % columns * stride - pad + t % k;
+          if (h < 0 || h >= H || w < 0 || w >= W) continue;
+          const std::int64_t from = (plane * H + h) * W + w, to = plane * rows * columns + i,
+                             tap = plane % C * k * k + t;
+          y[static_cast<std::size_t>(to)] += static_cast<double>(x[from]) * static_cast<double>(weight[tap]);
+          dx[static_cast<std::size_t>(from)] +=
+              static_cast<double>(dy[to]) * static_cast<double>(weight[tap]);
+          dweight[static_cast<std::size_t>(tap)] +=
+              static_cast<double>(dy[to]) * static_cast<double>(x[from]);
+        }
+  }
+};
+
+TEST(Conv2d, DepthwiseKernelsAndStrides) {
+  for (const std::int64_t C : {2, 17, 32})
+    for (const std::int64_t k : {3, 5, 7})
+      for (const std::int64_t stride : {1, 2})
+        for (const std::int64_t pad : {std::int64_t{0}, k / 2}) {
+          SCOPED_TRACE("C " + std::to_string(C) + " k " + std::to_string(k) + " stride " +
+                       std::to_string(stride) + " pad " + std::to_string(pad));
+          const std::int64_t H = 14, W = 11;
+          const Tensor x = random_tensor({2, C, H, W}, 1), weight = random_tensor({C, 1, k, k}, 2);
+          const Tensor dy =
+              random_tensor({2, C, (H + 2 * pad - k) / stride + 1, (W + 2 * pad - k) / stride + 1}, 3);
+          const Depthwise want(x, weight, dy, stride, pad);
+          const Conv2dOptions options{stride, stride, pad, pad, C};
+          testing::expect_close(conv2d_forward(x, weight, Tensor(), options), want.y, 3e-6, "result");
+          Tensor dx, dweight, dbias;
+          conv2d_backward(x, weight, dy, options, &dx, &dweight, &dbias);
+          testing::expect_close(dx, want.dx, 3e-6, "dx");
+          testing::expect_close(dweight, want.dweight, 3e-6, "dweight");
+          EXPECT_EQ(dbias.shape(), Shape{C});
+        }
+}
+
+TEST(Conv2d, DepthwiseSameBitsForAnyThreads) {
+  for (const std::int64_t stride : {1, 2})
+    testing::expect_same_for_threads(
+        "depthwise",
+        {random_tensor({3, 17, 30, 29}, 1), random_tensor({17, 1, 3, 3}, 2), random_tensor({17}, 3)},
+        [&](const Context& ctx, const auto& v) {
+          return conv2d(ctx, v[0], v[1], v[2], {stride, stride, 1, 1, 17});
+        });
+  EXPECT_EQ(
+      conv2d_forward(Tensor({0, 2, 4, 4}), Tensor::zeros({2, 1, 3, 3}), Tensor(), {.groups = 2}).shape(),
+      (Shape{0, 2, 2, 2}));
+}
+
 TEST(Conv2d, KnownNumbers) {
   // A 3 x 3 picture 1..9, kernel [[1, 0], [0, -1]]: every output is x[i, j] - x[i + 1, j + 1] = -4.
   const Tensor x = Tensor::from({1, 1, 3, 3}, std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8, 9});
@@ -57,6 +123,7 @@ TEST(Conv2d, BadShapesAreErrors) {
   EXPECT_THROW(conv2d_forward(x, weight, Tensor(), {.groups = 2}), Error);
   EXPECT_THROW(conv2d_forward(x, weight, Tensor(), {.stride_rows = 0}), Error);
   EXPECT_THROW(conv2d_forward(x, weight, Tensor(), {.pad_rows = -1}), Error);
+  EXPECT_THROW(conv2d_forward(x, weight, Tensor(), {.pad_columns = INT64_MAX}), Error);
   EXPECT_THROW(conv2d_forward(Tensor({1, 4, 2, 5}), weight, Tensor(), {}), Error);
   Tensor dx;
   EXPECT_THROW(conv2d_backward(x, weight, Tensor({1, 6, 5, 5}), {}, &dx, nullptr, nullptr), Error);

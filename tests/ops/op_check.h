@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "autograd/tape.h"
+#include "core/parallel.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant::testing {
@@ -95,6 +96,29 @@ void expect_op(const char* what, const std::vector<Tensor>& inputs, const Op& op
     const std::vector<Tensor> alone = run_op(op, inputs, dy, one);
     for (std::size_t j = 0; j < inputs.size(); ++j) EXPECT_EQ(alone[j].defined(), i == j);
   }
+}
+
+/// Result and gradients of an op have the same bits with 1, 2 and 3 threads.
+template <class Op>
+void expect_same_for_threads(const char* what, const std::vector<Tensor>& inputs, const Op& op) {
+  SCOPED_TRACE(what);
+  const int before = num_threads();
+  std::vector<Tensor> first;
+  for (const int threads : {1, 2, 3}) {
+    set_num_threads(threads);
+    std::vector<Var> constants;
+    for (const Tensor& input : inputs) constants.emplace_back(input);
+    const Tensor y = op(Context{}, constants).value();
+    std::vector<Tensor> got =
+        run_op(op, inputs, random_tensor(y.shape(), 99), std::vector<bool>(inputs.size(), true));
+    got.push_back(y);
+    if (threads == 1) first = got;
+    for (std::size_t i = 0; i < got.size(); ++i)
+      EXPECT_TRUE(std::equal(got[i].values().begin(), got[i].values().end(), first[i].values().begin()))
+          << (i < inputs.size() ? "gradient of input " + std::to_string(i) : "result") << " with " << threads
+          << " threads";
+  }
+  set_num_threads(before);
 }
 
 }  // namespace locant::testing

@@ -1,0 +1,159 @@
+#include "ops/activation.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "core/parallel.h"
+#include "core/profile.h"
+#include "ops/reduce_inl.h"
+
+namespace locant {
+namespace {
+
+// Plain functions: y = f(x), dx = slope(x) dy. Comparisons are such that NaN stays NaN.
+template <class F, class Slope>
+Var elementwise(const Context& ctx, const char* op, const Var& x, const F& f, const Slope& slope) {
+  const ProfileScope scope(op);
+  Tensor y(x.shape());
+  const float* from = x.value().data();
+  float* to = y.data();
+  parallel_for(y.numel(), kElementGrain, [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) to[i] = f(from[i]);
+  });
+  return ctx.record({x}, std::move(y), [x, op, slope](const Tensor& dy) {
+    const ProfileScope inner(op);
+    Tensor dx(x.shape());
+    const float *z = x.value().data(), *g = dy.data();
+    float* out = dx.data();
+    parallel_for(dx.numel(), kElementGrain, [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) out[i] = slope(z[i]) * g[i];
+    });
+    x.accumulate(std::move(dx));
+  });
+}
+
+// Functions with an exponential, by a kernel.
+template <class Kernel>
+Tensor by_kernel(const Tensor& x, const Kernel& kernel) {
+  Tensor y(x.shape());
+  parallel_for(y.numel(), kElementGrain / 4, [&](std::int64_t begin, std::int64_t end) {
+    kernel(x.data() + begin, end - begin, y.data() + begin);
+  });
+  return y;
+}
+
+// kernel(x, dy, n, dx).
+template <class Kernel>
+void accumulate_by_kernel(const Var& x, const Tensor& dy, const Kernel& kernel) {
+  Tensor dx(x.shape());
+  parallel_for(dx.numel(), kElementGrain / 4, [&](std::int64_t begin, std::int64_t end) {
+    kernel(x.value().data() + begin, dy.data() + begin, end - begin, dx.data() + begin);
+  });
+  x.accumulate(std::move(dx));
+}
+
+// dx = dy factor^2 s (1 - s), s = sigmoid(factor x).
+auto sigmoid_slope(const char* op, const Var& x, float factor) {
+  return [op, x, factor](const Tensor& dy) {
+    const ProfileScope scope(op);
+    accumulate_by_kernel(x, dy, [factor](const float* z, const float* g, std::int64_t n, float* out) {
+      row_ops().sigmoid_gradient(z, factor, g, n, out);
+    });
+  };
+}
+
+// x sigmoid(factor x).
+Var gated(const Context& ctx, const char* op, const Var& x, float factor) {
+  const ProfileScope scope(op);
+  Tensor y = by_kernel(
+      x.value(), [factor](const float* z, std::int64_t n, float* to) { row_ops().silu(z, factor, n, to); });
+  return ctx.record({x}, std::move(y), [op, x, factor](const Tensor& dy) {
+    const ProfileScope inner(op);
+    accumulate_by_kernel(x, dy, [factor](const float* z, const float* g, std::int64_t n, float* out) {
+      row_ops().silu_gradient(z, factor, g, n, out);
+    });
+  });
+}
+
+float clip(float x, float most) { return x < 0.0f ? 0.0f : x > most ? most : x; }
+
+}  // namespace
+
+Var relu(const Context& ctx, const Var& x) {
+  return elementwise(
+      ctx, "relu", x, [](float v) { return v < 0.0f ? 0.0f : v; },
+      [](float v) { return v > 0.0f ? 1.0f : 0.0f; });
+}
+
+Var relu6(const Context& ctx, const Var& x) {
+  return elementwise(
+      ctx, "relu6", x, [](float v) { return clip(v, 6.0f); },
+      [](float v) { return v > 0.0f && v < 6.0f ? 1.0f : 0.0f; });
+}
+
+Var sigmoid(const Context& ctx, const Var& x) {
+  const ProfileScope scope("sigmoid");
+  return ctx.record({x}, by_kernel(x.value(), row_ops().sigmoid), sigmoid_slope("sigmoid", x, 1.0f));
+}
+
+Var tanh(const Context& ctx, const Var& x) {
+  const ProfileScope scope("tanh");  // 2 sigmoid(2 x) - 1
+  return ctx.record({x}, by_kernel(x.value(), row_ops().tanh), sigmoid_slope("tanh", x, 2.0f));
+}
+
+Var silu(const Context& ctx, const Var& x) { return gated(ctx, "silu", x, 1.0f); }
+
+Var hard_sigmoid(const Context& ctx, const Var& x) {
+  return elementwise(
+      ctx, "hard_sigmoid", x, [](float v) { return clip(v + 3.0f, 6.0f) / 6.0f; },
+      [](float v) { return v > -3.0f && v < 3.0f ? 1.0f / 6.0f : 0.0f; });
+}
+
+Var hard_swish(const Context& ctx, const Var& x) {
+  return elementwise(
+      ctx, "hard_swish", x, [](float v) { return v * clip(v + 3.0f, 6.0f) / 6.0f; },
+      [](float v) {
+        const float middle = v / 3.0f + 0.5f;
+        return v <= -3.0f ? 0.0f : v < 3.0f ? middle : 1.0f;
+      });
+}
+
+Var quick_gelu(const Context& ctx, const Var& x) { return gated(ctx, "quick_gelu", x, 1.702f); }
+
+Var elu(const Context& ctx, const Var& x) {
+  const ProfileScope scope("elu");
+  const Tensor y = by_kernel(x.value(), row_ops().elu);
+  return ctx.record({x}, y, [x, y](const Tensor& dy) {
+    const ProfileScope inner("elu");
+    Tensor dx(x.shape());
+    const float *z = y.data(), *g = dy.data();
+    float* out = dx.data();
+    parallel_for(dx.numel(), kElementGrain, [=](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) out[i] = (z[i] > 0.0f ? 1.0f : z[i] + 1.0f) * g[i];
+    });
+    x.accumulate(std::move(dx));
+  });
+}
+
+Var glu(const Context& ctx, const Var& x) {
+  if (x.shape().rank() < 1 || x.dim(-1) % 2 != 0)
+    fail("glu", "x of shape {} does not split into two halves; its last extent must be even",
+         x.shape().str());
+  const ProfileScope scope("glu");
+  const std::int64_t half = x.dim(-1) / 2, rows = half > 0 ? x.value().numel() / (2 * half) : 0;
+  Tensor y(x.shape().with_last(half));
+  parallel_for(rows, row_grain(4 * half), [&](std::int64_t begin, std::int64_t end) {
+    row_ops().glu(x.value().data() + begin * 2 * half, end - begin, half, y.data() + begin * half);
+  });
+  return ctx.record({x}, std::move(y), [x, half, rows](const Tensor& dy) {
+    const ProfileScope inner("glu");
+    Tensor dx(x.shape());
+    parallel_for(rows, row_grain(4 * half), [&](std::int64_t begin, std::int64_t end) {
+      row_ops().glu_gradient(x.value().data() + begin * 2 * half, dy.data() + begin * half, end - begin, half,
+                             dx.data() + begin * 2 * half);
+    });
+    x.accumulate(std::move(dx));
+  });
+}
+
+}  // namespace locant
