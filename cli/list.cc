@@ -4,8 +4,10 @@
 #include <memory>
 
 #include "cli/cli.h"
+#include "cli/ops_table.h"
 #include "core/error.h"
 #include "models/registry.h"
+#include "position/all.h"
 
 namespace locant::cli {
 namespace {
@@ -15,51 +17,14 @@ struct Options {
   bool json = false;
 };
 
-struct Named {
-  const char* name;
-  const char* header;
-  const char* what;
-};
-
-constexpr Named kEncodings[] = {
-    {"learned_absolute", "position/learned_absolute.h",
-     "a learned row per token, resized to other grids (ViT, DeiT, DINOv2)"},
-    {"sincos", "position/sincos.h", "fixed 2-D sine-cosine rows (SimpleViT)"},
-    {"swin_bias", "position/swin_bias.h",
-     "a learned number per head and displacement within a window (Swin)"},
-};
-
-constexpr Named kOps[] = {
-    {"attention", "ops/attention.h", "fused multi-head attention with score terms, masks and row maps"},
-    {"attention_composed", "ops/attention.h",
-     "the same from matmul, add, softmax, matmul: oracle and baseline"},
-    {"linear", "ops/linear.h", "x W^T + b; packed once for inference, with GELU and residual fused"},
-    {"matmul", "ops/matmul.h", "alpha op(A) op(B) + beta C"},
-    {"conv2d", "ops/conv2d.h", "convolution with stride, padding and groups"},
-    {"layer_norm", "ops/norm.h", "normalisation over the last axis"},
-    {"softmax", "ops/softmax.h", "over the last axis"},
-    {"gelu", "ops/elementwise.h", "exact GELU"},
-    {"swiglu", "ops/elementwise.h", "silu(a) b on [a | b]"},
-    {"layer_scale", "ops/elementwise.h", "gamma x + residual"},
-    {"add", "ops/elementwise.h", "sum, with broadcasting over leading axes"},
-    {"dropout", "ops/elementwise.h", "zeroes elements while training"},
-    {"drop_path", "ops/elementwise.h", "zeroes samples while training"},
-    {"cross_entropy", "ops/loss.h", "with label smoothing"},
-    {"mean_pool", "ops/layout.h", "mean over tokens"},
-    {"concat_rows", "ops/layout.h", "tokens of several tensors in a row"},
-    {"patchify", "ops/layout.h", "picture to patches"},
-    {"merge_patches", "ops/layout.h", "2 x 2 tokens to one (Swin)"},
-    {"resize", "ops/resize.h", "bilinear and bicubic resampling of grids, both antialias rules"},
-};
-
 class Lister {
  public:
   Lister(const Options& options) : options_(options), all_(options.pattern.empty()) {}
 
   int run() {
     models();
-    named("encodings", "encoding", kEncodings, std::size(kEncodings));
-    named("ops", "op", kOps, std::size(kOps));
+    listed_encodings();
+    ops();
     require(shown_ > 0, "list", "nothing is called {}; locant list shows everything", options_.pattern);
     return kOk;
   }
@@ -107,17 +72,45 @@ class Lister {
         entry.preprocess.rows, entry.preprocess.columns, json_string(entry.note));
   }
 
-  void named(const char* kinds, const char* kind, const Named* rows, std::size_t count) {
+  void listed_encodings() {
     bool printed = false;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (!wanted(kinds, rows[i].name)) continue;
-      heading(kinds, printed);
+    for (const Encoding* encoding : encodings()) {
+      if (!wanted("encodings", encoding->name)) continue;
+      if (!printed && !options_.json) {
+        heading("encodings", printed);
+        out("  H heads, N tokens (queries, keys alike), h w sides of the grid, D head width, C = H D\n");
+      }
+      printed = true;
+      ++shown_;
+      options_.json ? print_json(*encoding) : print(*encoding);
+    }
+  }
+
+  static void print(const Encoding& e) {
+    out("  {:<20}  {}\n{:24}acts on {}; becomes: {}\n{:24}parameters {}; multiply-adds {}; floats {}\n",
+        e.name, e.title, "", place_name(e.place), e.lowering, "", e.parameters, e.multiply_adds, e.memory);
+  }
+
+  static void print_json(const Encoding& e) {
+    const auto text = [](const char* value) { return json_string(value); };
+    out("{{\"kind\":\"encoding\",\"name\":{},\"header\":{},\"note\":{},\"place\":{},\"paper\":{},\"models\":{"
+        "},"
+        "\"formula\":{},\"lowering\":{},\"parameters\":{},\"multiply_adds\":{},\"memory\":{}}}\n",
+        text(e.name), text(e.header), text(e.title), text(place_name(e.place)), text(e.paper), text(e.models),
+        text(e.formula), text(e.lowering), text(e.parameters), text(e.multiply_adds), text(e.memory));
+  }
+
+  void ops() {
+    bool printed = false;
+    for (const Named& op : kOps) {
+      if (!wanted("ops", op.name)) continue;
+      heading("ops", printed);
       ++shown_;
       if (options_.json)
-        out("{{\"kind\":\"{}\",\"name\":{},\"header\":{},\"note\":{}}}\n", kind, json_string(rows[i].name),
-            json_string(rows[i].header), json_string(rows[i].what));
+        out("{{\"kind\":\"op\",\"name\":{},\"header\":{},\"note\":{}}}\n", json_string(op.name),
+            json_string(op.header), json_string(op.what));
       else
-        out("  {:<18}  {:<27}  {}\n", rows[i].name, rows[i].header, rows[i].what);
+        out("  {:<27}  {:<24}  {}\n", op.name, op.header, op.what);
     }
   }
 

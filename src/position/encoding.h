@@ -31,6 +31,7 @@ struct EncodingCase {
   std::int64_t prefix = 0;   ///< special tokens in front of both grids
   std::string variant = {};  ///< of the encoding's own; empty: the usual one
   std::uint64_t seed = 1;    ///< of the parameters
+  double sharpness = 1.0;  ///< how much larger than usual the scores are: so much larger are their roundings
   std::int64_t Nq() const { return prefix + query.tokens(); }
   std::int64_t Nk() const { return prefix + key.tokens(); }
 };

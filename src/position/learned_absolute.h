@@ -13,6 +13,7 @@
 
 #include "autograd/tape.h"
 #include "ops/resize.h"
+#include "position/encoding.h"
 
 namespace locant {
 
@@ -58,5 +59,7 @@ class LearnedAbsolute {
   Layout layout_;
   std::shared_ptr<Cache> cache_;
 };
+
+extern const Encoding kLearnedAbsolute;
 
 }  // namespace locant

@@ -1,0 +1,80 @@
+#include "position/cosine_attention.h"
+
+#include "core/error.h"
+#include "ops/arithmetic.h"
+#include "ops/layout.h"
+
+namespace locant {
+
+CosineQueryKey cosine_query_key(const Context& ctx, const Var& q, const Var& k, const Var& logit_scale,
+                                std::int64_t heads) {
+  const auto split = [&](const Var& x) {
+    const Shape& s = x.shape();
+    if (s.rank() != 3 || heads < 1 || s[2] % heads != 0)
+      fail("cosine_attention", "{} does not split into {} heads; (B, N, H D) was expected", s.str(), heads);
+    return l2_normalize(ctx, reshape(ctx, x, {s[0], s[1], heads, s[2] / heads}));
+  };
+  if (logit_scale.value().numel() != heads)
+    fail("cosine_attention", "logit_scale of shape {} for {} heads", logit_scale.shape().str(), heads);
+  const Var tau = exp(ctx, clamp_max(ctx, reshape(ctx, logit_scale, {heads, 1}), kLogitScaleMax));
+  return {reshape(ctx, multiply(ctx, split(q), tau), q.shape()), reshape(ctx, split(k), k.shape())};
+}
+
+namespace {
+
+EncodingInstance instance(const EncodingCase& c) {
+  const Var logit_scale = random_parameter({c.H, 1, 1}, c.seed, 1.0f, c.variant == "clamped" ? 5.7f : 1.5f);
+  EncodingInstance out;
+  out.parameters = {{"logit_scale", logit_scale}};
+  out.run = [=](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
+    AttentionOptions options;
+    options.heads = c.H;
+    options.scale = 1.0f;
+    const CosineQueryKey unit = cosine_query_key(ctx, q, k, logit_scale, c.H);
+    return run_attention(ctx, unit.q, unit.k, v, options, path);
+  };
+  out.reference = [c](const std::vector<Complexes>& x) {
+    using T = std::complex<double>;
+    const PlainCall<T> call{c, x[0], x[1], x[2]};
+    const auto norm = [&](const T* row) {
+      T square{};
+      for (std::int64_t d = 0; d < c.D; ++d) square += row[d] * row[d];
+      return std::sqrt(square);
+    };
+    return plain_attention<T>(call, [&](auto b, auto h, auto i, auto j) {
+      return cosine_score(call.dot(b, h, i, j), norm(call.query(b, h, i)), norm(call.key(b, h, j)),
+                          x[3][static_cast<std::size_t>(h)]);
+    });
+  };
+  return out;
+}
+
+std::vector<EncodingCase> cases() {
+  const auto grid = [](std::int64_t h, std::int64_t w) { return Grid{1, h, w}; };
+  return {
+      {.query = grid(1, 1), .key = grid(1, 1)},
+      {.B = 2, .H = 3, .query = grid(3, 5), .key = grid(3, 5), .sharpness = 4},
+      {.D = 7, .Dv = 3, .query = grid(2, 2), .key = grid(4, 3), .sharpness = 4},
+      {.B = 2, .query = grid(3, 3), .key = grid(3, 3), .variant = "clamped", .sharpness = 10},
+  };
+}
+
+}  // namespace
+
+const Encoding kCosineAttention = {
+    .name = "cosine_attention",
+    .header = "position/cosine_attention.h",
+    .title = "unit queries and keys with a learned temperature per head",
+    .place = EncodingPlace::query_key,
+    .paper = "Liu et al. 2022, Swin Transformer V2, equation 2",
+    .models = "Swin V2",
+    .formula = "s = exp(min(logit_scale_h, ln 100)) cos(q, k)",
+    .lowering = "q and k become unit vectors beforehand, q times the temperature",
+    .parameters = "H",
+    .multiply_adds = "5 N C",
+    .memory = "5 N C",
+    .cases = cases,
+    .make = instance,
+};
+
+}  // namespace locant

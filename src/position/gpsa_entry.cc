@@ -1,0 +1,87 @@
+#include "core/error.h"
+#include "position/gpsa.h"
+
+namespace locant {
+
+namespace {
+
+EncodingInstance instance(const EncodingCase& c) {
+  require(c.prefix == 0 && c.variant.empty(), "gpsa",
+          "{} tokens in front of the grid, variant \"{}\"; there are none of either", c.prefix, c.variant);
+  // Wide enough apart that the positional softmax is neither flat nor a single key.
+  const Gpsa gpsa{random_parameter({c.H, 3}, c.seed), random_parameter({c.H}, c.seed + 1),
+                  random_parameter({c.H}, c.seed + 2, 1.0f, 0.5f)};
+  EncodingInstance out;
+  out.parameters = {{Gpsa::kWeight, gpsa.weight}, {Gpsa::kBias, gpsa.bias}, {Gpsa::kGate, gpsa.gate}};
+  out.run = [c, gpsa](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
+    AttentionOptions content;
+    content.heads = c.H;
+    return gpsa_attention(ctx, gpsa, c.query, c.key, q, k, v, content, path);
+  };
+  out.reference = [c](const std::vector<Complexes>& x) {
+    using T = std::complex<double>;
+    const PlainCall<T> call{c, x[0], x[1], x[2]};
+    Complexes out = plain_attention<T>(call, [&](auto b, auto h, auto i, auto j) {
+      return call.dot(b, h, i, j) / std::sqrt(static_cast<double>(c.D));
+    });
+    // The bias x[4] cancels: with it, rounding would be all there is to its gradient.
+    const Complexes position = plain_attention<T>(call, [&](auto, auto h, auto i, auto j) {
+      return gpsa_score(x[3].data() + h * 3, T(0.0), j % c.key.columns - i % c.query.columns,
+                        j / c.key.columns - i / c.query.columns);
+    });
+    for (std::size_t n = 0; n < out.size(); ++n) {
+      const T gate = x[5][n / static_cast<std::size_t>(c.Dv) % static_cast<std::size_t>(c.H)];
+      const T weight = 1.0 / (1.0 + std::exp(-gate));
+      out[n] = (1.0 - weight) * out[n] + weight * position[n];
+    }
+    return out;
+  };
+  return out;
+}
+
+std::vector<EncodingCase> cases() {
+  std::vector<EncodingCase> out;
+  for (const Grid grid : {Grid{1, 1, 1}, Grid{1, 2, 1}, Grid{1, 3, 3}, Grid{1, 2, 5}, Grid{1, 6, 3}})
+    out.push_back({.B = 2, .query = grid, .key = grid});
+  out.push_back({.H = 4, .D = 3, .Dv = 5, .query = {1, 5, 5}, .key = {1, 5, 5}});
+  out.push_back({.B = 2, .H = 3, .D = 1, .Dv = 2, .query = {1, 4, 2}, .key = {1, 4, 2}});
+  out.push_back({.B = 2, .query = {1, 4, 3}, .key = {1, 2, 5}});
+  return out;
+}
+
+// Where the heads of the local start look from the middle of the grid, head beside head.
+Tensor picture(const EncodingCase& c) {
+  const Grid grid = c.query;
+  const Gpsa gpsa{Var(gpsa_local_weight(Tensor::zeros({c.H, 3}))), {}, Var(Tensor::full({c.H}, 20.0f))};
+  const Tensor none = Tensor::zeros({1, grid.tokens(), c.H});
+  Tensor out({grid.rows, c.H * grid.columns});
+  std::vector<float> row(static_cast<std::size_t>(grid.tokens()));
+  for (std::int64_t h = 0; h < c.H; ++h) {
+    gpsa_row(gpsa, grid, grid, none, none, 0.0f, 0, h, grid.rows / 2 * grid.columns + grid.columns / 2,
+             row.data());
+    for (std::int64_t j = 0; j < grid.tokens(); ++j)
+      out[(j / grid.columns * c.H + h) * grid.columns + j % grid.columns] = row[static_cast<std::size_t>(j)];
+  }
+  return out;
+}
+
+}  // namespace
+
+const Encoding kGpsa = {
+    .name = "gpsa",
+    .header = "position/gpsa.h",
+    .title = "a softmax of learned offsets, mixed with the content's by a gate per head",
+    .place = EncodingPlace::own_softmax,
+    .paper = "d'Ascoli et al. 2021, ConViT, equations 7 and 8",
+    .models = "ConViT",
+    .formula = "A = (1 - sig(g)) softmax(q.k / sqrt(D)) + sig(g) softmax(w.(dx, dy, dx^2 + dy^2) + b)",
+    .lowering = "separable softmax beside the fused one; gated sum",
+    .parameters = "5 H",
+    .multiply_adds = "N (h + w) C",
+    .memory = "4 N C + H (h^2 + w^2)",
+    .cases = cases,
+    .make = instance,
+    .picture = picture,
+};
+
+}  // namespace locant

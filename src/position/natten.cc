@@ -1,0 +1,201 @@
+#include "position/natten.h"
+
+#include <cmath>
+
+#include "core/error.h"
+#include "ops/layout.h"
+#include "ops/rearrange.h"
+#include "position/grid_gather.h"
+#include "position/score_instance.h"
+#include "position/sequence.h"
+
+namespace locant {
+namespace {
+
+constexpr const char* kName = "natten";
+
+/// A run of queries on one axis with the keys around it, places or -1, and where the window of each query
+/// starts among these keys. Key slot a lies a - K/2 steps from query slot 0, in every run alike.
+struct Run {
+  std::vector<std::int64_t> queries, keys, first;
+};
+
+/// Runs of `length` queries over the places of one residue. The last run ends at the border, so that windows
+/// that were moved inwards stay within its halo; what it shares with the one before is its own.
+void add_runs(std::vector<Run>& out, std::int64_t residue, std::int64_t L, std::int64_t K, std::int64_t d,
+              std::int64_t length) {
+  const std::int64_t n = (L - residue - 1) / d + 1, half = K / 2, last = n - length;
+  for (std::int64_t begin = 0; begin < n; begin += length) {
+    const std::int64_t start = std::min(begin, last);
+    const std::int64_t end = start == last ? n : std::min(start + length, last);
+    Run run;
+    for (std::int64_t t = start; t < start + length; ++t) {
+      const std::int64_t place = residue + t * d;
+      run.queries.push_back(t < end ? place : -1);
+      run.first.push_back((natten_start(place, L, K, d) - residue) / d - (start - half));
+    }
+    for (std::int64_t t = start - half; t < start + length + half; ++t)
+      run.keys.push_back(t >= 0 && t < n ? residue + t * d : -1);
+    out.push_back(std::move(run));
+    if (start == last) return;
+  }
+}
+
+std::vector<Run> runs_of(std::int64_t L, std::int64_t K, std::int64_t d, std::int64_t length) {
+  std::vector<Run> out;
+  for (std::int64_t residue = 0; residue < d; ++residue) add_runs(out, residue, L, K, d, length);
+  return out;
+}
+
+void add_rows(std::vector<std::int32_t>& rows, const std::vector<std::int64_t>& down,
+              const std::vector<std::int64_t>& across, std::int64_t columns) {
+  for (const std::int64_t y : down)
+    for (const std::int64_t x : across)
+      rows.push_back(y < 0 || x < 0 ? -1 : static_cast<std::int32_t>(y * columns + x));
+}
+
+void check(Window grid, std::int64_t K, std::int64_t d, std::int64_t block) {
+  constexpr std::int64_t kMost = 1 << 14;  // a side; places of a grid fit 32 bits
+  require(K >= 1 && K % 2 == 1 && K <= 255 && d >= 1 && d <= kMost && block >= 1 && block <= 256, kName,
+          "a window of {} with dilation {} in blocks of {}; the window must be odd and at most 255, the "
+          "dilation at least 1 and the block 1 to 256",
+          K, d, block);
+  require(std::min(grid.rows, grid.columns) >= K * d && std::max(grid.rows, grid.columns) <= kMost, kName,
+          "a window of {} with dilation {} does not fit a grid of {}x{}; pad it to {} places a side (and at "
+          "most {})",
+          K, d, grid.rows, grid.columns, K * d, kMost);
+}
+
+}  // namespace
+
+NattenMaps natten_maps(Window grid, std::int64_t kernel, std::int64_t dilation, std::int64_t block) {
+  check(grid, kernel, dilation, block);
+  const std::int64_t K = kernel, half = K / 2, least = std::max(block, half + 1);
+  // The shortest residue decides: all runs of an axis have one length.
+  const std::int64_t height = std::min(least, grid.rows / dilation),
+                     width = std::min(least, grid.columns / dilation);
+  const std::vector<Run> down = runs_of(grid.rows, K, dilation, height),
+                         across = runs_of(grid.columns, K, dilation, width);
+  auto maps = std::make_shared<RowMaps>();
+  maps->groups = static_cast<std::int64_t>(down.size() * across.size());
+  maps->queries = height * width;
+  maps->keys = (height + K - 1) * (width + K - 1);
+  maps->box_columns = width + K - 1;
+  for (const Run& y : down)
+    for (const Run& x : across) {
+      add_rows(maps->query_rows, y.queries, x.queries, grid.columns);
+      add_rows(maps->key_rows, y.keys, x.keys, grid.columns);
+      for (const std::int64_t top : y.first)
+        for (const std::int64_t left : x.first)
+          for (const std::int64_t side : {top, top + K, left, left + K})
+            maps->query_box.push_back(static_cast<std::int32_t>(side));
+    }
+  const auto row = [K, half](auto, auto dr, auto dc) -> std::int64_t {
+    const std::int64_t y = -dr - half + K - 1, x = -dc - half + K - 1, side = 2 * K - 1;
+    return y >= 0 && y < side && x >= 0 && x < side ? y * side + x : -1;
+  };
+  return {maps, grid_gather(kName, {1, height, width}, {1, height + K - 1, width + K - 1},
+                            (2 * K - 1) * (2 * K - 1), {}, 1, row)};
+}
+
+void add_natten(const Context& ctx, const Natten& natten, const NattenMaps& maps, AttentionOptions& options) {
+  options.rows = maps.rows;
+  if (!natten.table.defined()) return;
+  const std::int64_t side = 2 * natten.kernel - 1, H = options.heads;
+  check_table(kName, Natten::kTable, natten.table, {H, side, side});
+  const Var table = permute(ctx, reshape(ctx, natten.table, {H, side * side}), {1, 0});
+  options.terms.push_back(gather_term(table, maps.gather));
+}
+
+namespace {
+
+// Variants: K3 and K5, with blocks of 8 and of the least size, with and without gaps.
+struct Form {
+  std::int64_t kernel = 3, dilation = 1, block = 8;
+};
+
+Form form_of(const EncodingCase& c) {
+  require(c.query.frames == 1 && c.key.frames == 1 && c.query.rows == c.key.rows &&
+              c.query.columns == c.key.columns && c.prefix == 0,
+          kName, "queries and keys must be the tokens of one image");
+  // A window of 7 as in the models where it fits; small grids take less.
+  const std::int64_t side = std::min(c.query.rows, c.query.columns);
+  const std::int64_t fits = side >= 14 ? 7 : side >= 3 ? 3 : 1;
+  if (c.variant.empty()) return {.kernel = fits};
+  if (c.variant == "wide") return {.kernel = 5};
+  if (c.variant == "blocks") return {.block = 2};
+  if (c.variant == "dilated") return {.dilation = 2, .block = 2};
+  fail(kName, "unknown variant \"{}\"; there are wide, blocks, dilated", c.variant);
+}
+
+// The rule by itself: the K places of i's own residue that are nearest, the window kept inside.
+std::int64_t nearest_start(std::int64_t i, std::int64_t L, const Form& form) {
+  const std::int64_t residue = i % form.dilation, n = (L - residue - 1) / form.dilation + 1;
+  const std::int64_t first = i / form.dilation - form.kernel / 2;
+  return residue + std::clamp<std::int64_t>(first, 0, n - form.kernel) * form.dilation;
+}
+
+EncodingInstance instance(const EncodingCase& c) {
+  const Form form = form_of(c);
+  const std::int64_t K = form.kernel, d = form.dilation, side = 2 * K - 1, w = c.query.columns;
+  const Natten natten{K, d, random_parameter({c.H, side, side}, c.seed)};
+  const auto maps = natten_maps({c.query.rows, w}, K, d, form.block);
+  const auto seen = [form, K, d](std::int64_t i, std::int64_t j, std::int64_t L) {
+    const std::int64_t first = nearest_start(i, L, form);
+    return (j - i) % d == 0 && j >= first && j < first + K * d;
+  };
+  return score_instance(
+      c, {{Natten::kTable, natten.table}},
+      [natten, maps](const Context& ctx, AttentionOptions& options) {
+        add_natten(ctx, natten, maps, options);
+      },
+      [c, K, d, side, w](const auto& call, const auto& x, auto b, auto h, auto i, auto j) {
+        return natten_score(call.dot(b, h, i, j) / std::sqrt(static_cast<double>(c.D)),
+                            x[3].data() + h * side * side, K, (j / w - i / w) / d, (j % w - i % w) / d);
+      },
+      [seen, w, c](auto i, auto j) { return seen(i / w, j / w, c.query.rows) && seen(i % w, j % w, w); });
+}
+
+std::vector<EncodingCase> cases() {
+  std::vector<EncodingCase> out;
+  const auto add = [&](std::int64_t rows, std::int64_t columns, const char* variant) {
+    out.push_back({.query = {1, rows, columns}, .key = {1, rows, columns}, .variant = variant});
+  };
+  add(1, 1, ""), add(1, 2, ""), add(3, 3, ""), add(4, 3, ""), add(5, 7, "blocks"), add(5, 6, "wide");
+  out.back().B = 2;
+  add(6, 6, "dilated");
+  out.push_back({.H = 3, .D = 1, .Dv = 3, .query = {1, 3, 5}, .key = {1, 3, 5}});
+  return out;
+}
+
+std::vector<std::int64_t> index(const EncodingCase& c) {
+  const Form f = form_of(c);
+  const std::int64_t w = c.query.columns, side = 2 * f.kernel - 1;
+  return index_matrix(c, [&](auto i, auto j) -> std::int64_t {
+    if (!natten_sees(i / w, j / w, c.query.rows, f.kernel, f.dilation) ||
+        !natten_sees(i % w, j % w, w, f.kernel, f.dilation))
+      return -1;
+    return ((j / w - i / w) / f.dilation + f.kernel - 1) * side + (j % w - i % w) / f.dilation + f.kernel - 1;
+  });
+}
+
+}  // namespace
+
+const Encoding kNatten = {
+    .name = kName,
+    .header = "position/natten.h",
+    .title = "the K x K nearest keys, with a learned number per head and displacement",
+    .place = EncodingPlace::score,
+    .paper = "Hassani et al. 2023, NAT; Hassani and Shi 2022, DiNAT",
+    .models = "NAT, DiNAT",
+    .formula = "s = q.k / sqrt(D) + B[h, (j - i) / d + K - 1], j in the window of i",
+    .lowering = "gather term; row maps of blocks with halo; box masks",
+    .parameters = "(2K - 1)^2 H",
+    .multiply_adds = "0",
+    .memory = "N ((b + K - 1) / b)^2 + (2K - 1)^2 H",
+    .cases = cases,
+    .make = instance,
+    .index = index,
+};
+
+}  // namespace locant
