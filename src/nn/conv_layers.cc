@@ -32,8 +32,9 @@ Var Conv1d::operator()(const Context& ctx, const Var& x) const {
   return conv1d(ctx, x, weight_, bias_, conv_);
 }
 
-BatchNorm::BatchNorm(const Weights& w, std::int64_t width, const BatchNormOptions& options)
-    : weight_(w.get("weight", {width}, Init::ones())),
+BatchNorm::BatchNorm(const Weights& w, std::int64_t width, const BatchNormOptions& options,
+                     const Init& weight_init)
+    : weight_(w.get("weight", {width}, weight_init)),
       bias_(w.get("bias", {width}, Init::zeros())),
       options_(options) {
   const Var mean = w.buffer("running_mean", {width}, Init::zeros());

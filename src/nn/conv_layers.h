@@ -43,11 +43,13 @@ class Conv1d {
   Conv1dOptions conv_;
 };
 
-/// `weight`, `bias`, `running_mean`, `running_var` (C). Batch statistics while ctx.train, running ones else.
+/// `weight` (ones at the start, or as told), `bias`, `running_mean`, `running_var` (C). Batch statistics
+/// while ctx.train, running ones else.
 class BatchNorm {
  public:
   BatchNorm() = default;
-  BatchNorm(const Weights& w, std::int64_t width, const BatchNormOptions& options = {});
+  BatchNorm(const Weights& w, std::int64_t width, const BatchNormOptions& options = {},
+            const Init& weight_init = Init::ones());
   Var operator()(const Context& ctx, const Var& x) const;
   bool defined() const { return weight_.defined(); }
 

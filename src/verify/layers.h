@@ -51,6 +51,9 @@ struct LayerKind {
   OracleLayer (*make)(const LayerArgs& args, const Weights& w);
 };
 
+/// Throws Error that lists the known layers, or names options that the layer does not know.
+OracleLayer make_layer(const std::string& layer, const LayerArgs& args, const Weights& w);
+
 /// All of them; one file verify/layer_FAMILY.cc for each family.
 const std::vector<LayerKind>& layer_kinds();
 

@@ -67,20 +67,46 @@ OracleFormula formula_of(const Json& json) {
           json.at("scale").get<double>()};
 }
 
-OracleFile oracle_of(const std::string& path, const Json& json) {
-  OracleFile out;
-  out.path = path;
-  const Json& build = json.at("build");
+/// A number, or rows of numbers, in row-major order.
+void flatten(const Json& json, std::vector<double>& values) {
+  if (!json.is_array()) return values.push_back(json.get<double>());
+  for (const Json& item : json) flatten(item, values);
+}
+
+OracleOverride override_of(const std::string& name, const Json& json) {
+  OracleOverride out;
+  out.name = name;
+  out.identity = json.is_string() && json.get<std::string>() == "identity";
+  if (!out.identity) flatten(json, out.values);
+  return out;
+}
+
+/// What to construct.
+void read_build(const Json& build, OracleFile& out) {
   const std::string kind = build.at("kind").get<std::string>();
   out.family = build.at("family").get<std::string>();
-  require(kind == "model", "verify", "{}: build.kind is \"{}\" (family {}); only whole models are supported",
-          path, kind, out.family);
+  require(kind == "model" || kind == "layer", "verify",
+          "{}: build.kind is \"{}\" (family {}); \"model\" or \"layer\" was expected", out.path, kind,
+          out.family);
+  if (kind == "layer") {
+    out.layer = build.at("layer").get<std::string>();
+    out.config = build.at("args").dump();
+    return;
+  }
   Json kwargs = build.at("kwargs");
   out.naming = kwargs.at("naming").get<std::string>();
   out.name_prefix = kwargs.value("name_prefix", "");
   for (const char* key : kOfTheRun) kwargs.erase(key);
   out.config = kwargs.dump();
+}
 
+OracleFile oracle_of(const std::string& path, const Json& json) {
+  OracleFile out;
+  out.path = path;
+  read_build(json.at("build"), out);
+  if (json.contains("overrides"))
+    for (const auto& item : json["overrides"].items())
+      out.overrides.push_back(override_of(item.key(), item.value()));
   for (const Json& item : json.at("input")) out.inputs.push_back(formula_of(item));
   for (const Json& item : json.at("parameters")) out.parameters.push_back(formula_of(item));
   out.output = tensor_of(json.at("output"), json.at("output").at("name").get<std::string>());

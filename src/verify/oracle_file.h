@@ -27,11 +27,20 @@ struct OracleFormula {
   double offset = 0.0, scale = 1.0;
 };
 
-/// One file of numbers of a library's model.
+/// Numbers that replace the formula's in a parameter.
+struct OracleOverride {
+  std::string name;
+  bool identity = false;       ///< a unit matrix
+  std::vector<double> values;  ///< one for all, or one each in row-major order
+};
+
+/// One file of numbers of a library's model, or of one of its layers.
 struct OracleFile {
   std::string path;
   std::string family, naming, name_prefix;
-  std::string config;  ///< JSON object: build.kwargs without what describes the run
+  std::string layer;   ///< `build.layer`; empty: a whole model
+  std::string config;  ///< JSON object: build.kwargs without what describes the run; build.args of a layer
+  std::vector<OracleOverride> overrides;
   std::vector<OracleFormula> inputs, parameters;
   OracleTensor output;
   std::vector<OracleTensor> extra_outputs, stages, gradients;
@@ -39,7 +48,7 @@ struct OracleFile {
   double output_error = 0.0, stage_error = 0.0, gradient_error = 0.0;  ///< of torch's float32 run
 };
 
-/// Throws Error ("[verify] FILE: ...") for a file that is no such oracle, or one of a layer.
+/// Throws Error ("[verify] FILE: ...") for a file that is no such oracle.
 OracleFile read_oracle(const std::string& path);
 
 /// Numbers of published weights on one photograph.

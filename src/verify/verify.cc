@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -13,6 +14,8 @@
 #include "models/registry.h"
 #include "models/renames.h"
 #include "verify/formula.h"
+#include "verify/formula_source.h"
+#include "verify/layers.h"
 #include "verify/oracle_file.h"
 
 namespace locant {
@@ -27,59 +30,11 @@ double milliseconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
-/// Numbers by the formula, asked for under our names and made under the library's.
-class FormulaSource final : public WeightSource {
- public:
-  FormulaSource(const OracleFile& file, const Renames& renames) : file_(file), renames_(renames) {
-    for (const OracleFormula& parameter : file.parameters) by_name_[parameter.name] = &parameter;
-  }
-  Tensor get(const std::string& name, const Shape& shape, const Init& init) override;
-  /// What did not fit, and what nobody asked for.
-  std::vector<std::string> problems() const;
-
- private:
-  const OracleFile& file_;
-  const Renames& renames_;
-  std::map<std::string, const OracleFormula*> by_name_;
-  std::set<std::string> used_;
-  std::vector<std::string> problems_;
-};
-
-Tensor FormulaSource::get(const std::string& name, const Shape& shape, const Init& init) {
-  Tensor out = Tensor::full(shape, init.kind == Init::Kind::constant ? init.value : 0.0f);
-  for (const SourcePiece& piece : renames_.to_library(name, shape)) {
-    const std::string theirs = file_.name_prefix + piece.name;
-    const auto found = by_name_.find(theirs);
-    if (found == by_name_.end()) {
-      if (!renames_.is_optional(name))
-        problems_.push_back(fmt::format("missing in the file: {} (our {})", theirs, name));
-      continue;
-    }
-    const OracleFormula& formula = *found->second;
-    Tensor rows = piece.rows == 0 ? out : out.slice(piece.row, piece.row + piece.rows);
-    used_.insert(theirs);
-    if (formula.shape != rows.shape()) {
-      problems_.push_back(
-          fmt::format("{} is {} in the file, {} here", theirs, formula.shape.str(), rows.shape().str()));
-      continue;
-    }
-    const Tensor numbers = formula_tensor(formula.shape, theirs, formula.offset, formula.scale);
-    std::copy(numbers.values().begin(), numbers.values().end(), rows.data());
-  }
-  return out;
-}
-
-std::vector<std::string> FormulaSource::problems() const {
-  std::vector<std::string> out = problems_;
-  for (const OracleFormula& parameter : file_.parameters)
-    if (used_.count(parameter.name) == 0) out.push_back(fmt::format("the model has no {}", parameter.name));
-  return out;
-}
-
 /// Keeps the stages that the file asks about.
 class StageProbe final : public Probe {
  public:
-  explicit StageProbe(std::set<std::string> wanted) : wanted_(std::move(wanted)) {}
+  StageProbe(std::set<std::string> wanted, bool dense) : wanted_(std::move(wanted)), dense_(dense) {}
+  bool dense() const override { return dense_; }
   void see(const std::string& path, const Var& value) override {
     if (wanted_.count(path) != 0) seen_.emplace(path, value);
   }
@@ -91,7 +46,15 @@ class StageProbe final : public Probe {
 
  private:
   std::set<std::string> wanted_;
+  bool dense_;
   std::map<std::string, Var> seen_;
+};
+
+/// What a file describes: a model or a layer, ready to run.
+struct Subject {
+  /// The first result is the output; a layer's others are its extra outputs.
+  std::function<std::vector<Var>(const Context&, const std::vector<Var>&)> forward;
+  std::vector<Parameter> parameters;
 };
 
 class OracleRun {
@@ -100,18 +63,20 @@ class OracleRun {
   VerifyReport run();
 
  private:
-  std::unique_ptr<Model> build(WeightMode mode);
+  Subject build(WeightMode mode);
   void run_recorded();
   void run_inference();
   void compare(const char* kind, const OracleTensor& want, const Var& got, double bound);
-  void compare_gradients(const Model& model, const Tensor& input_gradient);
+  void compare_gradients(const Subject& subject, const std::vector<Var>& inputs);
   void compare_zero_gradients(const std::map<std::string, Tensor>& gradients,
                               const std::map<std::string, Tensor>& whole);
   std::set<std::string> wanted_paths() const;
-  Var extra_output(const StageProbe& probe, const OracleTensor& want) const {
-    return probe.find(renames_.to_ours(want.name));
+  /// Number `x` of the file's extra outputs: a layer returns it, a model shows it.
+  Var extra_output(const StageProbe& probe, const std::vector<Var>& results, std::size_t x) const {
+    return 1 + x < results.size() ? results[1 + x]
+                                  : probe.find(renames_.to_ours(file_.extra_outputs[x].name));
   }
-  Tensor input() const;
+  std::vector<Var> inputs(bool gradients) const;
   double value_bound(double torch_error) const { return bound_of(kValueBound, torch_error); }
 
   VerifyOptions options_;
@@ -129,19 +94,21 @@ void require_known_family(const OracleFile& file) {
           "{}: unsupported family \"{}\"; there are {}", file.path, file.family, fmt::join(known, ", "));
 }
 
-const OracleFile& supported(const OracleFile& file) {
+/// Layers bear their official names.
+const Renames kNoRenames;
+
+const Renames& renames_for(const OracleFile& file) {
+  if (!file.layer.empty()) return kNoRenames;
   require_known_family(file);
   require(file.inputs.size() == 1 && file.inputs[0].shape.rank() == 4, "verify",
           "{}: {} inputs; one of shape (B, C, H, W) was expected", file.path, file.inputs.size());
-  return file;
+  return find_renames(file.family, file.naming);
 }
 
 OracleRun::OracleRun(const std::string& path, const VerifyOptions& options)
-    : options_(options),
-      file_(read_oracle(path)),
-      renames_(find_renames(supported(file_).family, file_.naming)) {
+    : options_(options), file_(read_oracle(path)), renames_(renames_for(file_)) {
   // The naming fills what build does not say; what it says decides.
-  config_ = merge_config(renames_.configure(file_.config), file_.config);
+  config_ = file_.layer.empty() ? merge_config(renames_.configure(file_.config), file_.config) : file_.config;
   report_.file = path;
   report_.family = file_.family;
   report_.naming = file_.naming;
@@ -153,16 +120,29 @@ VerifyReport OracleRun::run() {
   return report_;
 }
 
-std::unique_ptr<Model> OracleRun::build(WeightMode mode) {
+Subject OracleRun::build(WeightMode mode) {
   FormulaSource source(file_, renames_);
-  std::unique_ptr<Model> model = make_model(file_.family, config_, Weights(source, mode));
+  const Weights weights(source, mode);
+  Subject out;
+  if (file_.layer.empty()) {
+    const std::shared_ptr<Model> model = make_model(file_.family, config_, weights);
+    out.forward = [model](const Context& ctx, const std::vector<Var>& in) {
+      return std::vector<Var>{model->forward(ctx, in[0])};
+    };
+    out.parameters = model->parameters();
+  } else {
+    out.forward = make_layer(file_.layer, LayerArgs(config_), weights);
+    out.parameters = weights.parameters();
+  }
   report_.problems = source.problems();
-  return model;
+  return out;
 }
 
-Tensor OracleRun::input() const {
-  const OracleFormula& in = file_.inputs[0];
-  return formula_tensor(in.shape, in.name, in.offset, in.scale);
+std::vector<Var> OracleRun::inputs(bool gradients) const {
+  std::vector<Var> out;
+  for (const OracleFormula& in : file_.inputs)
+    out.emplace_back(formula_tensor(in.shape, in.name, in.offset, in.scale), gradients);
+  return out;
 }
 
 std::set<std::string> OracleRun::wanted_paths() const {
@@ -174,17 +154,18 @@ std::set<std::string> OracleRun::wanted_paths() const {
 
 void OracleRun::run_recorded() {
   auto start = std::chrono::steady_clock::now();
-  const std::unique_ptr<Model> model = build(WeightMode::train);
+  const Subject subject = build(WeightMode::train);
   report_.build_ms = milliseconds_since(start);
   if (!report_.problems.empty()) return;
 
   Tape tape;
-  StageProbe probe(wanted_paths());
+  StageProbe probe(wanted_paths(), !file_.dense_stages.empty());
   const Context ctx{options_.gradients ? &tape : nullptr, false, nullptr,
                     &probe};  // evaluation: nothing is dropped
-  const Var images(input(), options_.gradients);
+  const std::vector<Var> in = inputs(options_.gradients);
   start = std::chrono::steady_clock::now();
-  const Var output = model->forward(ctx, images);
+  const std::vector<Var> results = subject.forward(ctx, in);
+  const Var& output = results.at(0);
   report_.forward_ms = milliseconds_since(start);
 
   for (const OracleTensor& stage : file_.stages)
@@ -193,8 +174,9 @@ void OracleRun::run_recorded() {
   std::vector<std::pair<Var, Tensor>> cotangents;
   if (output.shape() == file_.output.shape)
     cotangents.emplace_back(output, formula_tensor(output.shape(), "cotangent", 0.0, 1.0));
-  for (const OracleTensor& extra : file_.extra_outputs) {
-    const Var value = extra_output(probe, extra);
+  for (std::size_t x = 0; x < file_.extra_outputs.size(); ++x) {
+    const OracleTensor& extra = file_.extra_outputs[x];
+    const Var value = extra_output(probe, results, x);
     compare("output", extra, value, value_bound(file_.output_error));
     if (value.defined())
       cotangents.emplace_back(value, formula_tensor(value.shape(), "cotangent." + extra.name, 0.0, 1.0));
@@ -203,20 +185,21 @@ void OracleRun::run_recorded() {
   start = std::chrono::steady_clock::now();
   tape.backward(cotangents);
   report_.backward_ms = milliseconds_since(start);
-  compare_gradients(*model, images.grad());
+  compare_gradients(subject, in);
 }
 
 void OracleRun::run_inference() {
-  const std::unique_ptr<Model> model = build(WeightMode::inference);
-  StageProbe probe(wanted_paths());
+  const Subject subject = build(WeightMode::inference);
+  StageProbe probe(wanted_paths(), false);
   Context ctx;
   if (!file_.extra_outputs.empty()) ctx.probe = &probe;
   const auto start = std::chrono::steady_clock::now();
-  const Var output = model->forward(ctx, Var(input()));
+  const std::vector<Var> results = subject.forward(ctx, inputs(false));
   report_.inference_ms = milliseconds_since(start);
-  compare("inference", file_.output, output, value_bound(file_.output_error));
-  for (const OracleTensor& extra : file_.extra_outputs)
-    compare("inference", extra, extra_output(probe, extra), value_bound(file_.output_error));
+  compare("inference", file_.output, results.at(0), value_bound(file_.output_error));
+  for (std::size_t x = 0; x < file_.extra_outputs.size(); ++x)
+    compare("inference", file_.extra_outputs[x], extra_output(probe, results, x),
+            value_bound(file_.output_error));
 }
 
 void OracleRun::compare(const char* kind, const OracleTensor& want, const Var& got, double bound) {
@@ -232,11 +215,11 @@ void OracleRun::compare(const char* kind, const OracleTensor& want, const Var& g
 }
 
 /// Gradients cut up as the library's tensors are: q, k and v of a joint projection apart.
-void OracleRun::compare_gradients(const Model& model, const Tensor& input_gradient) {
+void OracleRun::compare_gradients(const Subject& subject, const std::vector<Var>& inputs) {
   std::map<std::string, Tensor> gradients,
       whole;  // by the library's names; undefined: none reached the parameter
-  gradients[file_.inputs[0].name] = input_gradient;
-  for (const Parameter& parameter : model.parameters()) {
+  for (std::size_t i = 0; i < inputs.size(); ++i) gradients[file_.inputs[i].name] = inputs[i].grad();
+  for (const Parameter& parameter : subject.parameters) {
     const Tensor& gradient = parameter.value.grad();
     for (const SourcePiece& piece : renames_.to_library(parameter.name, parameter.shape)) {
       const bool all = piece.rows == 0 || !gradient.defined();

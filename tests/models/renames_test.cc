@@ -28,8 +28,10 @@ std::vector<std::filesystem::path> oracle_files() {
   std::vector<std::filesystem::path> out;
   for (const char* folder : {"/zoo", "/official/swin"})
     for (const auto& entry : std::filesystem::directory_iterator(kOracle + folder))
-      if (entry.path().extension() == ".json" && read_json(entry.path()).contains("build"))
-        out.push_back(entry.path());
+      if (entry.path().extension() == ".json") {
+        const Json file = read_json(entry.path());
+        if (file.contains("build") && file["build"]["kind"] == "model") out.push_back(entry.path());
+      }
   std::sort(out.begin(), out.end());
   return out;
 }

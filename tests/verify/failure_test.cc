@@ -175,7 +175,18 @@ TEST(VerifyFailure, UnknownFamiliesAndLayersAreErrors) {
   const std::string family = with("family", "perceiver");
   EXPECT_NE(family.find("unsupported family \"perceiver\"; there are swin, vit"), std::string::npos)
       << family;
-  EXPECT_NE(with("kind", "layer").find("only whole models"), std::string::npos);
+  EXPECT_NE(with("kind", "block").find("\"model\" or \"layer\" was expected"), std::string::npos);
+  const auto layer = [](const char* key, const Json& value) {
+    const Changed changed("official/shaw/shaw_kv_L9_K2.json", [&](Json& json) {
+      (std::string(key) == "layer" ? json["build"] : json["build"]["args"])[key] = value;
+    });
+    return error_of(changed.path());
+  };
+  EXPECT_NE(layer("layer", "perceiver").find("unsupported layer \"perceiver\"; there are peg"),
+            std::string::npos);
+  EXPECT_NE(layer("layer", "perceiver").find("shaw_attention"), std::string::npos);
+  EXPECT_NE(layer("no_such_option", 1).find("does not know the options no_such_option"), std::string::npos);
+  EXPECT_NE(layer("heads", "four").find("the layer's option \"heads\""), std::string::npos);
 }
 
 TEST(VerifyFailure, DamagedFilesAreErrors) {

@@ -1,0 +1,63 @@
+#include "nn/augmented_conv.h"
+
+#include <cmath>
+
+#include "core/error.h"
+#include "ops/layout.h"
+#include "ops/rearrange.h"
+
+namespace locant {
+
+namespace {
+constexpr const char* kOp = "augmented_conv";
+}
+
+AugmentedConv::AugmentedConv(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
+  require(o.heads >= 1 && o.dk >= o.heads && o.dv >= o.heads && o.dk % o.heads == 0 && o.dv % o.heads == 0,
+          kOp, "{} heads do not divide {} key and {} value channels", o.heads, o.dk, o.dv);
+  require(o.in >= 1 && o.dv < o.out, kOp, "{} value channels of {} in all, from {}", o.dv, o.out, o.in);
+  require(o.kernel >= 1 && o.stride >= 1 && o.pad >= 0, kOp, "a kernel of {}, stride {}, padding {}",
+          o.kernel, o.stride, o.pad);
+  if (o.relative) {
+    indices_ = relative_logits_indices({1, o.rows, o.columns});
+    const std::int64_t D = o.dk / o.heads;
+    tables_.columns = w.get("key_rel_w", {2 * o.columns - 1, D}, Init::normal(1.0f));
+    tables_.rows = w.get("key_rel_h", {2 * o.rows - 1, D}, Init::normal(1.0f));
+  }
+  const auto same = Conv2d::square(o.kernel, o.stride, o.pad);
+  conv_out_ = Conv2d(w / "conv_out", o.in, o.out - o.dv, same);
+  qkv_conv_ = Conv2d(w / "qkv_conv", o.in, 2 * o.dk + o.dv, same);
+  attn_out_ = Conv2d(w / "attn_out", o.dv, o.dv, Conv2d::square(1));
+}
+
+Var AugmentedConv::operator()(const Context& ctx, const Var& x) const {
+  const std::string prefix = path_.empty() ? path_ : path_ + ".";
+  const Var convolved = conv_out_(ctx, x);
+  ctx.show([&] { return prefix + "conv_out"; }, convolved);
+  const Var qkv = qkv_conv_(ctx, x);
+  ctx.show([&] { return prefix + "qkv_conv"; }, qkv);
+  const Var attended = attn_out_(ctx, attend(ctx, qkv));
+  ctx.show([&] { return prefix + "attn_out"; }, attended);
+  return concat_axis(ctx, {convolved, attended}, 1);
+}
+
+Var AugmentedConv::attend(const Context& ctx, const Var& qkv) const {
+  const std::int64_t B = qkv.dim(0), rows = qkv.dim(2), columns = qkv.dim(3), N = rows * columns;
+  const std::int64_t dk = options_.dk, dv = options_.dv, H = options_.heads;
+  if (options_.relative)
+    require(rows == options_.rows && columns == options_.columns, kOp,
+            "a map of {}x{} for tables made for {}x{}", rows, columns, options_.rows, options_.columns);
+  const Var tokens = images_to_tokens(ctx, qkv);
+  const Var q = slice_axis(ctx, tokens, 2, 0, dk), k = slice_axis(ctx, tokens, 2, dk, 2 * dk),
+            v = slice_axis(ctx, tokens, 2, 2 * dk, 2 * dk + dv);
+  AttentionOptions options;
+  options.heads = H;
+  options.scale = 1.0f / std::sqrt(static_cast<float>(dk / H));
+  if (options_.relative) options.terms = {relative_logits_term(ctx, tables_, q, H, options.scale, indices_)};
+  const Var y = attention(ctx, q, k, v, options);
+  if (options_.maps == Maps::transposed) return tokens_to_images(ctx, y, rows, columns);
+  const Var heads = permute(ctx, reshape(ctx, y, {B, N, H, dv / H}), {0, 2, 1, 3});
+  return reshape(ctx, heads, {B, dv, rows, columns});
+}
+
+}  // namespace locant

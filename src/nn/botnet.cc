@@ -1,0 +1,127 @@
+#include "nn/botnet.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "core/error.h"
+#include "ops/activation.h"
+#include "ops/elementwise.h"
+#include "ops/layout.h"
+#include "ops/pool2d.h"
+#include "ops/rearrange.h"
+
+namespace locant {
+
+namespace {
+
+constexpr const char* kOp = "botnet";
+
+std::string prefix_of(const std::string& path) { return path.empty() ? path : path + "."; }
+
+BatchNormOptions norm_options(float eps) {
+  BatchNormOptions options;
+  options.eps = eps;
+  return options;
+}
+
+}  // namespace
+
+BotnetAttention::BotnetAttention(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
+  require(o.in >= 1 && o.heads >= 1 && o.head_width >= 1, kOp, "{} heads of width {} from {} channels",
+          o.heads, o.head_width, o.in);
+  const Grid grid{1, o.rows, o.columns};
+  indices_ = o.relative ? relative_logits_indices(grid) : absolute_logits_indices(grid);
+  to_qkv_ = Conv2d(w / "to_qkv", o.in, 3 * o.heads * o.head_width, Conv2d::square(1, 1, 0, 1, false));
+  const Init init = Init::normal(1.0f / std::sqrt(static_cast<float>(o.head_width)));
+  const Weights tables = w / "pos_emb";
+  tables_.absolute = !o.relative;
+  const auto table = [&](const char* relative, const char* absolute, std::int64_t K) {
+    return o.relative ? tables.get(relative, {2 * K - 1, o.head_width}, init)
+                      : tables.get(absolute, {K, o.head_width}, init);
+  };
+  tables_.rows = table(RelativeLogits::kRows, RelativeLogits::kAbsoluteRows, o.rows);
+  tables_.columns = table(RelativeLogits::kColumns, RelativeLogits::kAbsoluteColumns, o.columns);
+}
+
+Var BotnetAttention::operator()(const Context& ctx, const Var& x) const {
+  const std::int64_t H = options_.heads, D = options_.head_width;
+  require(x.shape().rank() == 4 && x.dim(2) == options_.rows && x.dim(3) == options_.columns, kOp,
+          "images of shape {} for an attention made for {}x{}", x.shape().str(), options_.rows,
+          options_.columns);
+  const Var map = to_qkv_(ctx, x);
+  ctx.show([&] { return prefix_of(path_) + "to_qkv"; }, map);
+  const Var tokens = images_to_tokens(ctx, map);  // (B, N, 3 H D)
+  const auto third = [&](std::int64_t p) { return slice_axis(ctx, tokens, 2, p * H * D, (p + 1) * H * D); };
+  const Var q = third(0), k = third(1), v = third(2);
+  AttentionOptions options;
+  options.heads = H;
+  options.scale = 1.0f / std::sqrt(static_cast<float>(D));
+  options.terms = {relative_logits_term(ctx, tables_, q, H, options.scale, indices_)};
+  ctx.show_dense([&] { return prefix_of(path_) + "pos_emb"; },
+                 [&] {
+                   const Tensor scores = attention_term_scores(q, k, v, options, 0);  // (B, 1, H, N, N)
+                   return Var(scores.reshaped({x.dim(0), H, tokens.dim(1), tokens.dim(1)}));
+                 });
+  return tokens_to_images(ctx, attention(ctx, q, k, v, options), options_.rows, options_.columns);
+}
+
+BotnetBlock::BotnetBlock(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
+  require(o.proj_factor >= 1 && o.out >= o.proj_factor && o.out % o.proj_factor == 0, kOp,
+          "a proj_factor of {} does not divide {} channels", o.proj_factor, o.out);
+  const BatchNormOptions norm = norm_options(o.bn_eps);
+  const std::int64_t inner = o.out / o.proj_factor, attended = o.heads * o.head_width;
+  if (o.in != o.out || o.downsample) {
+    const Weights shortcut = w / "shortcut";
+    shortcut_ = Conv2d(shortcut / 0, o.in, o.out,
+                       o.downsample ? Conv2d::square(3, 2, 1, 1, false) : Conv2d::square(1, 1, 0, 1, false));
+    shortcut_norm_ = BatchNorm(shortcut / 1, o.out, norm);
+  }
+  const Weights net = w / "net";
+  down_ = Conv2d(net / 0, o.in, inner, Conv2d::square(1, 1, 0, 1, false));
+  norm1_ = BatchNorm(net / 1, inner, norm);
+  attention_ = BotnetAttention(net / 3, {inner, o.heads, o.head_width, o.rows, o.columns, o.relative});
+  norm2_ = BatchNorm(net / 5, attended, norm);
+  up_ = Conv2d(net / 7, attended, o.out, Conv2d::square(1, 1, 0, 1, false));
+  norm3_ = BatchNorm(net / 8, o.out, norm, Init::zeros());
+}
+
+Var BotnetBlock::operator()(const Context& ctx, const Var& x) const {
+  const std::string prefix = prefix_of(path_);
+  Var skip = x;
+  if (shortcut_norm_.defined()) {
+    skip = relu(ctx, shortcut_norm_(ctx, shortcut_(ctx, x)));
+    ctx.show([&] { return prefix + "shortcut"; }, skip);
+  }
+  Var y = down_(ctx, x);
+  ctx.show([&] { return prefix + "net.0"; }, y);
+  y = attention_(ctx, relu(ctx, norm1_(ctx, y)));
+  ctx.show([&] { return prefix + "net.3"; }, y);
+  if (options_.downsample) y = average_pool2d(ctx, y, Pool2dOptions{});
+  y = norm3_(ctx, up_(ctx, relu(ctx, norm2_(ctx, y))));
+  ctx.show([&] { return prefix + "net"; }, y);
+  return relu(ctx, add(ctx, y, skip));
+}
+
+BotnetStack::BotnetStack(const Weights& w, const BotnetBlock::Options& first, std::int64_t depth)
+    : path_(w.path()) {
+  require(depth >= 1 && depth <= 1024, kOp, "a stack of {} blocks", depth);
+  BotnetBlock::Options options = first;
+  for (std::int64_t i = 0; i < depth; ++i) {
+    blocks_.emplace_back(w / "net" / i, options);
+    if (i > 0) continue;
+    options.in = first.out;
+    options.downsample = false;
+    if (first.downsample) options.rows /= 2, options.columns /= 2;
+  }
+}
+
+Var BotnetStack::operator()(const Context& ctx, Var x) const {
+  for (std::size_t i = 0; i < blocks_.size(); ++i) {
+    x = blocks_[i](ctx, x);
+    ctx.show([&] { return fmt::format("{}net.{}", prefix_of(path_), i); }, x);
+  }
+  return x;
+}
+
+}  // namespace locant

@@ -1,0 +1,108 @@
+#include "nn/irpe_attention.h"
+
+#include <cmath>
+
+#include "core/error.h"
+#include "ops/layout.h"
+#include "ops/linear.h"
+#include "ops/rearrange.h"
+
+namespace locant {
+
+IrpeEncoding::IrpeEncoding(const Weights& w, const IrpeOptions& options)
+    : options_(options), path_(w.path()), maps_(irpe_maps(options.form, options.grid)) {
+  const std::int64_t C = options.width, H = options.heads;
+  require(H >= 1 && C >= H && C % H == 0, "irpe_attention", "{} heads do not divide a width of {}", H, C);
+  require(options.on.find_first_not_of("qkv") == std::string::npos, "irpe_attention",
+          "iRPE on \"{}\"; it must be letters of q, k and v", options.on);
+  require(options.form.mode == IrpeMode::contextual || options.on.find('v') == std::string::npos,
+          "irpe_attention", "iRPE on \"{}\" in bias mode; it has no table on v", options.on);
+  const auto tables = [&](char side) {
+    IrpeTables out;
+    if (options.on.find(side) == std::string::npos) return out;
+    const Shape shape = irpe_shape(options.form, side, options.shared ? 1 : H, C / H, options.grid.skip);
+    for (int part = 0; part < (options.form.method == IrpeMethod::cross ? 2 : 1); ++part)
+      out[static_cast<std::size_t>(part)] = w.get(irpe_name(options.form, side, part), shape, Init::zeros());
+    return out;
+  };
+  tables_.on_q = tables('q');
+  tables_.on_k = tables('k');
+  tables_.on_v = tables('v');
+}
+
+Var IrpeEncoding::attend(const Context& ctx, const Var& q, const Var& k, const Var& v,
+                         const AttentionVisibility& visibility) const {
+  AttentionOptions options;
+  options.heads = options_.heads;
+  options.dropout = options_.dropout;
+  options.visibility = visibility;
+  add_irpe(ctx, tables_, maps_, q, k, options_.width / options_.heads, options);
+  if (ctx.probe != nullptr) show_scores(ctx, q, k, v, options);
+  return attention(ctx, q, k, v, options);
+}
+
+void IrpeEncoding::show_scores(const Context& ctx, const Var& q, const Var& k, const Var& v,
+                               const AttentionOptions& options) const {
+  const std::string prefix = path_.empty() ? path_ : path_ + ".";
+  const std::int64_t B = q.dim(0), H = options_.heads, N = q.dim(1);
+  const std::size_t parts = options_.form.method == IrpeMethod::cross ? 2 : 1;
+  const auto scores = [&](std::size_t first) {
+    Tensor sum = attention_term_scores(q, k, v, options, first);  // (B, 1, H, N, N)
+    if (parts == 2) {
+      const Tensor more = attention_term_scores(q, k, v, options, first + 1);
+      for (std::int64_t x = 0; x < sum.numel(); ++x) sum[x] += more[x];
+    }
+    if (options_.form.mode == IrpeMode::contextual) return Var(sum.reshaped({B, H, N, N}));
+    // The same for every sample, and for every head where they share a table.
+    const std::int64_t tables = options_.shared ? 1 : H;
+    return Var(sum.reshaped({B * H, N, N}).slice(0, tables).reshaped({1, tables, N, N}));
+  };
+  std::size_t next = 0;
+  if (tables_.on_k[0].defined()) {
+    ctx.show_dense([&] { return prefix + "rpe_k"; }, [&] { return scores(next); });
+    next += parts;
+  }
+  if (tables_.on_q[0].defined())
+    ctx.show_dense([&] { return prefix + "rpe_q"; }, [&] { return permute({}, scores(next), {0, 1, 3, 2}); });
+  if (tables_.on_v[0].defined()) {
+    const Var none(Tensor::zeros(v.shape()));
+    const Var added = attention({}, q, k, none, options);  // (B, N, H D): of zero values
+    ctx.show([&] { return prefix + "rpe_v"; },
+             permute({}, reshape({}, added, {B, N, H, v.dim(2) / H}), {0, 2, 1, 3}));
+  }
+}
+
+IrpeAttention::IrpeAttention(const Weights& w, const IrpeOptions& options)
+    : width_(options.width), path_(w.path()), encoding_(w, options) {
+  qkv_ = Linear(w / "qkv", width_, 3 * width_);
+  proj_ = Linear(w / "proj", width_, width_);
+}
+
+Var IrpeAttention::operator()(const Context& ctx, const Var& x) const {
+  const Var qkv = qkv_(ctx, x);
+  ctx.show([&] { return path_.empty() ? std::string("qkv") : path_ + ".qkv"; }, qkv);
+  const auto third = [&](std::int64_t t) { return slice_axis(ctx, qkv, 2, t * width_, (t + 1) * width_); };
+  return proj_(ctx, encoding_.attend(ctx, third(0), third(1), third(2), {}));
+}
+
+IrpeDetrAttention::IrpeDetrAttention(const Weights& w, const IrpeOptions& options)
+    : width_(options.width), encoding_(w, options) {
+  // Xavier-uniform, as DETR starts every matrix.
+  const auto C = static_cast<float>(width_);
+  weight_ =
+      w.get("in_proj_weight", {3 * width_, width_}, {Init::Kind::uniform, std::sqrt(6.0f / (C + 3.0f * C))});
+  bias_ = w.get("in_proj_bias", {3 * width_}, Init::zeros());
+  out_proj_ = Linear(w / "out_proj", width_, width_,
+                     {.weight_init = {Init::Kind::uniform, std::sqrt(6.0f / (C + C))}});
+}
+
+Var IrpeDetrAttention::operator()(const Context& ctx, const Var& query, const Var& value,
+                                  const AttentionVisibility& visibility) const {
+  const auto part = [&](const Var& x, std::int64_t t) {
+    return linear(ctx, x, slice_axis(ctx, weight_, 0, t * width_, (t + 1) * width_),
+                  slice_axis(ctx, bias_, 0, t * width_, (t + 1) * width_));
+  };
+  return out_proj_(ctx, encoding_.attend(ctx, part(query, 0), part(query, 1), part(value, 2), visibility));
+}
+
+}  // namespace locant
