@@ -297,7 +297,8 @@ inline void backward(const BackwardPlan& plan, std::int64_t chunk) {
       head.part = shared_part(grads, item / plan.key_blocks);
       shared = head.part < 0 ? nullptr : grads.dq[static_cast<std::size_t>(head.part)];
       pack_query_side(plan, head, s);
-      start_buckets(plan, head.h, s.douts, s.bands);
+      start_bands(plan, head.h, s.bands);
+      start_buckets(plan, s.douts, s.bands);
       if (plan.shared_keys && head.g == 0) clear_shared_keys(plan, head);
     }
     float* dq = shared != nullptr ? shared : s.dq;

@@ -116,9 +116,7 @@ void lay_out(const Plan& plan, bool columns, bool rows, BandTable& table) {
   table.heads = table.head_stride == 0 && table.head_scale == nullptr ? 1 : plan.args->H;
   table.padded = ceil_div(table.width, lanes) * lanes;
   table.panels = ceil_div(table.packed, kBandPanel);
-  Pool& pool = Pool::global();
-  if (columns) table.columns = pool.allocate(table.heads * table.panels * table.width * kBandPanel + 16);
-  if (rows) table.rows = pool.allocate(table.heads * table.packed * table.padded);
+  table.as_columns = columns, table.as_rows = rows;
 }
 
 BandTable score_band(const Plan& plan, const ScoreTerm& term, bool backward) {
@@ -267,8 +265,31 @@ bool BandPlan::has_key_side() const {
                      [](const BandTable& table) { return table.side == Side::key; });
 }
 
+std::int64_t BandPlan::row_unit(std::int64_t most) const {
+  for (const BandTable& table : scores) {
+    const BandCodes& codes = table.codes;
+    const std::int64_t length = table.side == Side::query ? codes.row_length : codes.column_length;
+    if (codes.step > 0 && 2 * length <= most && most % length == 0) return length;
+  }
+  return kTileRows;
+}
+
+void place_bands(const Plan& plan, BandPlan& bands) {
+  const AttentionArgs& a = *plan.args;
+  bands.per_head = a.B * a.G == 1 && plan.chunks <= a.H;
+  if (bands.per_head) return;
+  Pool& pool = Pool::global();
+  for (std::vector<BandTable>* tables : {&bands.scores, &bands.value})
+    for (BandTable& table : *tables) {
+      // Windows of columns may be read up to a vector too far.
+      if (table.as_columns) table.columns = pool.allocate(table.heads * table.columns_size() + 16);
+      if (table.as_rows) table.rows = pool.allocate(table.heads * table.rows_size());
+    }
+}
+
 std::int64_t BandPlan::pack_items() const {
   std::int64_t items = 0;
+  if (per_head) return items;
   for (const BandTable& table : scores) items += table.heads * table.panels;
   for (const BandTable& table : value) items += table.heads * table.panels;
   return items;

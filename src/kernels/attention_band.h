@@ -17,7 +17,7 @@ struct BackwardPlan;
 struct ChunkGrads;
 
 /// Rows of scores that may be worked on at once; strips of them are kept on the stack.
-inline constexpr std::int64_t kMostBandRows = 192;
+inline constexpr std::int64_t kMostBandRows = 256;
 
 /// Slots whose codes follow each other: slot + x has code `code + x`, for x < count.
 struct CodeRun {
@@ -55,16 +55,14 @@ struct BandTable {
   float grad_factor = 1.0f;  ///< what is summed is the gradient divided by this and by head_scale
   std::int64_t heads = 1;    ///< distinct ones: 1 or H
   std::int64_t panels = 0;
-  std::shared_ptr<float>
-      columns;  ///< (heads, panels, width, kBandPanel) where scores are made from them; or null
-  std::shared_ptr<float> rows;  ///< (heads, packed, padded) where they are summed up; or null
+  bool as_columns = false, as_rows = false;  ///< scores are made from them; they are summed up
+  std::shared_ptr<float> columns;  ///< (heads, panels, width, kBandPanel); may be null, see BandPlan
+  std::shared_ptr<float> rows;     ///< (heads, packed, padded)
 
   bool wants_gradient() const { return dvectors != nullptr || dhead_scale != nullptr; }
   std::int64_t slot(std::int64_t h) const { return heads == 1 ? 0 : h; }
-  const float* head_columns(std::int64_t h) const {
-    return columns.get() + slot(h) * panels * width * kBandPanel;
-  }
-  const float* head_rows(std::int64_t h) const { return rows.get() + slot(h) * packed * padded; }
+  std::int64_t columns_size() const { return as_columns ? panels * width * kBandPanel : 0; }
+  std::int64_t rows_size() const { return as_rows ? packed * padded : 0; }
   float scale_of(std::int64_t h) const { return head_scale != nullptr ? head_scale[h] : 1.0f; }
   /// The caller's vector that packed vector x of head h is made from; null: zeros.
   const float* vector(std::int64_t x, std::int64_t h) const;
@@ -86,8 +84,14 @@ struct BandPlan {
   std::vector<BandTable> value;     ///< at most one
   std::vector<FactorTable> factor;  ///< at most one
 
+  /// Each share of the work packs the vectors of a head when it comes to it, and has room for one: they are
+  /// then near. Else all are packed beforehand, once for all batches and groups.
+  bool per_head = false;
+
   bool has_key_side() const;
-  /// Panels that Kernel::pack_bands has to fill.
+  /// What blocks of at most `most` queries are best a multiple of: whole rows of a grid, or register tiles.
+  std::int64_t row_unit(std::int64_t most) const;
+  /// Panels that Kernel::pack_bands has to fill beforehand.
   std::int64_t pack_items() const;
 };
 
@@ -106,6 +110,8 @@ struct BandGrads {
 
 /// Lays out what the call's bands, value term and factor need; Kernel::pack_bands fills it.
 BandPlan plan_bands(const Plan& plan, bool backward);
+/// Chooses who packs, and where; plan.chunks must be known.
+void place_bands(const Plan& plan, BandPlan& bands);
 /// Asks for the chunk's parts by `reserve(where, floats)`; cleared memory.
 void reserve_band_grads(const BackwardPlan& plan, std::int64_t chunk, BandGrads& grads,
                         const std::function<void(float**, std::int64_t)>& reserve);

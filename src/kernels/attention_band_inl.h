@@ -14,7 +14,7 @@ HWY_BEFORE_NAMESPACE();
 namespace locant::fused::HWY_NAMESPACE {
 
 /// Keys whose products with a key-side band are made at once, before they are turned onto the scores.
-inline constexpr std::int64_t kTurnedKeys = 64;
+inline constexpr std::int64_t kTurnedKeys = 256;
 
 /// Working memory of bands, value term and factor; of no size in calls without them.
 struct BandScratch {
@@ -26,7 +26,18 @@ struct BandScratch {
   float* bucket_products = nullptr;  ///< backward: dout times each vector
   float* raw = nullptr;              ///< backward: products before the factor
   std::int64_t turned_row = 0, scores_row = 0;
+  /// Packed vectors of the head, of each score band and (last) of the value term; `own_` is where they are
+  /// packed to when it is not done beforehand.
+  std::array<const float*, 5> columns = {}, rows = {};
+  std::array<float*, 5> own_columns = {}, own_rows = {};
 };
+
+/// Calls body(number, table) for the plan's bands and (number 4) its value term.
+template <class Body>
+HWY_INLINE void for_tables(const BandPlan& bands, const Body& body) {
+  for (std::size_t t = 0; t < bands.scores.size(); ++t) body(t, bands.scores[t]);
+  if (!bands.value.empty()) body(std::size_t{4}, bands.value[0]);
+}
 
 inline void reserve_bands(const Plan& plan, bool backward, std::int64_t scores_row, Scratch& memory,
                           BandScratch& s) {
@@ -50,7 +61,29 @@ inline void reserve_bands(const Plan& plan, bool backward, std::int64_t scores_r
     memory.reserve(&s.spread, 4 * size);
     if (backward) memory.reserve(&s.bucket_products, rows * size);
   }
+  for_tables(bands, [&](std::size_t t, const BandTable& table) {
+    if (!bands.per_head) return;
+    if (table.as_columns) memory.reserve(&s.own_columns[t], table.columns_size() + 16);
+    if (table.as_rows) memory.reserve(&s.own_rows[t], table.rows_size());
+  });
   if (!bands.factor.empty() && backward) memory.reserve(&s.raw, plan.query_block * scores_row);
+}
+
+/// The head's packed vectors.
+inline void start_bands(const Plan& plan, std::int64_t h, BandScratch& s) {
+  for_tables(plan.bands, [&](std::size_t t, const BandTable& table) HWY_ATTR {
+    if (!plan.bands.per_head) {
+      s.columns[t] = table.as_columns ? table.columns.get() + table.slot(h) * table.columns_size() : nullptr;
+      s.rows[t] = table.as_rows ? table.rows.get() + table.slot(h) * table.rows_size() : nullptr;
+      return;
+    }
+    if (table.heads == 1 && (s.columns[t] != nullptr || s.rows[t] != nullptr))
+      return;  // as for the last head
+    s.columns[t] = s.own_columns[t];
+    s.rows[t] = s.own_rows[t];
+    for (std::int64_t panel = 0; panel < table.panels; ++panel)
+      pack_panel(table, h, panel, s.own_columns[t], s.own_rows[t]);
+  });
 }
 
 /// The block as a tile of query rows and key columns.
@@ -81,7 +114,7 @@ HWY_INLINE bool starts_from_band(const Plan& plan, bool holes) {
 inline void start_from_band(const Plan& plan, const float* queries, const Block& block,
                             const BandScratch& s) {
   const BandTable& table = plan.bands.scores[0];
-  put_band<false>(table, block.h, band_tile(table.codes, block), queries, s.strip);
+  put_band<false>(table, s.columns[0], band_tile(table.codes, block), queries, s.strip);
 }
 
 /// What started from a band says nothing of the columns behind the last key.
@@ -97,13 +130,13 @@ inline void add_bands(const Plan& plan, std::size_t first, const float* queries,
   for (std::size_t t = first; t < plan.bands.scores.size(); ++t) {
     const BandTable& table = plan.bands.scores[t];
     if (table.side == Side::query) {
-      put_band<true>(table, block.h, band_tile(table.codes, block), queries, s.strip);
+      put_band<true>(table, s.columns[t], band_tile(table.codes, block), queries, s.strip);
       continue;
     }
     for (std::int64_t k = 0; k < block.keys; k += kTurnedKeys) {
       const std::int64_t count = std::min(kTurnedKeys, block.keys - k);
       const BandTile tile{&table.codes, block.j0 + k, count, block.i0, block.rows, s.turned, s.turned_row};
-      put_band<false>(table, block.h, tile, keys + k * table.padded, s.strip);
+      put_band<false>(table, s.columns[t], tile, keys + k * table.padded, s.strip);
       transpose<true>(s.turned, s.turned_row, count, block.rows, block.scores + k, block.row);
     }
   }
@@ -118,14 +151,14 @@ inline void add_band_grads(const BackwardPlan& plan, const BandGrads& grads, con
     float* dvectors = grads.scores[t];
     if (dvectors != nullptr) dvectors += grads.slot(table.heads, block.h) * table.packed * table.padded;
     if (table.side == Side::query) {
-      sum_band(table, block.h, band_tile(table.codes, block), queries, dq, dvectors, s.sheared);
+      sum_band(table, s.rows[t], band_tile(table.codes, block), queries, dq, dvectors, s.sheared);
       continue;
     }
     transpose<false>(block.scores, block.row, block.rows, block.keys, s.turned, s.turned_row);
     for (std::int64_t k = 0; k < block.keys; ++k)
       if (key_slots.row(block.j0 + k) < 0) std::fill_n(s.turned + k * s.turned_row, block.rows, 0.0f);
     const BandTile tile{&table.codes, block.j0, block.keys, block.i0, block.rows, s.turned, s.turned_row};
-    sum_band(table, block.h, tile, s.key_rows, dk, dvectors, s.sheared);
+    sum_band(table, s.rows[t], tile, s.key_rows, dk, dvectors, s.sheared);
   }
 }
 
@@ -135,7 +168,7 @@ inline void add_value_term(const Plan& plan, const Block& block, bool first, flo
   for (const BandTable& table : plan.bands.value) {
     const BandTile tile = band_tile(table.codes, block);
     if (table.index.empty()) {
-      sum_band(table, block.h, tile, nullptr, sums, nullptr, s.sheared);
+      sum_band(table, s.rows[4], tile, nullptr, sums, nullptr, s.sheared);
       continue;
     }
     if (first) std::fill_n(s.buckets, block.rows * bucket_row(table), 0.0f);
@@ -151,15 +184,14 @@ inline void shrink_buckets(const Plan& plan, std::int64_t r, float shrink, const
 }
 
 /// Forward, after the last block of a tile: sums += buckets times vectors.
-inline void add_bucket_vectors(const Plan& plan, std::int64_t h, std::int64_t rows, float* sums,
-                               const BandScratch& s) {
+inline void add_bucket_vectors(const Plan& plan, std::int64_t rows, float* sums, const BandScratch& s) {
   if (s.buckets == nullptr) return;
   const BandTable& table = plan.bands.value[0];
   Product p{.rows = rows, .vectors = table.padded / kLanes, .depth = table.packed};
   p.a = s.buckets;
   p.a_row = bucket_row(table);
   p.a_step = 1;
-  p.b = table.head_rows(h);
+  p.b = s.rows[4];
   p.b_step = p.init_row = p.c_row = table.padded;
   p.b_panel = p.init_panel = kPanel;
   p.c = sums;
@@ -168,7 +200,7 @@ inline void add_bucket_vectors(const Plan& plan, std::int64_t h, std::int64_t ro
 }
 
 /// Backward, at the start of a head: dout times each vector, and no probabilities yet.
-inline void start_buckets(const Plan& plan, std::int64_t h, const float* douts, const BandScratch& s) {
+inline void start_buckets(const Plan& plan, const float* douts, const BandScratch& s) {
   if (s.buckets == nullptr) return;
   const BandTable& table = plan.bands.value[0];
   const std::int64_t size = bucket_row(table);
@@ -181,7 +213,7 @@ inline void start_buckets(const Plan& plan, std::int64_t h, const float* douts, 
   p.c_row = size;
   for (std::int64_t x = 0; x < table.packed; x += kBandPanel) {
     p.vectors = ceil_div(std::min(kBandPanel, table.packed - x), kLanes);
-    p.b = table.head_columns(h) + x * table.width;
+    p.b = s.columns[4] + x * table.width;
     p.c = s.bucket_products + x;
     multiply(p);
   }
@@ -195,7 +227,7 @@ inline void add_value_products(const Plan& plan, const float* douts, const Block
   for (const BandTable& table : plan.bands.value) {
     const BandTile tile = band_tile(table.codes, block);
     if (table.index.empty()) {
-      put_band<true>(table, block.h, tile, douts, s.strip);
+      put_band<true>(table, s.columns[4], tile, douts, s.strip);
     } else {
       read_buckets(table, tile, s.bucket_products + block.i0 * bucket_row(table));
     }
@@ -210,7 +242,7 @@ inline void add_value_grads(const Plan& plan, const BandGrads& grads, const floa
   const BandTile tile = band_tile(table.codes, block);
   if (table.index.empty()) {
     float* dvectors = grads.value + grads.slot(table.heads, block.h) * table.packed * table.padded;
-    sum_band(table, block.h, tile, douts, nullptr, dvectors, s.sheared);
+    sum_band(table, nullptr, tile, douts, nullptr, dvectors, s.sheared);
   } else {
     add_buckets(table, tile, s.buckets + block.i0 * bucket_row(table), s.spread);
   }

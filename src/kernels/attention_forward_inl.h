@@ -274,6 +274,7 @@ inline void forward(const Plan& plan, std::int64_t begin, std::int64_t end) {
       holes = pack_columns(head.k, 0, head.keys, a.D, 1, s.columns);
       if (is_lone(head.keys)) pack_rows(head.k, head.keys - 1, 1, a.D, plan.d_pad, 1.0f, s.lone);
       pack_rows(head.v, 0, head.keys, a.Dv, plan.dv_pad, 1.0f, s.values);
+      start_bands(plan, head.h, s.bands);
       pack_band_keys(plan, head.k, 0, head.keys, s.bands);
     }
     const bool prefetch = plan.prefetch && item - tile + plan.query_blocks < end;
@@ -303,7 +304,7 @@ inline void forward(const Plan& plan, std::int64_t begin, std::int64_t end) {
       std::fill_n(s.sums, block.rows * plan.dv_pad, 0.0f);
       std::fill_n(s.total, block.rows, 0.0f);
     } else {
-      add_bucket_vectors(plan, head.h, block.rows, s.sums, s.bands);
+      add_bucket_vectors(plan, block.rows, s.sums, s.bands);
     }
     store_outputs(plan, head, block, s);
   }

@@ -218,17 +218,19 @@ Plan plan_forward(const AttentionArgs& args, VectorShape shape) {
   constexpr std::int64_t kQueries = 96, kFewestQueries = 24, kKeys = 512;
   auto plan = common_plan<Plan>(args, shape);
   plan.bands = plan_bands(plan, false);
-  // A key-side band works on six keys by all queries of a tile and a few more: the more queries the better.
+  // Bands of the key side work on six keys by all queries of a tile and a few more, those of grids on slots
+  // above each other: the more queries the better.
   const bool wide = plan.bands.has_key_side();
-  std::int64_t most = wide ? 2 * kQueries : kQueries;
+  std::int64_t most = plan.bands.scores.empty() ? kQueries : 2 * kQueries;
   // Long heads, but few: smaller tiles, so that every thread gets four.
   while (most > kFewestQueries && plan.units() * ceil_div(args.Nq, most) < 4 * num_threads()) most /= 2;
-  plan.query_block = even_block(args.Nq, most, kTileRows);
+  plan.query_block = even_block(args.Nq, most, plan.bands.row_unit(most));
   plan.query_blocks = ceil_div(args.Nq, plan.query_block);
   plan.key_block = even_block(args.Nk, wide ? kKeys / 2 : kKeys, shape.panel());
   plan.key_blocks = ceil_div(args.Nk, plan.key_block);
   reserve_term_scratch(plan);
   plan.chunks = worthwhile_chunks(flops_of(args), plan.units() * plan.query_blocks);
+  place_bands(plan, plan.bands);
   return plan;
 }
 
@@ -248,6 +250,7 @@ BackwardPlan plan_backward(const AttentionGradArgs& grads, VectorShape shape) {
   reserve_term_scratch(plan);
   plan.shared_keys = args.key_rows != nullptr && rows_repeat(args.key_rows, args.G * args.Nk);
   plan.chunks = worthwhile_chunks(2.5 * flops_of(args), plan.shared_keys ? args.B * args.H : plan.items());
+  place_bands(plan, plan.bands);
   for (const ScoreTerm* term : plan.tile_terms) {
     const auto* gather = std::get_if<GatherTerm>(&term->term);
     const float* wanted = gather != nullptr ? gather->dtable : std::get<DenseTerm>(term->term).dbias;

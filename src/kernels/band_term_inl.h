@@ -32,6 +32,22 @@ HWY_INLINE void put_piece(const float* from, std::int64_t count, float* to) {
   hn::StoreU(kAdd ? hn::Add(v, hn::LoadU(d, to + c)) : v, d, to + c);
 }
 
+/// So few rows take four vectors at once in any instruction set: with two their sums would wait for each
+/// other.
+inline constexpr std::int64_t kFewRows = 3;
+
+HWY_INLINE TileFunction few_row_tile(std::int64_t rows, std::int64_t vectors) {
+#if HWY_TARGET != HWY_AVX3
+  static constexpr std::array<std::array<TileFunction, kFewRows>, 2> kWide = {{
+      {multiply_tile<1, 3>, multiply_tile<2, 3>, multiply_tile<3, 3>},
+      {multiply_tile<1, 4>, multiply_tile<2, 4>, multiply_tile<3, 4>},
+  }};
+  if (vectors > kTileVectors)
+    return kWide[static_cast<std::size_t>(vectors - 3)][static_cast<std::size_t>(rows - 1)];
+#endif
+  return kTiles[static_cast<std::size_t>(vectors - 1)][static_cast<std::size_t>(rows - 1)];
+}
+
 /// to (rows, kChunkRow): rows of `a` times the vectors of positions window, at their place in the chunk.
 HWY_INLINE void strip_products(const BandTable& table, const float* columns, const float* a,
                                std::int64_t rows, std::int64_t chunk, const Window& window, float* to) {
@@ -50,12 +66,71 @@ HWY_INLINE void strip_products(const BandTable& table, const float* columns, con
   }
 }
 
-/// tile = or += a_r . vectors[position(r, c)]; `a` (rows, padded), `strip` room for kTileRows * kChunkRow.
+/// True when a tile of two grids is worked on by columns: slots above each other share vectors, all of a row
+/// of the other grid, whereas slots beside each other want a few more. Needs windows that lie in one panel.
+HWY_INLINE bool goes_by_columns(const BandTile& tile) {
+  const BandCodes& codes = *tile.codes;
+  return codes.step > 0 && codes.step <= kBandPanel && tile.rows > codes.row_length;
+}
+
+/// to (rows, kChunkRow) = rows of `a`, a_row apart, times the vectors of positions [start, start + count).
+HWY_INLINE void column_products(const BandTable& table, const float* columns, const float* a,
+                                std::int64_t a_row, std::int64_t rows, std::int64_t start, std::int64_t count,
+                                float* to) {
+  Product p{.rows = rows, .vectors = 0, .depth = table.width};
+  p.a_row = a_row;
+  p.a_step = 1;
+  p.b_step = kBandPanel;
+  p.c_row = kChunkRow;
+  const float* b = columns + start / kBandPanel * kBandPanel * table.width + start % kBandPanel;
+  const std::int64_t end = ceil_div(count, kLanes);
+  for (std::int64_t v = 0; v < end;) {
+    const std::int64_t most = rows <= kFewRows ? 4 : kTileVectors;
+    const std::int64_t vectors = std::min(most, end - v);
+    few_row_tile(rows, vectors)(p, a, b + v * kLanes, kZeros, to + v * kLanes);
+    v += vectors;
+  }
+}
+
+/// put_band for goes_by_columns. Rows of the grids are `down` apart: row y of the tile's side meets row y +
+/// down.
 template <bool kAdd>
-inline void put_band(const BandTable& table, std::int64_t h, const BandTile& tile, const float* a,
+inline void put_grid(const BandTable& table, const float* columns, const BandTile& tile, const float* a,
                      float* strip) {
+  const BandCodes& codes = *tile.codes;
+  const std::int64_t L = codes.row_length, C = codes.column_length, row_end = tile.row0 + tile.rows;
+  const std::int64_t y0 = tile.row0 / L, y1 = (row_end - 1) / L;
+  const std::int64_t m0 = tile.column0 / C, m1 = (tile.column0 + tile.columns - 1) / C;
+  for (std::int64_t down = m0 - y1; down <= m1 - y0; ++down)
+    for (std::int64_t x = 0; x < L; ++x) {
+      std::int64_t y = std::max(y0, m0 - down), end = std::min(y1, m1 - down) + 1;
+      if (y * L + x < tile.row0) ++y;
+      if ((end - 1) * L + x >= row_end) --end;
+      for (std::int64_t rows = 0; y < end; y += rows) {
+        rows = std::min(kTileRows, end - y);
+        const std::int64_t r = y * L + x - tile.row0;
+        column_products(table, columns, a + r * table.padded, L * table.padded, rows,
+                        down * codes.step + codes.shift - x, C, strip);
+        for (std::int64_t n = 0; n < rows; ++n) {
+          const std::int64_t column = (y + n + down) * C - tile.column0;
+          const std::int64_t first = std::max<std::int64_t>(-column, 0);
+          put_piece<kAdd>(strip + n * kChunkRow + first, std::min(C, tile.columns - column) - first,
+                          tile.scores + (r + n * L) * tile.row + column + first);
+        }
+      }
+    }
+}
+
+/// tile = or += a_r . vectors[position(r, c)]; `columns` are the head's packed vectors, `a` (rows, padded),
+/// `strip` has room for kTileRows * kChunkRow.
+template <bool kAdd>
+inline void put_band(const BandTable& table, const float* columns, const BandTile& tile, const float* a,
+                     float* strip) {
+  if (goes_by_columns(tile)) {
+    put_grid<kAdd>(table, columns, tile, a, strip);
+    return;
+  }
   const Strips strips(tile);
-  const float* columns = table.head_columns(h);
   const std::int32_t* code = tile.row_code();
   const std::int64_t shift = tile.codes->shift;
   for_chunks(tile, strips,
@@ -136,13 +211,12 @@ inline void add_vector_grads(const BandTable& table, const BandTile& tile, const
   }
 }
 
-/// Of numbers n(r, c) of the tile: da_r += sum_c n vectors[position], where da (rows, padded) is given, and
-/// dvectors[position] += sum n a_r, where dvectors (packed, padded) is given. `sheared` has room for rows *
-/// kChunkRow.
-inline void sum_band(const BandTable& table, std::int64_t h, const BandTile& tile, const float* a, float* da,
-                     float* dvectors, float* sheared) {
+/// With `rows` the head's packed vectors, of numbers n(r, c) of the tile: da_r += sum_c n vectors[position],
+/// where da (rows, padded) is given, and dvectors[position] += sum n a_r, where dvectors (packed, padded) is
+/// given. `sheared` has room for rows * kChunkRow.
+inline void sum_band(const BandTable& table, const float* rows, const BandTile& tile, const float* a,
+                     float* da, float* dvectors, float* sheared) {
   const Strips strips(tile);
-  const float* rows = da != nullptr ? table.head_rows(h) : nullptr;
   for_chunks(
       tile, strips,
       [&](const Span& span, std::int64_t chunk, std::int64_t first, std::int64_t last) HWY_ATTR {
@@ -174,22 +248,26 @@ inline void sum_band(const BandTable& table, std::int64_t h, const BandTile& til
       });
 }
 
-/// Panel `panel` of head `slot`: its vectors as columns, and as rows.
-inline void pack_panel(const BandTable& table, std::int64_t slot, std::int64_t panel) {
+/// Panel `panel` of head h: its vectors as columns and as rows, where these are given for the head.
+inline void pack_panel(const BandTable& table, std::int64_t h, std::int64_t panel, float* head_columns,
+                       float* head_rows) {
   const Floats d;
-  const float factor = table.factor * table.scale_of(slot);
+  constexpr std::int64_t kSoon = 16;
+  const float factor = table.factor * table.scale_of(h);
   const std::int64_t width = table.width, x0 = panel * kBandPanel;
-  float* columns = table.columns == nullptr
-                       ? nullptr
-                       : table.columns.get() + (slot * table.panels + panel) * width * kBandPanel;
+  float* columns = head_columns == nullptr ? nullptr : head_columns + panel * width * kBandPanel;
   for (std::int64_t x = 0; x < kBandPanel; x += 4) {
     std::array<const float*, 4> from;
     for (std::int64_t y = 0; y < 4; ++y) {
       const std::int64_t at = x0 + x + y;
-      const float* vector = at < table.packed ? table.vector(at, slot) : nullptr;
+      // Vectors of a head lie far apart: no prefetcher sees the next ones coming.
+      if (const float* soon = at + kSoon < table.packed ? table.vector(at + kSoon, h) : nullptr;
+          soon != nullptr)
+        for (std::int64_t c = 0; c < width; c += 16) __builtin_prefetch(soon + c);
+      const float* vector = at < table.packed ? table.vector(at, h) : nullptr;
       from[static_cast<std::size_t>(y)] = vector != nullptr ? vector : kZeros;
-      if (table.rows == nullptr || at >= table.packed) continue;
-      float* row = table.rows.get() + (slot * table.packed + at) * table.padded;
+      if (head_rows == nullptr || at >= table.packed) continue;
+      float* row = head_rows + at * table.padded;
       const float* values = from[static_cast<std::size_t>(y)];
       for (std::int64_t c = 0; c < table.padded; ++c) row[c] = c < width ? factor * values[c] : 0.0f;
     }
@@ -208,8 +286,12 @@ inline void pack_panel(const BandTable& table, std::int64_t slot, std::int64_t p
 inline void pack_bands(const Plan& plan, std::int64_t begin, std::int64_t end) {
   const auto pack = [&](const BandTable& table) HWY_ATTR {
     const std::int64_t count = table.heads * table.panels;
-    for (std::int64_t item = std::max<std::int64_t>(begin, 0); item < std::min(end, count); ++item)
-      pack_panel(table, item / table.panels, item % table.panels);
+    for (std::int64_t item = std::max<std::int64_t>(begin, 0); item < std::min(end, count); ++item) {
+      const std::int64_t slot = item / table.panels;
+      pack_panel(table, slot, item % table.panels,
+                 table.as_columns ? table.columns.get() + slot * table.columns_size() : nullptr,
+                 table.as_rows ? table.rows.get() + slot * table.rows_size() : nullptr);
+    }
     begin -= count;
     end -= count;
   };
