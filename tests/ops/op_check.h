@@ -98,27 +98,52 @@ void expect_op(const char* what, const std::vector<Tensor>& inputs, const Op& op
   }
 }
 
+/// Result, then gradients of all inputs, on `threads` threads.
+template <class Op>
+std::vector<Tensor> numbers_on_threads(const std::vector<Tensor>& inputs, const Op& op, int threads) {
+  const int before = num_threads();
+  set_num_threads(threads);
+  std::vector<Var> constants;
+  for (const Tensor& input : inputs) constants.emplace_back(input);
+  const Tensor y = op(Context{}, constants).value();
+  std::vector<Tensor> got =
+      run_op(op, inputs, random_tensor(y.shape(), 99), std::vector<bool>(inputs.size(), true));
+  got.push_back(y);
+  set_num_threads(before);
+  return got;
+}
+
+inline bool same_bits(const Tensor& a, const Tensor& b) {
+  return std::equal(a.values().begin(), a.values().end(), b.values().begin());
+}
+
 /// Result and gradients of an op have the same bits with 1, 2 and 3 threads.
 template <class Op>
 void expect_same_for_threads(const char* what, const std::vector<Tensor>& inputs, const Op& op) {
   SCOPED_TRACE(what);
-  const int before = num_threads();
-  std::vector<Tensor> first;
+  const std::vector<Tensor> first = numbers_on_threads(inputs, op, 1);
   for (const int threads : {1, 2, 3}) {
-    set_num_threads(threads);
-    std::vector<Var> constants;
-    for (const Tensor& input : inputs) constants.emplace_back(input);
-    const Tensor y = op(Context{}, constants).value();
-    std::vector<Tensor> got =
-        run_op(op, inputs, random_tensor(y.shape(), 99), std::vector<bool>(inputs.size(), true));
-    got.push_back(y);
-    if (threads == 1) first = got;
+    const std::vector<Tensor> got = numbers_on_threads(inputs, op, threads);
     for (std::size_t i = 0; i < got.size(); ++i)
-      EXPECT_TRUE(std::equal(got[i].values().begin(), got[i].values().end(), first[i].values().begin()))
+      EXPECT_TRUE(same_bits(got[i], first[i]))
           << (i < inputs.size() ? "gradient of input " + std::to_string(i) : "result") << " with " << threads
           << " threads";
   }
-  set_num_threads(before);
+}
+
+/// What goes through oneDNN: equal bits for equal thread counts, and nearly equal ones for others.
+template <class Op>
+void expect_same_for_thread_counts(const char* what, const std::vector<Tensor>& inputs, const Op& op) {
+  SCOPED_TRACE(what);
+  const std::vector<Tensor> first = numbers_on_threads(inputs, op, 1);
+  for (const int threads : {1, 2, 3}) {
+    const std::vector<Tensor> got = numbers_on_threads(inputs, op, threads),
+                              again = numbers_on_threads(inputs, op, threads);
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      EXPECT_TRUE(same_bits(got[i], again[i])) << "number " << i << " with " << threads << " threads";
+      expect_close(got[i], to_double(first[i]), 1e-5, "the same on other threads");
+    }
+  }
 }
 
 }  // namespace locant::testing

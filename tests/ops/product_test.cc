@@ -133,17 +133,17 @@ TEST(Product, EmptySums) {
   }
 }
 
-TEST(Product, SameBitsForAnyThreads) {
+TEST(Product, SameBitsForEqualThreads) {
   for (const bool transposed : {false, true})
     for (const bool shared : {false, true})
-      testing::expect_same_for_threads(
+      testing::expect_same_for_thread_counts(
           "product",
           {random_tensor({12, 65, 65}, 1), random_tensor(shared ? Shape{65, 65} : Shape{12, 65, 65}, 2)},
           [&](const Context& ctx, const auto& v) {
             return product(ctx, v[0], v[1], {transposed, !transposed, 0.5f});
           });
   for (const Shape& table : {Shape{33, 16}, {6, 33, 16}})
-    testing::expect_same_for_threads(
+    testing::expect_same_for_thread_counts(
         "head products", {random_tensor({2, 100, 96}, 1), random_tensor(table, 2)},
         [](const Context& ctx, const auto& v) { return head_products(ctx, v[0], 6, v[1]); });
 }
