@@ -14,19 +14,6 @@ namespace {
 /// A value term of so few vectors sums probabilities per vector, not per position.
 constexpr std::int64_t kMostBuckets = 256;
 
-std::vector<CodeRun> code_runs(const std::int32_t* code, std::int64_t count, std::int32_t sign) {
-  std::vector<CodeRun> runs;
-  for (std::int64_t x = 0; x < count; ++x) {
-    const std::int32_t own = sign * code[x];
-    if (!runs.empty() && std::int64_t{runs.back().code} + runs.back().count == own) {
-      ++runs.back().count;
-    } else {
-      runs.push_back({static_cast<std::int32_t>(x), own, 1});
-    }
-  }
-  return runs;
-}
-
 /// Runs of one length, one code step apart.
 struct Grid {
   std::int64_t rows = 0, length = 0, step = 0, code = 0;  ///< of no rows: codes that are no grid
@@ -50,7 +37,11 @@ void draw_apart(const Grid& own, const Grid& other, BandCodes& codes) {
     return grid.rows == 1 || (grid.rows > 1 && grid.step == step);
   };
   if (!fits(own) || !fits(other) || step < span) return;
-  const std::int64_t wide = step <= 16 ? 16 : step <= 32 ? 32 : line_up(step);
+  // Powers of two up to a panel: then no row of positions lies in two (column_products).
+  const std::int64_t wide = step <= 16           ? 16
+                            : step <= 32         ? 32
+                            : step <= kBandPanel ? kBandPanel
+                                                 : line_up(step);
   const std::int64_t positions = (own.rows + other.rows - 1) * wide;
   const std::int64_t least = other.code - own.code - (own.rows - 1) * step - (own.length - 1) + codes.shift;
   std::vector<std::int32_t> offset_of(static_cast<std::size_t>(positions), -1);
@@ -77,7 +68,7 @@ BandCodes band_codes(const AttentionArgs& a, const OffsetMap& map, Side side) {
   const std::int32_t* column = query ? map.key_code : map.query_code;
   const std::int64_t rows = query ? a.Nq : a.Nk, columns = query ? a.Nk : a.Nq;
   BandCodes codes;
-  codes.runs = code_runs(column, columns, 1);
+  codes.runs = code_runs(column, columns);
   std::int32_t sign = 1;
   if (static_cast<std::int64_t>(codes.runs.size()) > std::max<std::int64_t>(columns / 2, 1)) {
     std::vector<CodeRun> negative = code_runs(column, columns, -1);
@@ -95,7 +86,7 @@ BandCodes band_codes(const AttentionArgs& a, const OffsetMap& map, Side side) {
   for (std::int64_t x = 0; x < map.offsets; ++x)
     codes.offset_of[static_cast<std::size_t>(x)] =
         static_cast<std::int32_t>(reversed ? map.offsets - 1 - x : x);
-  const Grid own = grid_of(code_runs(codes.row_code.data(), rows, 1)), other = grid_of(codes.runs);
+  const Grid own = grid_of(code_runs(codes.row_code.data(), rows)), other = grid_of(codes.runs);
   draw_apart(own, other, codes);
   return codes;
 }
@@ -254,6 +245,19 @@ void reduce_factor(const BackwardPlan& plan, const FactorTable& table) {
 }
 
 }  // namespace
+
+std::vector<CodeRun> code_runs(const std::int32_t* codes, std::int64_t count, std::int32_t sign) {
+  std::vector<CodeRun> runs;
+  for (std::int64_t x = 0; x < count; ++x) {
+    const std::int32_t code = sign * codes[x];
+    if (!runs.empty() && std::int64_t{runs.back().code} + runs.back().count == code) {
+      ++runs.back().count;
+    } else {
+      runs.push_back({static_cast<std::int32_t>(x), code, 1});
+    }
+  }
+  return runs;
+}
 
 const float* BandTable::vector(std::int64_t x, std::int64_t h) const {
   const std::int64_t row = table_row(*this, x);

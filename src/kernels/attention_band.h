@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -23,6 +24,15 @@ inline constexpr std::int64_t kMostBandRows = 256;
 struct CodeRun {
   std::int32_t slot, code, count;
 };
+
+/// Runs of slots 0 .. count, of their codes times `sign`.
+std::vector<CodeRun> code_runs(const std::int32_t* codes, std::int64_t count, std::int32_t sign = 1);
+
+/// The first run that is not before `slot`, or the end.
+inline const CodeRun* first_run(const std::vector<CodeRun>& runs, std::int64_t slot) {
+  const auto ends_before = [](const CodeRun& run, std::int64_t x) { return run.slot + run.count <= x; };
+  return std::lower_bound(runs.data(), runs.data() + runs.size(), slot, ends_before);
+}
 
 /// Positions of a panel of packed columns.
 inline constexpr std::int64_t kBandPanel = 64;

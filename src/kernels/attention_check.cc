@@ -11,14 +11,15 @@ namespace {
 
 constexpr const char* kOp = "attention";
 constexpr std::int64_t kMostWidth = 256;
+constexpr std::int64_t kMostSlots = std::numeric_limits<std::int32_t>::max();
 
 void check_sizes(const AttentionArgs& a) {
   require(a.B >= 0 && a.G >= 0 && a.H >= 0 && a.Nq >= 0 && a.Nk >= 0, kOp,
           "sizes must not be negative: B {}, G {}, H {}, Nq {}, Nk {}", a.B, a.G, a.H, a.Nq, a.Nk);
   require(a.D >= 1 && a.D <= kMostWidth && a.Dv >= 1 && a.Dv <= kMostWidth, kOp,
           "head widths must be 1 to {}: D {}, Dv {}", kMostWidth, a.D, a.Dv);
-  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-  require(a.Nq <= kMost && a.Nk <= kMost, kOp, "at most {} slots a group: Nq {}, Nk {}", kMost, a.Nq, a.Nk);
+  require(a.Nq <= kMostSlots && a.Nk <= kMostSlots, kOp, "at most {} slots a group: Nq {}, Nk {}", kMostSlots,
+          a.Nq, a.Nk);
   require(a.terms.size() <= 4, kOp, "at most 4 score terms, got {}; add some up beforehand", a.terms.size());
   require(a.dropout.p >= 0.0f && a.dropout.p < 1.0f, kOp, "dropout of {} is not in [0, 1)", a.dropout.p);
 }
@@ -35,14 +36,22 @@ void check_buffers(const AttentionArgs& a) {
 
 void check_mask(const AttentionArgs& a) {
   const AttentionMask& m = a.mask;
-  require(m.causal_span >= 0, kOp, "a causal span of {} keys; it must not be negative", m.causal_span);
-  require(m.query_box == nullptr || m.box_columns >= 1, kOp, "boxes in a grid of {} columns", m.box_columns);
-  require(m.query_box == nullptr || m.box_first_key >= 0, kOp, "boxes that start at key {}", m.box_first_key);
+  constexpr std::int64_t kFar = std::int64_t{1} << 40;  // sums with slot numbers cannot overflow
+  require(m.causal_offset >= -kFar && m.causal_offset <= kFar, kOp,
+          "a causal offset of {} keys; it must be within {} either way", m.causal_offset, kFar);
+  require(m.causal_span >= 0 && m.causal_span <= kFar, kOp, "a causal span of {} keys; it must be 0 to {}",
+          m.causal_span, kFar);
+  if (m.query_box == nullptr) return;
+  require(m.box_columns >= 1 && m.box_columns <= kMostSlots, kOp, "boxes in a grid of {} columns",
+          m.box_columns);
+  require(m.box_first_key >= 0 && m.box_first_key <= kMostSlots, kOp, "boxes that start at key {}",
+          m.box_first_key);
 }
 
 /// `what`: "term 2", "the factor", "the value term".
 void check_offsets(const AttentionArgs& a, const OffsetMap& m, const std::string& what) {
-  require(m.query_code != nullptr && m.key_code != nullptr, kOp, "{}: codes are missing", what);
+  require((m.query_code != nullptr || a.Nq == 0) && (m.key_code != nullptr || a.Nk == 0), kOp,
+          "{}: codes are missing", what);
   require(m.offsets >= 1 && m.table_rows >= 1, kOp, "{}: {} offsets and {} table rows", what, m.offsets,
           m.table_rows);
   if (a.Nq > 0 && a.Nk > 0) {
@@ -62,9 +71,9 @@ void check_axis(const AttentionArgs& a, const AxisTerm& axis, const std::string&
   for (std::size_t x = 0; x < 3; ++x) {
     require(axis.extents[x] >= 1, kOp, "{}: an axis of {} keys", what, axis.extents[x]);
     require(axis.tables[x] != nullptr || axis.extents[x] == 1, kOp, "{}: axis {} has no table", what, x);
-    keys *= axis.extents[x];
+    keys = keys > a.Nk ? keys : keys * std::min(axis.extents[x], a.Nk + 1);  // too many are too many
   }
-  require(axis.first_key >= 0 && axis.first_key + keys == a.Nk, kOp,
+  require(axis.first_key >= 0 && axis.first_key == a.Nk - keys, kOp,
           "{}: {} x {} x {} keys from slot {} on are not the {} of the call", what, axis.extents[0],
           axis.extents[1], axis.extents[2], axis.first_key, a.Nk);
 }

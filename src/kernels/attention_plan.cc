@@ -46,10 +46,10 @@ GatherTable gather_table(const AttentionArgs& args, const ScoreTerm& term) {
 
 /// Puts (first) or adds one row of a gather term to `row`, which has room for nk_pad.
 void gather_row(const GatherTable& table, const float* values, bool first, std::int64_t nk_pad, float* row) {
-  for (const KeyRun& run : table.runs) {
+  for (const CodeRun& run : table.runs) {
     const float* from = values + run.code;
-    float* to = row + run.j;
-    if (first && run.count <= kRunCopy && run.j + kRunCopy <= nk_pad) {
+    float* to = row + run.slot;
+    if (first && run.count <= kRunCopy && run.slot + kRunCopy <= nk_pad) {
       std::memcpy(to, from, kRunCopy * sizeof(float));  // what it writes too much, the next run overwrites
     } else if (first) {
       std::copy_n(from, run.count, to);
@@ -115,7 +115,7 @@ void prepare_terms(Plan& plan) {
       plan.loose.push_back(std::move(loose));
     }
   }
-  if (!plan.tile_terms.empty() && a.H * a.Nq > 0) make_tile(plan);
+  if (!plan.tile_terms.empty() && a.Nq > 0 && a.Nk > 0) make_tile(plan);
 }
 
 /// Threads that `flops` of work feed.
@@ -191,18 +191,6 @@ bool rows_repeat(const std::int32_t* rows, std::int64_t count) {
 }
 
 }  // namespace
-
-std::vector<KeyRun> code_runs(const std::int32_t* codes, std::int64_t count) {
-  std::vector<KeyRun> runs;
-  for (std::int64_t j = 0; j < count; ++j) {
-    if (!runs.empty() && std::int64_t{runs.back().code} + runs.back().count == codes[j]) {
-      ++runs.back().count;
-    } else {
-      runs.push_back({static_cast<std::int32_t>(j), codes[j], 1});
-    }
-  }
-  return runs;
-}
 
 void Scratch::reserve(float** where, std::int64_t count) {
   parts_.emplace_back(where, total_);

@@ -30,21 +30,13 @@ struct VectorShape {
   std::int64_t panel() const { return lanes * tile_vectors; }
 };
 
-/// Keys whose codes follow each other: key j + x has code `code + x`, for x < count.
-struct KeyRun {
-  std::int32_t j, code, count;
-};
-
-/// Runs of slots 0 .. count.
-std::vector<KeyRun> code_runs(const std::int32_t* codes, std::int64_t count);
-
 /// A gather term ready to read: its table per head in the order of key codes, so that runs of keys are runs
 /// of memory: score(h, i, j) += values[h * padded + shift - query_code[i] + key_code[j]]. Head scale and log2
 /// e are in the values.
 struct GatherTable {
   std::shared_ptr<float> values;  ///< (H, padded)
   std::int64_t offsets = 0, padded = 0, shift = 0;
-  std::vector<KeyRun> runs;
+  std::vector<CodeRun> runs;
 };
 
 /// A bucket term's map in the order of the other side's codes: a slot with code c and slot j of the other
@@ -53,7 +45,7 @@ struct GatherTable {
 struct BucketTable {
   std::vector<std::int32_t> indices;  ///< (offsets), and a vector of zeros, which readers may run into
   std::int64_t shift = 0, width = 0;
-  std::vector<KeyRun> runs;  ///< of the other side
+  std::vector<CodeRun> runs;  ///< of the other side
 
   /// A row of numbers in scratch: `width` of them, and at least one zero for pairs that read nothing.
   std::int64_t padded() const {

@@ -91,8 +91,7 @@ struct Pair {
 
 /// Calls read(which table, place in it) for each number of a term that is no band.
 template <class Read>
-void for_places(const AttentionArgs& a, const ScoreTerm& term, const Pair& p, const Read& read) {
-  (void)a;
+void for_places(const ScoreTerm& term, const Pair& p, const Read& read) {
   if (const auto* gather = std::get_if<GatherTerm>(&term.term)) {
     const std::int64_t index = index_of(gather->offset, p.i, p.j);
     if (index >= 0) read(0, index * gather->row_stride + p.h * gather->head_stride);
@@ -185,7 +184,7 @@ struct Row {
       for (std::int64_t d = 0; at >= 0 && d < a.D; ++d) sum += T(a.scale) * meets[d] * x.tables[t][0][at + d];
       return sum;
     }
-    for_places(a, a.terms[t], p, [&](std::size_t which, std::int64_t at) { sum += x.tables[t][which][at]; });
+    for_places(a.terms[t], p, [&](std::size_t which, std::int64_t at) { sum += x.tables[t][which][at]; });
     return sum;
   }
   T head_scale(std::size_t t) const { return x.head_scales[t] != nullptr ? x.head_scales[t][h] : T(1); }
@@ -259,7 +258,7 @@ void backward_terms(const AttentionArgs& a, const AttentionNumbers<T>& x, const 
       }
       continue;
     }
-    for_places(a, a.terms[t], p, [&](std::size_t which, std::int64_t at) {
+    for_places(a.terms[t], p, [&](std::size_t which, std::int64_t at) {
       if (dx.dtables[t][which] != nullptr) dx.dtables[t][which][at] += scaled;
     });
   }

@@ -66,7 +66,8 @@ void add_private(const AttentionArgs& a, const RowTable& table, const RowGrad& g
   const std::int64_t slots = grad.row_stride != 0 ? slots_of(a, table) : 1;
   for (std::int64_t x = 0; x < B * H * slots; ++x) {
     const std::int64_t slot = x % slots, h = x / slots % H, b = x / (slots * H);
-    const std::int64_t row = grad.row_stride != 0 ? token_row(a, table, slot) : 0;
+    // A single slot needs no stride, and its row may be any.
+    const std::int64_t row = table.row_stride != 0 ? token_row(a, table, slot) : 0;
     if (row < 0) continue;
     const float* from = grad.data + b * grad.batch_stride + slot * grad.row_stride + h * grad.head_stride;
     float* to = table.dtable + b * table.batch_stride + row * table.row_stride + h * table.head_stride;

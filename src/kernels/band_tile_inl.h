@@ -67,18 +67,12 @@ struct Span {
   std::int64_t low, high;
 };
 
-/// First run of the codes that is not before column0.
-HWY_INLINE const CodeRun* first_run(const BandCodes& codes, std::int64_t column0) {
-  const auto ends_before = [](const CodeRun& run, std::int64_t slot) { return run.slot + run.count <= slot; };
-  return std::lower_bound(codes.runs.data(), codes.runs.data() + codes.runs.size(), column0, ends_before);
-}
-
 /// Calls body(span) for the tile's columns from left to right.
 template <class Body>
 HWY_INLINE void for_spans(const BandTile& tile, const Body& body) {
   const CodeRun* last = tile.codes->runs.data() + tile.codes->runs.size();
   const std::int64_t end = tile.column0 + tile.columns;
-  for (const CodeRun* run = first_run(*tile.codes, tile.column0); run != last && run->slot < end;) {
+  for (const CodeRun* run = first_run(tile.codes->runs, tile.column0); run != last && run->slot < end;) {
     Span span{run, run + 1, run->code + std::max<std::int64_t>(tile.column0 - run->slot, 0), 0};
     const auto end_code = [](const CodeRun& x) { return std::int64_t{x.code} + x.count; };
     for (; span.end != last && span.end->slot < end; ++span.end) {

@@ -100,16 +100,17 @@ HWY_INLINE Block turned(const Block& block) {
 
 /// One row's numbers for the slots [block.j0, block.j0 + block.keys) of the other side.
 template <bool kAdd, class Lookup>
-HWY_INLINE void write_bucket_row(const BucketTable& table, const KeyRun* run, const Block& block,
+HWY_INLINE void write_bucket_row(const BucketTable& table, const CodeRun* run, const Block& block,
                                  std::int32_t code, const float* packed, float* to) {
   const Ints di;
   const Lookup lookup(packed);
   const std::int32_t* indices = table.indices.data() + (table.shift - code);
-  const KeyRun* end = table.runs.data() + table.runs.size();
-  for_runs(run, end, block, [&](std::int64_t other, std::int64_t column, std::int64_t count) HWY_ATTR {
-    write_run<kAdd>(to + column, count,
-                    [&](std::int64_t c) HWY_ATTR { return lookup(hn::LoadU(di, indices + other + c)); });
-  });
+  for_runs(run, table.runs, block.j0, block.keys,
+           [&](std::int64_t other, std::int64_t column, std::int64_t count) HWY_ATTR {
+             write_run<kAdd>(to + column, count, [&](std::int64_t c) HWY_ATTR {
+               return lookup(hn::LoadU(di, indices + other + c));
+             });
+           });
 }
 
 template <bool kAdd, class Lookup>
@@ -125,7 +126,7 @@ inline void write_query_buckets(const Plan& plan, const LooseTerm& loose, const 
       std::fill_n(packed + r * padded, padded, 0.0f);
     }
   }
-  const KeyRun* run = first_run(loose.bucket.runs, block);
+  const CodeRun* run = first_run(loose.bucket.runs, block.j0);
   for (std::int64_t r = 0; r < block.rows; ++r)
     write_bucket_row<kAdd, Lookup>(loose.bucket, run, block, bucket.offset.query_code[block.i0 + r],
                                    packed + r * padded, block.scores + r * block.row);
@@ -186,7 +187,7 @@ inline void write_key_buckets(const Plan& plan, const LooseTerm& loose, const Bl
   float* strip = packed + loose.bucket.padded();
   const std::int64_t strip_row = bucket_strip_row(plan.query_block);
   const Block other = turned(block);
-  const KeyRun* run = first_run(loose.bucket.runs, other);
+  const CodeRun* run = first_run(loose.bucket.runs, other.j0);
   for (std::int64_t c0 = 0; c0 < block.keys; c0 += kStrip) {
     for (std::int64_t x = 0; x < kStrip; ++x) {
       float* to = strip + x * strip_row;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/row_table_inl.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/row_mix.cc"
 // Targets that isa.h has no name for only cost build time.
@@ -182,17 +184,7 @@ void plain_products(const float* x, std::int64_t x_row, std::int64_t x_outer, co
 
 const RowMix& row_mix(Isa isa) {
   static constexpr RowMix kReference = {plain_mix, plain_products};
-  switch (isa) {
-    case Isa::sse4:
-      return N_SSE4::kRowMix;
-    case Isa::avx2:
-      return N_AVX2::kRowMix;
-    case Isa::avx512:
-      return N_AVX3::kRowMix;
-    case Isa::reference:
-      break;
-  }
-  return kReference;
+  return table_of(isa, kReference, N_SSE4::kRowMix, N_AVX2::kRowMix, N_AVX3::kRowMix);
 }
 
 const RowMix& row_mix() { return row_mix(active_isa()); }

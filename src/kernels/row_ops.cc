@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernels/row_ops_reference.h"
+#include "kernels/row_table_inl.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/row_ops.cc"
@@ -344,7 +345,7 @@ void sigmoid_gradient(const float* x, float factor, const float* dy, std::int64_
     auto e = z;
     const auto s = sigmoid(d, hn::Mul(z, hn::Set(d, factor)), e);
     const auto slope = hn::Mul(hn::Mul(hn::Mul(e, s), s), hn::Set(d, factor * factor));
-    hn::StoreU(hn::Mul(hn::LoadU(d, dy + i), slope), d, dx + i);
+    hn::StoreU(hn::Mul(hn::LoadU(d, dy + i), keep_nan(d, z, slope)), d, dx + i);
   });
 }
 
@@ -362,7 +363,7 @@ void glu_gradient(const float* x, const float* dy, std::int64_t rows, std::int64
     sweep(half, [&](auto d, std::int64_t i) HWY_ATTR {
       const auto a = hn::LoadU(d, x + i), b = hn::LoadU(d, x + half + i), g = hn::LoadU(d, dy + i);
       auto e = b;
-      const auto s = sigmoid(d, b, e);
+      const auto s = keep_nan(d, b, sigmoid(d, b, e));
       hn::StoreU(hn::Mul(g, s), d, dx + i);
       hn::StoreU(hn::Mul(hn::Mul(g, a), hn::Mul(hn::Mul(e, s), s)), d, dx + half + i);
     });
@@ -467,17 +468,7 @@ const RowOps& row_ops(Isa isa) {
                                         reference::silu<float>,       reference::silu_gradient<float>,
                                         reference::glu<float>,        reference::glu_gradient<float>,
                                         reference::correlate<float>,  reference::correlate_gradient<float>};
-  switch (isa) {
-    case Isa::sse4:
-      return N_SSE4::kRowOps;
-    case Isa::avx2:
-      return N_AVX2::kRowOps;
-    case Isa::avx512:
-      return N_AVX3::kRowOps;
-    case Isa::reference:
-      break;
-  }
-  return kReference;
+  return table_of(isa, kReference, N_SSE4::kRowOps, N_AVX2::kRowOps, N_AVX3::kRowOps);
 }
 
 const RowOps& row_ops() { return row_ops(active_isa()); }

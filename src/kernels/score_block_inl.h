@@ -90,26 +90,21 @@ HWY_INLINE void copy_scaled(const float* from, float factor, std::int64_t count,
   if (c < count) hn::StoreU(hn::Mul(scale, load_part(from + c, count - c)), d, to + c);
 }
 
-/// The first of the term's runs that reaches into the block's columns, or the end.
-HWY_INLINE const KeyRun* first_run(const std::vector<KeyRun>& runs, const Block& block) {
-  const auto ends_before = [](const KeyRun& run, std::int64_t j) { return run.j + run.count <= j; };
-  return std::lower_bound(runs.data(), runs.data() + runs.size(), block.j0, ends_before);
-}
-
-/// Calls body(code, column, count) for each part of the runs [run, end) that lies in columns [j0, j0 + keys);
-/// `run` is the block's first.
+/// Calls body(code, column, count) for each part of the runs that lies in slots [slot, slot + slots), columns
+/// counted from `slot`; `run` is first_run(runs, slot).
 template <class Body>
-HWY_INLINE void for_runs(const KeyRun* run, const KeyRun* end, const Block& block, const Body& body) {
-  const std::int64_t j1 = block.j0 + block.keys;
-  for (; run != end && run->j < j1; ++run) {
-    const std::int64_t begin = std::max<std::int64_t>(run->j, block.j0);
-    const std::int64_t stop = std::min<std::int64_t>(run->j + run->count, j1);
-    body(run->code + (begin - run->j), begin - block.j0, stop - begin);
+HWY_INLINE void for_runs(const CodeRun* run, const std::vector<CodeRun>& runs, std::int64_t slot,
+                         std::int64_t slots, const Body& body) {
+  const CodeRun* last = runs.data() + runs.size();
+  for (; run != last && run->slot < slot + slots; ++run) {
+    const std::int64_t begin = std::max<std::int64_t>(run->slot, slot);
+    const std::int64_t end = std::min<std::int64_t>(run->slot + run->count, slot + slots);
+    body(run->code + (begin - run->slot), begin - slot, end - begin);
   }
 }
 template <class Body>
-HWY_INLINE void for_runs(const std::vector<KeyRun>& runs, const Block& block, const Body& body) {
-  for_runs(first_run(runs, block), runs.data() + runs.size(), block, body);
+HWY_INLINE void for_runs(const std::vector<CodeRun>& runs, const Block& block, const Body& body) {
+  for_runs(first_run(runs, block.j0), runs, block.j0, block.keys, body);
 }
 
 }  // namespace locant::fused::HWY_NAMESPACE

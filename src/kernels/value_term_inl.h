@@ -8,6 +8,7 @@
 #endif
 
 #include "kernels/band_tile_inl.h"
+#include "kernels/score_block_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace locant::fused::HWY_NAMESPACE {
@@ -18,16 +19,12 @@ constexpr std::int64_t bucket_row(const BandTable& table) { return line_up(table
 /// Calls body(row, position, column, count) for each run of positions of each row of the tile.
 template <class Body>
 HWY_INLINE void for_positions(const BandTile& tile, const Body& body) {
-  const CodeRun* first = first_run(*tile.codes, tile.column0);
-  const CodeRun* last = tile.codes->runs.data() + tile.codes->runs.size();
-  const std::int64_t end = tile.column0 + tile.columns;
+  const CodeRun* first = first_run(tile.codes->runs, tile.column0);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     const std::int64_t base = tile.codes->shift - tile.row_code()[r];
-    for (const CodeRun* run = first; run != last && run->slot < end; ++run) {
-      const std::int64_t begin = std::max<std::int64_t>(run->slot, tile.column0);
-      const std::int64_t count = std::min<std::int64_t>(std::int64_t{run->slot} + run->count, end) - begin;
-      body(r, base + run->code + (begin - run->slot), begin - tile.column0, count);
-    }
+    for_runs(first, tile.codes->runs, tile.column0, tile.columns,
+             [&](std::int64_t code, std::int64_t column, std::int64_t count)
+                 HWY_ATTR { body(r, base + code, column, count); });
   }
 }
 

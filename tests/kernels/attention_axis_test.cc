@@ -116,22 +116,9 @@ TEST(AttentionAxis, SharedNumbers) {
 
 // One head's key blocks go to several threads: rows of the tables are sums of parts.
 TEST(AttentionAxis, HeadsAcrossThreadBorders) {
-  const KeepSettings keep;
   AttentionCase c{.H = 3, .Nq = 150, .Nk = 12 * 19 + 3, .D = 16, .Dv = 16};
   c.terms = {axis_term({1, 12, 19}, c, 3)};
-  const AttentionRun run(c);
-  const AttentionResults<double> want = run.by_reference<double>();
-  const AttentionResults<float> plain = run.by_reference<float>();
-  for (const Isa isa : supported_isas()) {
-    set_active_isa(isa);
-    for (const int threads : {1, 2, 3, 5}) {
-      set_num_threads(threads);
-      const std::string what = fmt::format("{} threads {}", isa_name(isa), threads);
-      const AttentionResults<float> first = run.by_kernel();
-      expect_same_results(first, plain, want, what);
-      expect_same_bits(run.by_kernel(), first, what);
-    }
-  }
+  check_threads(c, "three heads");
 }
 
 }  // namespace

@@ -127,30 +127,31 @@ TEST(AttentionBucket, TinyWidths) {
     check_attention(c, side_name(side));
     c.key_lengths = {7, 25};
     c.causal = true;
-    c.cancels = true;
     check_attention(c, "causal " + side_name(side));
+  }
+}
+
+// A single slot on any row, with numbers that heads share.
+TEST(AttentionBucket, OneSlotOnAnyRow) {
+  for (const Side side : {Side::query, Side::key}) {
+    AttentionCase c{.B = 2, .H = 3, .Nq = 9, .Nk = 9, .rows = 12};
+    (side == Side::query ? c.Nq : c.Nk) = 1;
+    c.query_rows = {7, 0, 3, 2, 11, 1, 9, 4, 5};
+    c.key_rows = {10, 1, 6, 0, 3, 8, 2, 7, 5};
+    c.query_rows.resize(static_cast<std::size_t>(c.Nq));
+    c.key_rows.resize(static_cast<std::size_t>(c.Nk));
+    c.terms = {bucket_term(side, 3, 3, 5, c)};
+    std::get<BucketTerm>(c.terms[0].term).head_stride = 0;
+    check_attention(c, side_name(side));
   }
 }
 
 // One head's key blocks go to several threads.
 TEST(AttentionBucket, HeadsAcrossThreadBorders) {
-  const KeepSettings keep;
   for (const Side side : {Side::query, Side::key}) {
     AttentionCase c{.H = 3, .Nq = 12 * 19, .Nk = 12 * 19, .D = 16, .Dv = 16};
     c.terms = {bucket_term(side, 12, 19, 25, c)};
-    const AttentionRun run(c);
-    const AttentionResults<double> want = run.by_reference<double>();
-    const AttentionResults<float> plain = run.by_reference<float>();
-    for (const Isa isa : supported_isas()) {
-      set_active_isa(isa);
-      for (const int threads : {1, 2, 3, 5}) {
-        set_num_threads(threads);
-        const std::string what = fmt::format("{} {} threads {}", side_name(side), isa_name(isa), threads);
-        const AttentionResults<float> first = run.by_kernel();
-        expect_same_results(first, plain, want, what);
-        expect_same_bits(run.by_kernel(), first, what);
-      }
-    }
+    check_threads(c, side_name(side));
   }
 }
 

@@ -65,20 +65,7 @@ TEST(AttentionDropout, KeepsTheMeanAndDependsOnTheSeed) {
 }
 
 TEST(AttentionDropout, SameBitsOnAnyThreads) {
-  const KeepSettings keep;
-  AttentionCase c{.H = 3, .Nq = 150, .Nk = 220, .D = 16, .Dv = 16, .dropout = {0.2f, 11}};
-  const AttentionRun run(c);
-  for (const Isa isa : supported_isas()) {
-    set_active_isa(isa);
-    std::vector<float> out;
-    for (const int threads : {1, 2, 3}) {
-      set_num_threads(threads);
-      const AttentionResults<float> first = run.by_kernel();
-      expect_same_bits(run.by_kernel(), first, std::string(isa_name(isa)));
-      if (threads == 1) out = first.out;
-      EXPECT_EQ(first.out, out) << isa_name(isa);
-    }
-  }
+  check_threads({.H = 3, .Nq = 150, .Nk = 220, .D = 16, .Dv = 16, .dropout = {0.2f, 11}}, "dropout");
 }
 
 }  // namespace

@@ -88,21 +88,9 @@ TEST(AttentionFactor, ZeroFactorLeavesTheTerms) {
 }
 
 TEST(AttentionFactor, EqualBits) {
-  const KeepSettings keep;
   AttentionCase c{.B = 2, .H = 3, .Nq = 130, .Nk = 300, .D = 16, .Dv = 16};
   c.factor = {factor_of(line_codes(130, 300), 3, true)};
-  const AttentionRun run(c);
-  const AttentionResults<double> want = run.by_reference<double>();
-  const AttentionResults<float> plain = run.by_reference<float>();
-  for (const Isa isa : supported_isas()) {
-    set_active_isa(isa);
-    for (const int threads : {1, 2, 3, 7}) {
-      set_num_threads(threads);
-      const AttentionResults<float> first = run.by_kernel();
-      EXPECT_TRUE(same_bits(first, run.by_kernel())) << isa_name(isa) << " threads " << threads;
-      expect_same_results(first, plain, want, fmt::format("{} threads {}", isa_name(isa), threads));
-    }
-  }
+  check_threads(c, "shared numbers");
 }
 
 }  // namespace

@@ -62,7 +62,7 @@ TEST(AttentionMask, WindowsOfPaddingOnly) {
   for (int x = 0; x < 3 * 5; ++x) c.query_rows.push_back(x / 5 == 1 ? -1 : x);
   for (int x = 0; x < 3 * 70; ++x) c.key_rows.push_back(x / 70 == 2 ? -1 : x % 70);
   check_attention(c, "masked");
-  c.pads = c.cancels = true;
+  c.pads = true;
   check_attention(c, "as keys");
 }
 
@@ -171,7 +171,7 @@ TEST(AttentionMask, CausalWithOffsetsAndSpans) {
 
 TEST(AttentionMask, CausalWithTermsMapsAndPads) {
   for (const std::int64_t B : {1, 12}) {  // terms read each time; made ready
-    AttentionCase c{.B = B, .G = 3, .H = 2, .Nq = 49, .Nk = 49, .D = 8, .Dv = 8, .cancels = true};
+    AttentionCase c{.B = B, .G = 3, .H = 2, .Nq = 49, .Nk = 49, .D = 8, .Dv = 8};
     c.rows = 160;
     for (int x = 0; x < 3 * 49; ++x) c.query_rows.push_back(x % 11 == 3 ? -1 : 146 - x);
     for (int x = 0; x < 3 * 49; ++x) c.key_rows.push_back(x % 13 == 5 ? -1 : x / 2);
@@ -199,7 +199,7 @@ TEST(AttentionMask, BoxesAroundTheQuery) {
   for (const auto& [high, wide] : {std::pair{1, 1}, {1, 9}, {9, 1}, {8, 8}, {11, 13}, {33, 17}})
     for (const int side : {1, 3, 7})
       for (const bool inside : {true, false}) {
-        AttentionCase c{.H = 2, .Nq = high * wide, .Nk = high * wide, .D = 3, .Dv = 4, .cancels = true};
+        AttentionCase c{.H = 2, .Nq = high * wide, .Nk = high * wide, .D = 3, .Dv = 4};
         c.query_box = boxes_of(high, wide, side, inside);
         c.box_columns = wide;
         check_attention(c, fmt::format("{} x {} side {} inside {}", high, wide, side, inside));
@@ -218,7 +218,6 @@ TEST(AttentionMask, BoxesWithPrefixTokensGroupsAndEmptyOnes) {
     for (std::size_t i = 140; i < 145; ++i) c.query_box[i * 4] = -2'000'000'000;              // all above
     c.box_columns = 11;
     c.box_first_key = prefix;
-    c.cancels = true;
     check_attention(c, "prefix " + std::to_string(prefix));
     c.terms = {axis_term({1, 10, 11}, c, prefix)};
     c.key_lengths = {prefix + 60, prefix + 110};
@@ -251,7 +250,7 @@ TEST(AttentionMask, DenseWithEveryStride) {
 }
 
 TEST(AttentionMask, DenseOverSeveralBlocks) {
-  AttentionCase c{.H = 2, .Nq = 101, .Nk = 1100, .D = 8, .Dv = 8, .cancels = true};
+  AttentionCase c{.H = 2, .Nq = 101, .Nk = 1100, .D = 8, .Dv = 8};
   c.dense_mask_strides = {0, 0, 0, 1100};
   c.dense_mask.assign(101 * 1100, 0);
   for (std::size_t i = 1; i < 101; ++i)  // row 0 sees nothing, the others few keys of one or two blocks

@@ -129,6 +129,9 @@ TEST(Attention, NothingToDoIsNoError) {
   attention_forward({.B = 1, .H = 0, .Nq = 4, .Nk = 4, .D = 8, .Dv = 8});
   check_attention({.Nq = 5, .Nk = 0, .rows = 5}, "no keys");
   check_attention({.Nq = 0, .Nk = 5, .rows = 5}, "no queries");
+  for (const auto& [Nq, Nk] : {std::pair{5, 0}, {0, 5}})
+    check_attention({.Nq = Nq, .Nk = Nk, .rows = 5, .terms = {factor_of(line_codes(Nq, Nk, 1), 1)}},
+                    "a term");
 }
 
 class AttentionErrors : public ::testing::Test {
@@ -208,6 +211,31 @@ TEST_F(AttentionErrors, Terms) {
   expect_error(a, "table is missing");
   terms_[0].term = DenseTerm{};
   expect_error(a, "table is missing");
+}
+
+TEST_F(AttentionErrors, MasksAndGridsThatWouldOverflow) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  AttentionArgs a = good_;
+  a.mask.causal_offset = kMost;
+  expect_error(a, "causal offset");
+  a.mask.causal_offset = 0;
+  a.mask.causal_span = kMost;
+  expect_error(a, "causal span");
+  a = good_;
+  const std::vector<std::int32_t> boxes(16);
+  a.mask.query_box = boxes.data();
+  a.mask.box_columns = kMost;
+  expect_error(a, "columns");
+  a.mask.box_columns = 2;
+  a.mask.box_first_key = kMost;
+  expect_error(a, "start at key");
+  a = good_;
+  AxisTerm axis;  // 2^66 keys: none of them when counted in 64 bits
+  axis.extents = {std::int64_t{1} << 62, 4, 4};
+  axis.tables = {out_.data(), out_.data(), out_.data()};
+  terms_[0].term = axis;
+  a.terms = terms_;
+  expect_error(a, "are not the 4");
 }
 
 TEST_F(AttentionErrors, BackwardBuffers) {

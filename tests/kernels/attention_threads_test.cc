@@ -7,29 +7,6 @@
 namespace locant::testing {
 namespace {
 
-// For each number of threads: right, and the same bits again and again. The output does not depend on it at
-// all.
-void check_threads(const AttentionCase& c, const std::string& name) {
-  const KeepSettings keep;
-  const AttentionRun run(c);
-  const AttentionResults<double> want = run.by_reference<double>();
-  const AttentionResults<float> plain = run.by_reference<float>();
-  for (const Isa isa : supported_isas()) {
-    set_active_isa(isa);
-    std::vector<float> out;
-    for (const int threads : {1, 2, 3}) {
-      const std::string what =
-          name + " " + std::string(isa_name(isa)) + " threads " + std::to_string(threads);
-      set_num_threads(threads);
-      const AttentionResults<float> first = run.by_kernel();
-      expect_same_results(first, plain, want, what);
-      expect_same_bits(run.by_kernel(), first, what);
-      if (threads == 1) out = first.out;
-      EXPECT_EQ(first.out, out) << what;
-    }
-  }
-}
-
 TEST(AttentionThreads, Windows) {
   AttentionCase c{.B = 2, .G = 6, .H = 3, .Nq = 49, .Nk = 49, .D = 16, .Dv = 16, .joint = true};
   c.rows = 13 * 20;
@@ -100,12 +77,15 @@ TEST(AttentionThreads, MemoryGrowsWithTheRowsOnly) {
     for (const int threads : {1, 2}) {
       set_num_threads(threads);
       for (const AttentionRun* run : {&plain, &biased, &rows}) {
+        // Rows of numbers per token count as inputs do: a head that two threads share has its parts of them.
+        const std::int64_t most =
+            run == &rows ? 4 * kTokens * (16 + 16 + 2 * 48 + 2 * 49) : 16 * kTokens * (16 + 16);
         Pool::global().reset_peak();
         const std::int64_t before = Pool::global().stats().peak_bytes;
         (void)run->by_kernel();
         const std::int64_t floats = (Pool::global().stats().peak_bytes - before) / 4;
         EXPECT_GT(floats, 0);
-        EXPECT_LT(floats, 20 * kTokens * (16 + 16)) << isa_name(isa) << " threads " << threads;
+        EXPECT_LT(floats, most) << isa_name(isa) << " threads " << threads;
       }
     }
   }
