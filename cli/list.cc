@@ -76,11 +76,10 @@ class Lister {
     bool printed = false;
     for (const Encoding* encoding : encodings()) {
       if (!wanted("encodings", encoding->name)) continue;
-      if (!printed && !options_.json) {
-        heading("encodings", printed);
+      const bool first = !printed;
+      heading("encodings", printed);
+      if (first && !options_.json)
         out("  H heads, N tokens (queries, keys alike), h w sides of the grid, D head width, C = H D\n");
-      }
-      printed = true;
       ++shown_;
       options_.json ? print_json(*encoding) : print(*encoding);
     }
@@ -93,9 +92,9 @@ class Lister {
 
   static void print_json(const Encoding& e) {
     const auto text = [](const char* value) { return json_string(value); };
-    out("{{\"kind\":\"encoding\",\"name\":{},\"header\":{},\"note\":{},\"place\":{},\"paper\":{},\"models\":{"
-        "},"
-        "\"formula\":{},\"lowering\":{},\"parameters\":{},\"multiply_adds\":{},\"memory\":{}}}\n",
+    out("{{\"kind\":\"encoding\",\"name\":{},\"header\":{},\"note\":{},\"place\":{},\"paper\":{},"
+        "\"models\":{},\"formula\":{},\"lowering\":{},\"parameters\":{},\"multiply_adds\":{},\"memory\":{}}}"
+        "\n",
         text(e.name), text(e.header), text(e.title), text(place_name(e.place)), text(e.paper), text(e.models),
         text(e.formula), text(e.lowering), text(e.parameters), text(e.multiply_adds), text(e.memory));
   }

@@ -1,5 +1,6 @@
 #include "nn/augmented_conv.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -10,7 +11,8 @@ namespace locant {
 
 namespace {
 constexpr const char* kOp = "augmented_conv";
-}
+constexpr std::int64_t kLargestSide = 4096;  // an index per pair of places on a side
+}  // namespace
 
 AugmentedConv::AugmentedConv(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
   require(o.heads >= 1 && o.dk >= o.heads && o.dv >= o.heads && o.dk % o.heads == 0 && o.dv % o.heads == 0,
@@ -19,6 +21,8 @@ AugmentedConv::AugmentedConv(const Weights& w, const Options& o) : options_(o), 
   require(o.kernel >= 1 && o.stride >= 1 && o.pad >= 0, kOp, "a kernel of {}, stride {}, padding {}",
           o.kernel, o.stride, o.pad);
   if (o.relative) {
+    require(std::max(o.rows, o.columns) <= kLargestSide, kOp, "a map of {}x{}; sides are at most {}", o.rows,
+            o.columns, kLargestSide);
     indices_ = relative_logits_indices({1, o.rows, o.columns});
     const std::int64_t D = o.dk / o.heads;
     tables_.columns = w.get("key_rel_w", {2 * o.columns - 1, D}, Init::normal(1.0f));
@@ -31,13 +35,12 @@ AugmentedConv::AugmentedConv(const Weights& w, const Options& o) : options_(o), 
 }
 
 Var AugmentedConv::operator()(const Context& ctx, const Var& x) const {
-  const std::string prefix = path_.empty() ? path_ : path_ + ".";
   const Var convolved = conv_out_(ctx, x);
-  ctx.show([&] { return prefix + "conv_out"; }, convolved);
+  ctx.show([&] { return join_path(path_, "conv_out"); }, convolved);
   const Var qkv = qkv_conv_(ctx, x);
-  ctx.show([&] { return prefix + "qkv_conv"; }, qkv);
+  ctx.show([&] { return join_path(path_, "qkv_conv"); }, qkv);
   const Var attended = attn_out_(ctx, attend(ctx, qkv));
-  ctx.show([&] { return prefix + "attn_out"; }, attended);
+  ctx.show([&] { return join_path(path_, "attn_out"); }, attended);
   return concat_axis(ctx, {convolved, attended}, 1);
 }
 

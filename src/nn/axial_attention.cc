@@ -7,7 +7,6 @@
 #include "ops/arithmetic.h"
 #include "ops/elementwise.h"
 #include "ops/layout.h"
-#include "ops/linear.h"
 #include "ops/pool2d.h"
 #include "ops/product.h"
 #include "ops/rearrange.h"
@@ -18,8 +17,6 @@ namespace locant {
 namespace {
 
 constexpr const char* kOp = "axial_attention";
-
-std::string prefix_of(const std::string& path) { return path.empty() ? path : path + "."; }
 
 // (X, n, G d) -> (X, G, n, d)
 Var split_heads(const Context& ctx, const Var& x, std::int64_t G) {
@@ -75,34 +72,6 @@ struct AxialAttention::Lines {
   Var official(const Var& x) const { return permute({}, cut({}, x), {0, 2, 1}); }
 };
 
-AxialAttention::Norm::Norm(const Weights& w, std::int64_t width, float epsilon)
-    : weight(w.get("weight", {width}, Init::ones())),
-      bias(w.get("bias", {width}, Init::zeros())),
-      eps(epsilon) {
-  const Var running_mean = w.buffer("running_mean", {width}, Init::zeros());
-  const Var running_var = w.buffer("running_var", {width}, Init::ones());
-  if (w.mode() == WeightMode::shapes) return;
-  mean = running_mean.value();
-  var = running_var.value();
-}
-
-Var AxialAttention::Norm::apply(const Context& ctx, const Var& x, ChannelAxis channels) const {
-  BatchNormOptions options;
-  options.eps = eps;
-  options.channels = channels;
-  return batch_norm(ctx, x, weight, bias, mean, var, options);
-}
-
-Var AxialAttention::Norm::scale(const Context& ctx) const {
-  Tensor rstd(var.shape());
-  for (std::int64_t c = 0; c < rstd.numel(); ++c) rstd[c] = 1.0f / std::sqrt(var[c] + eps);
-  return multiply(ctx, weight, Var(std::move(rstd)));
-}
-
-Var AxialAttention::Norm::shift(const Context& ctx, const Var& scale) const {
-  return add(ctx, affine(ctx, multiply(ctx, scale, Var(mean)), -1.0f), bias);
-}
-
 AxialAttention::AxialAttention(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
   require(o.in >= 1 && o.groups >= 1 && o.out >= 2 * o.groups && o.out % (2 * o.groups) == 0, kOp,
           "{} groups do not divide {} channels (from {}) into even parts", o.groups, o.out, o.in);
@@ -112,10 +81,12 @@ AxialAttention::AxialAttention(const Weights& w, const Options& o) : options_(o)
     return Init::normal(1.0f / std::sqrt(static_cast<float>(width)));
   };
   relative_ = w.get(AxialDeeplab::kRelative, {2 * width(), axial_deeplab_rows(o.span)}, deviation(width()));
-  weight_ = (w / "qkv_transform").get("weight", {2 * o.out, o.in, 1}, deviation(o.in));
-  bn_qkv_ = Norm(w / "bn_qkv", 2 * o.out, o.bn_eps);
-  bn_similarity_ = Norm(w / "bn_similarity", 3 * o.groups, o.bn_eps);
-  bn_output_ = Norm(w / "bn_output", 2 * o.out, o.bn_eps);
+  qkv_ = Linear(w / "qkv_transform", o.in, 2 * o.out,
+                {.bias = false, .weight_init = deviation(o.in), .weight_shape = {2 * o.out, o.in, 1}});
+  const BatchNormOptions last{.eps = o.bn_eps, .channels = ChannelAxis::last};
+  bn_qkv_ = BatchNorm(w / "bn_qkv", 2 * o.out, last);
+  bn_similarity_ = BatchNorm(w / "bn_similarity", 3 * o.groups, {.eps = o.bn_eps});
+  bn_output_ = BatchNorm(w / "bn_output", 2 * o.out, last);
 }
 
 Var AxialAttention::operator()(const Context& ctx, const Var& x) const {
@@ -125,18 +96,17 @@ Var AxialAttention::operator()(const Context& ctx, const Var& x) const {
   const Lines lines{shape[0], shape[2], shape[3], options_.axis};
   require(lines.n() <= options_.span, kOp, "lines of {} places; the table is made for {}", lines.n(),
           options_.span);
-  const Var weight = reshape(ctx, weight_, {2 * options_.out, options_.in});
-  Var qkv = linear(ctx, images_to_tokens(ctx, x), weight, {});
+  Var qkv = qkv_(ctx, images_to_tokens(ctx, x));
   const auto show = [&](const char* name, const Var& value) {
-    if (ctx.probe != nullptr) ctx.show([&] { return prefix_of(path_) + name; }, lines.official(value));
+    if (ctx.probe != nullptr) ctx.show([&] { return join_path(path_, name); }, lines.official(value));
   };
   show("qkv_transform", qkv);
-  qkv = bn_qkv_.apply(ctx, qkv, ChannelAxis::last);
+  qkv = bn_qkv_(ctx, qkv);
   show("bn_qkv", qkv);
   const Parts parts = parts_of(ctx, qkv);
   if (!ctx.train && ctx.probe != nullptr) {
     show("bn_output", separate_outputs(parts, lines));
-    ctx.show_dense([&] { return prefix_of(path_) + "bn_similarity"; },
+    ctx.show_dense([&] { return join_path(path_, "bn_similarity"); },
                    [&] { return similarity({}, parts, lines); });
   }
   const Var y = ctx.train ? composed(ctx, parts, lines) : fused(ctx, parts, lines);
@@ -204,7 +174,7 @@ Var AxialAttention::separate_outputs(const Parts& parts, const Lines& lines) con
   const Var y = attention(ctx, parts.q, parts.k, reshape(ctx, v, {B, N, 2 * G * p}), options);
   const Var kinds = reshape(ctx, y, {B, N, G, 2, p});
   const Var channels = permute(ctx, kinds, {0, 1, 2, 4, 3});
-  return bn_output_.apply(ctx, reshape(ctx, channels, {B, N, 2 * G * p}), ChannelAxis::last);
+  return bn_output_(ctx, reshape(ctx, channels, {B, N, 2 * G * p}));
 }
 
 // The normalised logits (lines, 3 G, n, n).
@@ -220,7 +190,7 @@ Var AxialAttention::similarity(const Context& ctx, const Parts& parts, const Lin
   const Var by_key =
       permute(ctx, place_products(ctx, k, pair_vectors(ctx, key, K, AxialOrder::query_minus_key, n), true),
               {0, 1, 3, 2});
-  return bn_similarity_.apply(ctx, concat_axis(ctx, {content, by_query, by_key}, 1), ChannelAxis::second);
+  return bn_similarity_(ctx, concat_axis(ctx, {content, by_query, by_key}, 1));
 }
 
 Var AxialAttention::composed(const Context& ctx, const Parts& parts, const Lines& lines) const {
@@ -234,7 +204,7 @@ Var AxialAttention::composed(const Context& ctx, const Parts& parts, const Lines
   const Var content = merge(product(ctx, p, v));
   const Var position = merge(
       place_products(ctx, p, pair_vectors(ctx, value, options_.span, AxialOrder::query_minus_key, n), false));
-  const Var both = bn_output_.apply(ctx, interleave(ctx, content, position), ChannelAxis::last);
+  const Var both = bn_output_(ctx, interleave(ctx, content, position));
   const Var sums = sum_axis(ctx, reshape(ctx, both, {L, n, out, 2}), 3);
   return lines.join(ctx, reshape(ctx, sums, {L, n, out}));
 }
@@ -245,8 +215,7 @@ AxialBlock::AxialBlock(const Weights& w, const Options& o) : path_(w.path()) {
   require(o.downsample || (o.in == out && o.stride == 1), kOp,
           "{} channels cannot be added to {} at stride {} without a downsample", o.in, out, o.stride);
   const auto pointwise = [](std::int64_t stride) { return Conv2d::square(1, stride, 0, 1, false); };
-  BatchNormOptions norm;
-  norm.eps = o.bn_eps;
+  const BatchNormOptions norm{.eps = o.bn_eps};
   down_ = Conv2d(w / "conv_down", o.in, inner, pointwise(1));
   norm1_ = BatchNorm(w / "bn1", inner, norm);
   height_ = AxialAttention(w / "hight_block", {inner, inner, o.groups, o.span, 1, GridAxis::rows, o.bn_eps});
@@ -261,7 +230,7 @@ AxialBlock::AxialBlock(const Weights& w, const Options& o) : path_(w.path()) {
 
 Var AxialBlock::operator()(const Context& ctx, const Var& x) const {
   const auto show = [&](const char* name, const Var& value) {
-    ctx.show([&] { return prefix_of(path_) + name; }, value);
+    ctx.show([&] { return join_path(path_, name); }, value);
     return value;
   };
   Var y = show("conv_down", down_(ctx, x));

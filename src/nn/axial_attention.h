@@ -1,10 +1,10 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 
 #include "nn/conv_layers.h"
+#include "nn/layers.h"
 #include "position/axial_deeplab.h"
 
 namespace locant {
@@ -37,17 +37,6 @@ class AxialAttention {
   Var operator()(const Context& ctx, const Var& x) const;
 
  private:
-  // A batch norm that can be folded into what stands before it.
-  struct Norm {
-    Var weight, bias;
-    mutable Tensor mean, var;  // move while training
-    float eps = 1e-5f;
-    Norm() = default;
-    Norm(const Weights& w, std::int64_t width, float eps);
-    Var apply(const Context& ctx, const Var& x, ChannelAxis channels) const;
-    Var scale(const Context& ctx) const;                    // weight / sqrt(var + eps)
-    Var shift(const Context& ctx, const Var& scale) const;  // bias - mean scale
-  };
   struct Parts {
     Var q, k, v;  // (B, N, G d), (B, N, G d), (B, N, G p)
   };
@@ -63,8 +52,9 @@ class AxialAttention {
 
   Options options_;
   std::string path_;
-  Var weight_, relative_;
-  Norm bn_qkv_, bn_similarity_, bn_output_;
+  Var relative_;
+  Linear qkv_;
+  BatchNorm bn_qkv_, bn_similarity_, bn_output_;
 };
 
 /// ResNet's bottleneck with axial attention: `conv_down`, `bn1`, ReLU, `hight_block` (that is its name) along

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
@@ -16,20 +17,15 @@ namespace locant {
 namespace {
 
 constexpr const char* kOp = "botnet";
-
-std::string prefix_of(const std::string& path) { return path.empty() ? path : path + "."; }
-
-BatchNormOptions norm_options(float eps) {
-  BatchNormOptions options;
-  options.eps = eps;
-  return options;
-}
+constexpr std::int64_t kLargestSide = 4096;  // an index per pair of places on a side
 
 }  // namespace
 
 BotnetAttention::BotnetAttention(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
   require(o.in >= 1 && o.heads >= 1 && o.head_width >= 1, kOp, "{} heads of width {} from {} channels",
           o.heads, o.head_width, o.in);
+  require(std::max(o.rows, o.columns) <= kLargestSide, kOp, "a map of {}x{}; sides are at most {}", o.rows,
+          o.columns, kLargestSide);
   const Grid grid{1, o.rows, o.columns};
   indices_ = o.relative ? relative_logits_indices(grid) : absolute_logits_indices(grid);
   to_qkv_ = Conv2d(w / "to_qkv", o.in, 3 * o.heads * o.head_width, Conv2d::square(1, 1, 0, 1, false));
@@ -50,7 +46,7 @@ Var BotnetAttention::operator()(const Context& ctx, const Var& x) const {
           "images of shape {} for an attention made for {}x{}", x.shape().str(), options_.rows,
           options_.columns);
   const Var map = to_qkv_(ctx, x);
-  ctx.show([&] { return prefix_of(path_) + "to_qkv"; }, map);
+  ctx.show([&] { return join_path(path_, "to_qkv"); }, map);
   const Var tokens = images_to_tokens(ctx, map);  // (B, N, 3 H D)
   const auto third = [&](std::int64_t p) { return slice_axis(ctx, tokens, 2, p * H * D, (p + 1) * H * D); };
   const Var q = third(0), k = third(1), v = third(2);
@@ -58,7 +54,7 @@ Var BotnetAttention::operator()(const Context& ctx, const Var& x) const {
   options.heads = H;
   options.scale = 1.0f / std::sqrt(static_cast<float>(D));
   options.terms = {relative_logits_term(ctx, tables_, q, H, options.scale, indices_)};
-  ctx.show_dense([&] { return prefix_of(path_) + "pos_emb"; },
+  ctx.show_dense([&] { return join_path(path_, "pos_emb"); },
                  [&] {
                    const Tensor scores = attention_term_scores(q, k, v, options, 0);  // (B, 1, H, N, N)
                    return Var(scores.reshaped({x.dim(0), H, tokens.dim(1), tokens.dim(1)}));
@@ -69,7 +65,7 @@ Var BotnetAttention::operator()(const Context& ctx, const Var& x) const {
 BotnetBlock::BotnetBlock(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
   require(o.proj_factor >= 1 && o.out >= o.proj_factor && o.out % o.proj_factor == 0, kOp,
           "a proj_factor of {} does not divide {} channels", o.proj_factor, o.out);
-  const BatchNormOptions norm = norm_options(o.bn_eps);
+  const BatchNormOptions norm{.eps = o.bn_eps};
   const std::int64_t inner = o.out / o.proj_factor, attended = o.heads * o.head_width;
   if (o.in != o.out || o.downsample) {
     const Weights shortcut = w / "shortcut";
@@ -87,19 +83,18 @@ BotnetBlock::BotnetBlock(const Weights& w, const Options& o) : options_(o), path
 }
 
 Var BotnetBlock::operator()(const Context& ctx, const Var& x) const {
-  const std::string prefix = prefix_of(path_);
   Var skip = x;
   if (shortcut_norm_.defined()) {
     skip = relu(ctx, shortcut_norm_(ctx, shortcut_(ctx, x)));
-    ctx.show([&] { return prefix + "shortcut"; }, skip);
+    ctx.show([&] { return join_path(path_, "shortcut"); }, skip);
   }
   Var y = down_(ctx, x);
-  ctx.show([&] { return prefix + "net.0"; }, y);
+  ctx.show([&] { return join_path(path_, "net.0"); }, y);
   y = attention_(ctx, relu(ctx, norm1_(ctx, y)));
-  ctx.show([&] { return prefix + "net.3"; }, y);
+  ctx.show([&] { return join_path(path_, "net.3"); }, y);
   if (options_.downsample) y = average_pool2d(ctx, y, Pool2dOptions{});
   y = norm3_(ctx, up_(ctx, relu(ctx, norm2_(ctx, y))));
-  ctx.show([&] { return prefix + "net"; }, y);
+  ctx.show([&] { return join_path(path_, "net"); }, y);
   return relu(ctx, add(ctx, y, skip));
 }
 
@@ -119,7 +114,7 @@ BotnetStack::BotnetStack(const Weights& w, const BotnetBlock::Options& first, st
 Var BotnetStack::operator()(const Context& ctx, Var x) const {
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     x = blocks_[i](ctx, x);
-    ctx.show([&] { return fmt::format("{}net.{}", prefix_of(path_), i); }, x);
+    ctx.show([&] { return join_path(path_, fmt::format("net.{}", i)); }, x);
   }
   return x;
 }

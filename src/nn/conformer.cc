@@ -13,10 +13,6 @@ namespace locant {
 
 namespace {
 
-std::string below(const std::string& path, const char* name) {
-  return path.empty() ? std::string(name) : path + "." + name;
-}
-
 Linear::Options xavier(std::int64_t in, std::int64_t out, bool bias = true) {
   const double bound = std::sqrt(6.0 / static_cast<double>(in + out));
   return {.bias = bias, .weight_init = Init{Init::Kind::uniform, static_cast<float>(bound)}};
@@ -34,7 +30,7 @@ Linear pointwise(const Weights& w, std::int64_t in, std::int64_t out) {
 ConformerRelativeAttention::ConformerRelativeAttention(const Weights& w, const ConformerOptions& options)
     : options_(options), path_(w.path()) {
   const std::int64_t C = options.width, H = options.heads;
-  require(H >= 1 && C >= H && C % H == 0, "conformer", "{} heads do not divide a width of {}", H, C);
+  require_heads("conformer", H, C);
   query_ = Linear(w / "query_proj" / "linear", C, C, xavier(C, C));
   key_ = Linear(w / "key_proj" / "linear", C, C, xavier(C, C));
   value_ = Linear(w / "value_proj" / "linear", C, C, xavier(C, C));
@@ -46,7 +42,7 @@ ConformerRelativeAttention::ConformerRelativeAttention(const Weights& w, const C
 }
 
 void ConformerRelativeAttention::show(const Context& ctx, const char* name, const Var& value) const {
-  ctx.show([&] { return below(path_, name); }, value);
+  ctx.show([&] { return join_path(path_, name); }, value);
 }
 
 Var ConformerRelativeAttention::attend(const Context& ctx, const Var& q, const Var& k, const Var& v,
@@ -103,11 +99,11 @@ ConformerAttentionModule::ConformerAttentionModule(const Weights& w, const Confo
 Var ConformerAttentionModule::operator()(const Context& ctx, const Var& x,
                                          const std::vector<std::int64_t>& key_lengths) const {
   const Var normed = norm_(ctx, x);
-  ctx.show([&] { return below(path_, "layer_norm"); }, normed);
+  ctx.show([&] { return join_path(path_, "layer_norm"); }, normed);
   const Tensor sinusoids = conformer_sinusoids(x.dim(1), options_.width);
   const Var positions(sinusoids.reshaped({1, conformer_rows(x.dim(1)), options_.width}));
   const Var out = attention_(ctx, normed, positions, key_lengths);
-  ctx.show([&] { return below(path_, "attention"); }, out);
+  ctx.show([&] { return join_path(path_, "attention"); }, out);
   return dropout(ctx, out, options_.dropout);
 }
 
@@ -157,7 +153,7 @@ Var ConformerBlock::operator()(const Context& ctx, const Var& x,
                                const std::vector<std::int64_t>& key_lengths) const {
   const float step = options_.half_step ? 0.5f : 1.0f;
   const auto shown = [&](const char* name, const Var& value) {
-    ctx.show([&] { return below(path_, name); }, value);
+    ctx.show([&] { return join_path(path_, name); }, value);
     return value;
   };
   Var y = shown("sequential.0", add(ctx, affine(ctx, first_(ctx, x), step), x));

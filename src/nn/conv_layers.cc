@@ -1,18 +1,35 @@
 #include "nn/conv_layers.h"
 
+#include <cmath>
+
+#include "core/error.h"
+#include "ops/arithmetic.h"
+#include "ops/elementwise.h"
+
 namespace locant {
+namespace {
+
+// Channels of a group.
+std::int64_t per_group(std::int64_t in, std::int64_t out, std::int64_t groups) {
+  require(in >= 1 && out >= 1 && groups >= 1 && in % groups == 0 && out % groups == 0, "conv_layers",
+          "{} groups do not divide {} channels to {}", groups, in, out);
+  return in / groups;
+}
+
+}  // namespace
 
 Conv2d::Conv2d(const Weights& w, std::int64_t in, std::int64_t out, const Options& options)
     : conv_(options.conv) {
-  const std::int64_t from = in / conv_.groups;
+  const std::int64_t from = per_group(in, out, conv_.groups);
   const Init init = Init::fan_in(from * options.kernel_rows * options.kernel_columns);
-  weight_ = w.get("weight", {out, from, options.kernel_rows, options.kernel_columns}, init);
+  weight_ = w.get("weight", {out, from, options.kernel_rows, options.kernel_columns},
+                  options.weight_init.value_or(init));
   if (options.bias) bias_ = w.get("bias", {out}, init);
 }
 
 Conv2d::Options Conv2d::square(std::int64_t kernel, std::int64_t stride, std::int64_t pad,
                                std::int64_t groups, bool bias) {
-  return {kernel, kernel, {stride, stride, pad, pad, groups}, bias};
+  return {kernel, kernel, square_conv(stride, pad, groups), bias};
 }
 
 Var Conv2d::operator()(const Context& ctx, const Var& x) const {
@@ -22,7 +39,7 @@ Var Conv2d::operator()(const Context& ctx, const Var& x) const {
 Conv1d::Conv1d(const Weights& w, std::int64_t in, std::int64_t out, std::int64_t kernel,
                const Conv1dOptions& options, bool bias)
     : conv_(options) {
-  const std::int64_t from = in / options.groups;
+  const std::int64_t from = per_group(in, out, options.groups);
   const Init init = Init::fan_in(from * kernel);
   weight_ = w.get("weight", {out, from, kernel}, init);
   if (bias) bias_ = w.get("bias", {out}, init);
@@ -34,18 +51,30 @@ Var Conv1d::operator()(const Context& ctx, const Var& x) const {
 
 BatchNorm::BatchNorm(const Weights& w, std::int64_t width, const BatchNormOptions& options,
                      const Init& weight_init)
-    : weight_(w.get("weight", {width}, weight_init)),
-      bias_(w.get("bias", {width}, Init::zeros())),
-      options_(options) {
+    : options_(options) {
+  numbers_.weight = w.get("weight", {width}, weight_init);
+  numbers_.bias = w.get("bias", {width}, Init::zeros());
+  numbers_.eps = options.eps;
   const Var mean = w.buffer("running_mean", {width}, Init::zeros());
   const Var var = w.buffer("running_var", {width}, Init::ones());
   if (w.mode() == WeightMode::shapes) return;
-  mean_ = mean.value();
-  var_ = var.value();
+  numbers_.mean = mean.value();
+  numbers_.var = var.value();
 }
 
 Var BatchNorm::operator()(const Context& ctx, const Var& x) const {
-  return batch_norm(ctx, x, weight_, bias_, mean_, var_, options_);
+  Tensor mean = numbers_.mean, var = numbers_.var;  // they share their storage: written in place
+  return batch_norm(ctx, x, numbers_.weight, numbers_.bias, mean, var, options_);
+}
+
+Var BatchNorm::scale(const Context& ctx) const {
+  Tensor rstd(numbers_.var.shape());
+  for (std::int64_t c = 0; c < rstd.numel(); ++c) rstd[c] = 1.0f / std::sqrt(numbers_.var[c] + numbers_.eps);
+  return multiply(ctx, numbers_.weight, Var(std::move(rstd)));
+}
+
+Var BatchNorm::shift(const Context& ctx, const Var& scale) const {
+  return add(ctx, affine(ctx, multiply(ctx, scale, Var(numbers_.mean)), -1.0f), numbers_.bias);
 }
 
 }  // namespace locant

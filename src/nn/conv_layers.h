@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "nn/weights.h"
 #include "ops/batch_norm.h"
 #include "ops/conv1d.h"
 #include "ops/conv2d.h"
+#include "position/token_grid.h"
 
 namespace locant {
 
@@ -16,6 +18,7 @@ class Conv2d {
     std::int64_t kernel_rows = 1, kernel_columns = 1;
     Conv2dOptions conv = {};
     bool bias = true;
+    std::optional<Init> weight_init = std::nullopt;  ///< none: PyTorch's
   };
   Conv2d() = default;
   Conv2d(const Weights& w, std::int64_t in, std::int64_t out, const Options& options);
@@ -24,6 +27,9 @@ class Conv2d {
                         std::int64_t groups = 1, bool bias = true);
   /// images (B, in, H, W) -> (B, out, H', W').
   Var operator()(const Context& ctx, const Var& x) const;
+  const Var& weight() const { return weight_; }
+  /// Undefined without one.
+  const Var& bias() const { return bias_; }
 
  private:
   Var weight_, bias_;
@@ -51,11 +57,16 @@ class BatchNorm {
   BatchNorm(const Weights& w, std::int64_t width, const BatchNormOptions& options = {},
             const Init& weight_init = Init::ones());
   Var operator()(const Context& ctx, const Var& x) const;
-  bool defined() const { return weight_.defined(); }
+  bool defined() const { return numbers_.defined(); }
+  /// For what norms by itself; shares the running statistics.
+  const GridNorm& numbers() const { return numbers_; }
+
+  /// Evaluation as scale x + shift: weight / sqrt(running_var + eps), and bias - running_mean scale. (C)
+  Var scale(const Context& ctx) const;
+  Var shift(const Context& ctx, const Var& scale) const;
 
  private:
-  Var weight_, bias_;
-  mutable Tensor mean_, var_;  // move while training; shared with the parameters that are saved
+  GridNorm numbers_;
   BatchNormOptions options_;
 };
 

@@ -9,7 +9,7 @@ namespace locant {
 
 GpsaAttention::GpsaAttention(const Weights& w, const Options& options) : options_(options), path_(w.path()) {
   const std::int64_t C = options.width, H = options.heads;
-  require(H >= 1 && C >= H && C % H == 0, "gpsa", "{} heads do not divide a width of {}", H, C);
+  require_heads("gpsa", H, C);
   require(options.rows >= 1 && options.columns >= 1, "gpsa", "a grid of {} x {} is empty", options.rows,
           options.columns);
   gpsa_.gate = w.get(Gpsa::kGate, {H}, Init::ones());
@@ -21,23 +21,24 @@ GpsaAttention::GpsaAttention(const Weights& w, const Options& options) : options
 }
 
 Var GpsaAttention::operator()(const Context& ctx, const Var& x) const {
-  const std::string prefix = path_.empty() ? path_ : path_ + ".";
+  require(x.shape().rank() == 3 && x.dim(1) == grid().tokens(), "gpsa",
+          "x of shape {} does not hold the {} x {} tokens of the layer", x.shape().str(), options_.rows,
+          options_.columns);
   const Var qk = qk_(ctx, x), v = v_(ctx, x);
-  ctx.show([&] { return prefix + "qk"; }, qk);
-  ctx.show([&] { return prefix + "v"; }, v);
+  ctx.show([&] { return join_path(path_, "qk"); }, qk);
+  ctx.show([&] { return join_path(path_, "v"); }, v);
   const Var q = slice_axis(ctx, qk, 2, 0, options_.width);
   const Var k = slice_axis(ctx, qk, 2, options_.width, 2 * options_.width);
   AttentionOptions content;
   content.heads = options_.heads;
   content.dropout = options_.dropout;
-  show_pairs(ctx, prefix, q, k);
+  show_pairs(ctx, q, k);
   return proj_(ctx, gpsa_attention(ctx, gpsa_, grid(), grid(), q, k, v, content));
 }
 
-void GpsaAttention::show_pairs(const Context& ctx, const std::string& prefix, const Var& q,
-                               const Var& k) const {
+void GpsaAttention::show_pairs(const Context& ctx, const Var& q, const Var& k) const {
   const std::int64_t B = q.dim(0), N = grid().tokens(), H = options_.heads, columns = options_.columns;
-  ctx.show_dense([&] { return prefix + "pos_proj"; },
+  ctx.show_dense([&] { return join_path(path_, "pos_proj"); },
                  [&] {
                    Tensor out({B, N, N, H});
                    for (std::int64_t x = 0; x < out.numel(); ++x) {
@@ -47,7 +48,7 @@ void GpsaAttention::show_pairs(const Context& ctx, const std::string& prefix, co
                    }
                    return Var(out);
                  });
-  ctx.show_dense([&] { return prefix + "attention"; },
+  ctx.show_dense([&] { return join_path(path_, "attention"); },
                  [&] {
                    Tensor out({B, H, N, N});
                    for (std::int64_t x = 0; x < B * H * N; ++x)

@@ -23,7 +23,8 @@ class GpsaAttention {
   GpsaAttention(const Weights& w, const Options& options);
 
   /// x (B, rows * columns, C) -> the same. Shows qk, v and, dense, the positional exponents as pos_proj (B,
-  /// N, N, H) and the mixed probabilities as attention (B, H, N, N).
+  /// N, N, H) and the mixed probabilities as attention (B, H, N, N). Throws Error on another number of
+  /// tokens.
   Var operator()(const Context& ctx, const Var& x) const;
   /// Tokens that each head looks away on average, (H): gpsa_attention_distance of this layer on x.
   Tensor attention_distance(const Var& x) const;
@@ -33,7 +34,7 @@ class GpsaAttention {
   static void start_locally(const Weights& w, double strength = 1.0);
 
  private:
-  void show_pairs(const Context& ctx, const std::string& prefix, const Var& q, const Var& k) const;
+  void show_pairs(const Context& ctx, const Var& q, const Var& k) const;
   Grid grid() const { return {1, options_.rows, options_.columns}; }
   Options options_;
   std::string path_;

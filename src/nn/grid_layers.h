@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string_view>
 
 #include "nn/weights.h"
 #include "position/conv_ff.h"

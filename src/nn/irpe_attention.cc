@@ -12,7 +12,7 @@ namespace locant {
 IrpeEncoding::IrpeEncoding(const Weights& w, const IrpeOptions& options)
     : options_(options), path_(w.path()), maps_(irpe_maps(options.form, options.grid)) {
   const std::int64_t C = options.width, H = options.heads;
-  require(H >= 1 && C >= H && C % H == 0, "irpe_attention", "{} heads do not divide a width of {}", H, C);
+  require_heads("irpe_attention", H, C);
   require(options.on.find_first_not_of("qkv") == std::string::npos, "irpe_attention",
           "iRPE on \"{}\"; it must be letters of q, k and v", options.on);
   require(options.form.mode == IrpeMode::contextual || options.on.find('v') == std::string::npos,
@@ -43,7 +43,6 @@ Var IrpeEncoding::attend(const Context& ctx, const Var& q, const Var& k, const V
 
 void IrpeEncoding::show_scores(const Context& ctx, const Var& q, const Var& k, const Var& v,
                                const AttentionOptions& options) const {
-  const std::string prefix = path_.empty() ? path_ : path_ + ".";
   const std::int64_t B = q.dim(0), H = options_.heads, N = q.dim(1);
   const std::size_t parts = options_.form.method == IrpeMethod::cross ? 2 : 1;
   const auto scores = [&](std::size_t first) {
@@ -59,15 +58,18 @@ void IrpeEncoding::show_scores(const Context& ctx, const Var& q, const Var& k, c
   };
   std::size_t next = 0;
   if (tables_.on_k[0].defined()) {
-    ctx.show_dense([&] { return prefix + "rpe_k"; }, [&] { return scores(next); });
+    ctx.show_dense([&] { return join_path(path_, "rpe_k"); }, [&] { return scores(next); });
     next += parts;
   }
   if (tables_.on_q[0].defined())
-    ctx.show_dense([&] { return prefix + "rpe_q"; }, [&] { return permute({}, scores(next), {0, 1, 3, 2}); });
+    ctx.show_dense([&] { return join_path(path_, "rpe_q"); },
+                   [&] {
+                     return permute({}, scores(next), {0, 1, 3, 2});
+                   });
   if (tables_.on_v[0].defined()) {
     const Var none(Tensor::zeros(v.shape()));
     const Var added = attention({}, q, k, none, options);  // (B, N, H D): of zero values
-    ctx.show([&] { return prefix + "rpe_v"; },
+    ctx.show([&] { return join_path(path_, "rpe_v"); },
              permute({}, reshape({}, added, {B, N, H, v.dim(2) / H}), {0, 2, 1, 3}));
   }
 }
@@ -80,7 +82,7 @@ IrpeAttention::IrpeAttention(const Weights& w, const IrpeOptions& options)
 
 Var IrpeAttention::operator()(const Context& ctx, const Var& x) const {
   const Var qkv = qkv_(ctx, x);
-  ctx.show([&] { return path_.empty() ? std::string("qkv") : path_ + ".qkv"; }, qkv);
+  ctx.show([&] { return join_path(path_, "qkv"); }, qkv);
   const auto third = [&](std::int64_t t) { return slice_axis(ctx, qkv, 2, t * width_, (t + 1) * width_); };
   return proj_(ctx, encoding_.attend(ctx, third(0), third(1), third(2), {}));
 }

@@ -9,6 +9,11 @@
 
 namespace locant {
 
+void require_heads(const char* op, std::int64_t heads, std::int64_t width) {
+  require(heads >= 1 && width >= heads && width % heads == 0, op, "{} heads do not divide a width of {}",
+          heads, width);
+}
+
 Linear::Linear(const Weights& w, std::int64_t in, std::int64_t out, const Options& options)
     : in_(in), out_(out) {
   const Shape matrix{out, in};

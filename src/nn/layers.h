@@ -7,6 +7,9 @@
 
 namespace locant {
 
+/// Throws Error under the name of `op` unless the heads divide the width.
+void require_heads(const char* op, std::int64_t heads, std::int64_t width);
+
 /// y = act(x W^T + b) + residual. `weight` (out, in), `bias` (out). Packed once for inference, where act and
 /// residual are fused into the product.
 class Linear {

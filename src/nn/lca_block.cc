@@ -10,7 +10,7 @@ namespace locant {
 
 LcaBlock::LcaBlock(const Weights& w, const Options& options) : options_(options), path_(w.path()) {
   const std::int64_t C = options.width, H = options.heads;
-  require(H >= 1 && C >= H && C % H == 0, "lca_block", "{} heads do not divide a width of {}", H, C);
+  require_heads("lca_block", H, C);
   require(options.mlp_ratio >= 1, "lca_block", "a feed-forward {} times as wide; 1 or more is needed",
           options.mlp_ratio);
   norm1_ = LayerNorm(w / "norm1", C, options.norm_eps);
@@ -25,7 +25,6 @@ Var LcaBlock::operator()(const Context& ctx, const Var& tokens) const {
   const std::int64_t C = options_.width;
   if (shape.rank() != 3 || shape[2] != C || shape[1] < 1)
     fail("lca_block", "tokens of shape {}; (B, L, {}) was expected", shape.str(), C);
-  const std::string prefix = path_.empty() ? path_ : path_ + ".";
   const std::int64_t L = shape[1];
   const Var qkv = qkv_(ctx, norm1_(ctx, tokens));
   AttentionOptions options;
@@ -34,10 +33,10 @@ Var LcaBlock::operator()(const Context& ctx, const Var& tokens) const {
   const Var q = slice_axis(ctx, select_rows(ctx, qkv, L - 1, L), 2, 0, C);
   const Var attended = proj_(ctx, attention(ctx, q, slice_axis(ctx, qkv, 2, C, 2 * C),
                                             slice_axis(ctx, qkv, 2, 2 * C, 3 * C), options));
-  ctx.show([&] { return prefix + "attn"; }, attended);
+  ctx.show([&] { return join_path(path_, "attn"); }, attended);
   const Var last = add(ctx, select_rows(ctx, tokens, L - 1, L), attended);
   const Var normed = norm2_(ctx, last);
-  ctx.show([&] { return prefix + "norm2"; }, normed);
+  ctx.show([&] { return join_path(path_, "norm2"); }, normed);
   return feedforward_(ctx, normed, last);
 }
 

@@ -1,13 +1,11 @@
 #include "nn/linear_attention.h"
 
-#include "core/error.h"
-
 namespace locant {
 
 LinearAttentionLayer::LinearAttentionLayer(const Weights& w, const Options& options)
     : options_(options), path_(w.path()) {
   const std::int64_t C = options.width, H = options.heads;
-  require(H >= 1 && C >= H && C % H == 0, "linear_attention", "{} heads do not divide a width of {}", H, C);
+  require_heads("linear_attention", H, C);
   const auto made = [&](const std::string& name, bool bias) {
     return Linear(w / name, C, C,
                   {.bias = bias, .weight_init = Init::fan_in(C), .bias_init = Init::fan_in(C)});
@@ -21,7 +19,7 @@ Var LinearAttentionLayer::operator()(const Context& ctx, const Var& x, const Var
   std::array<Var, 3> qkv;
   for (std::size_t p = 0; p < 3; ++p) {
     qkv[p] = projections_[p](ctx, p == 0 ? x : memory);
-    ctx.show([&] { return (path_.empty() ? path_ : path_ + ".") + options_.projections[p]; }, qkv[p]);
+    ctx.show([&] { return join_path(path_, options_.projections[p]); }, qkv[p]);
   }
   LinearAttentionOptions options;
   options.heads = options_.heads;

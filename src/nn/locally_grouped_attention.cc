@@ -1,5 +1,7 @@
 #include "nn/locally_grouped_attention.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace locant {
@@ -7,16 +9,18 @@ namespace locant {
 LocallyGroupedAttention::LocallyGroupedAttention(const Weights& w, const Options& options)
     : options_(options), path_(w.path()), maps_(std::make_shared<WindowMaps>()) {
   const std::int64_t C = options.width, H = options.heads;
-  require(H >= 1 && C >= H && C % H == 0, "locally_grouped_attention", "{} heads do not divide a width of {}",
-          H, C);
-  require(options.window.rows >= 1 && options.window.columns >= 1, "locally_grouped_attention",
-          "a window of {} x {} is empty", options.window.rows, options.window.columns);
+  require_heads("locally_grouped_attention", H, C);
+  const auto [shorter, longer] = std::minmax(options.window.rows, options.window.columns);
+  require(shorter >= 1 && longer <= 1024, "locally_grouped_attention",
+          "a window of {} x {}; sides of 1 to 1024 were expected", options.window.rows,
+          options.window.columns);
   qkv_ = Linear(w / "qkv", C, 3 * C, {.bias = options.qkv_bias});
   proj_ = Linear(w / "proj", C, C);
 }
 
 Var LocallyGroupedAttention::operator()(const Context& ctx, const Var& x, Grid grid) const {
-  const std::string prefix = path_.empty() ? path_ : path_ + ".";
+  require(x.shape().rank() == 3 && grid.frames == 1 && x.dim(1) == grid.tokens(), "locally_grouped_attention",
+          "x of shape {} does not hold {} x {} tokens", x.shape().str(), grid.rows, grid.columns);
   const WindowLayout layout{.rows = grid.rows, .columns = grid.columns, .window = options_.window};
   AttentionOptions options;
   options.heads = options_.heads;
@@ -26,13 +30,13 @@ Var LocallyGroupedAttention::operator()(const Context& ctx, const Var& x, Grid g
   options.zero_pad = layout.pads() && !options_.qkv_bias;
   const Var qkv = qkv_(ctx, x);
   if (ctx.probe != nullptr)
-    ctx.show([&] { return prefix + "qkv"; },
+    ctx.show([&] { return join_path(path_, "qkv"); },
              Var(window_order(qkv.value(), *options.rows)
                      .reshaped({x.dim(0), layout.padded_rows() / options_.window.rows,
                                 layout.padded_columns() / options_.window.columns, options_.window.rows,
                                 options_.window.columns, qkv.dim(2)})));
   const Var out = proj_(ctx, attention(ctx, qkv, options));
-  ctx.show([&] { return prefix + "proj"; }, out);
+  ctx.show([&] { return join_path(path_, "proj"); }, out);
   return out;
 }
 

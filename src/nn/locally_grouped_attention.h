@@ -22,7 +22,7 @@ class LocallyGroupedAttention {
     float dropout = 0.0f;  ///< of probabilities
   };
   LocallyGroupedAttention() = default;
-  /// Throws Error when the heads do not divide the width, or the window is empty.
+  /// Throws Error when the heads do not divide the width, or a side of the window is not 1 to 1024.
   LocallyGroupedAttention(const Weights& w, const Options& options);
   /// x (B, h w, C) -> the same. Shows qkv in the order of windows, (B, rows of windows, columns of windows,
   /// wh, ww, 3 C), and proj.
@@ -32,7 +32,7 @@ class LocallyGroupedAttention {
   Options options_;
   std::string path_;
   Linear qkv_, proj_;
-  std::shared_ptr<WindowMaps> maps_;
+  std::shared_ptr<const WindowMaps> maps_;
 };
 
 }  // namespace locant

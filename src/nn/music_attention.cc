@@ -8,7 +8,7 @@ namespace locant {
 
 MusicAttention::MusicAttention(const Weights& w, const Options& options) : options_(options) {
   const std::int64_t C = options.width, H = options.heads;
-  require(H >= 1 && C >= H && C % H == 0, "music_attention", "{} heads do not divide a width of {}", H, C);
+  require_heads("music_attention", H, C);
   require(options.rows >= 1, "music_attention", "a table of {} rows; there must be one at least",
           options.rows);
   // Xavier-uniform over the three matrices as one.

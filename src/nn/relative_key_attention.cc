@@ -7,7 +7,7 @@ namespace locant {
 RelativeKeyAttention::RelativeKeyAttention(const Weights& w, const Options& options) : options_(options) {
   const std::int64_t C = options.width, H = options.heads;
   const char* name = "relative_key_attention";
-  require(H >= 1 && C >= H && C % H == 0, name, "{} heads do not divide a width of {}", H, C);
+  require_heads(name, H, C);
   require(options.method == Huang2020Method::relative_key ||
               options.method == Huang2020Method::relative_key_query,
           name, "the method must be relative_key or relative_key_query");
@@ -25,11 +25,10 @@ RelativeKeyAttention::RelativeKeyAttention(const Weights& w, const Options& opti
 
 Var RelativeKeyAttention::operator()(const Context& ctx, const Var& x,
                                      const std::vector<std::int64_t>& key_lengths) const {
-  const std::string prefix = path_.empty() ? path_ : path_ + ".";
   const Var q = query_(ctx, x), k = key_(ctx, x), v = value_(ctx, x);
-  ctx.show([&] { return prefix + "query"; }, q);
-  ctx.show([&] { return prefix + "key"; }, k);
-  ctx.show([&] { return prefix + "value"; }, v);
+  ctx.show([&] { return join_path(path_, "query"); }, q);
+  ctx.show([&] { return join_path(path_, "key"); }, k);
+  ctx.show([&] { return join_path(path_, "value"); }, v);
   AttentionOptions options;
   options.heads = options_.heads;
   options.dropout = options_.dropout;

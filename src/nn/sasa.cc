@@ -5,7 +5,6 @@
 
 #include "core/error.h"
 #include "ops/arithmetic.h"
-#include "ops/conv2d.h"
 #include "ops/layout.h"
 #include "ops/product.h"
 #include "ops/rearrange.h"
@@ -24,7 +23,11 @@ void check(const SasaOptions& o) {
           "a window of {} with a padding of {}; it must reach every place", o.kernel, o.pad);
 }
 
-std::string prefix_of(const std::string& path) { return path.empty() ? path : path + "."; }
+Conv2d pointwise(const Weights& w, std::int64_t in, std::int64_t out, bool bias) {
+  Conv2d::Options options = Conv2d::square(1, 1, 0, 1, bias);
+  options.weight_init = Init::normal(std::sqrt(2.0f / static_cast<float>(out)));
+  return Conv2d(w, in, out, options);
+}
 
 // The map with `pad` places around it that hold the bias, or zeros. For looking at a model; no gradient.
 Var padded(const Var& map, const Var& bias, std::int64_t pad) {
@@ -41,8 +44,8 @@ Var padded(const Var& map, const Var& bias, std::int64_t pad) {
 
 void show(const Context& ctx, const std::string& path, const Var& q, const Var& k, const Var& key_bias,
           std::int64_t pad) {
-  ctx.show([&] { return prefix_of(path) + "query_conv"; }, q);
-  if (ctx.probe != nullptr) ctx.show([&] { return prefix_of(path) + "key_conv"; }, padded(k, key_bias, pad));
+  ctx.show([&] { return join_path(path, "query_conv"); }, q);
+  if (ctx.probe != nullptr) ctx.show([&] { return join_path(path, "key_conv"); }, padded(k, key_bias, pad));
 }
 
 // x - log sum exp(x) over the first axis: x (M, P). dx = dy - exp(y) sum of dy.
@@ -88,15 +91,6 @@ std::shared_ptr<const RowMaps> SasaMaps::rows(std::int64_t rows, std::int64_t co
   return kept_ = maps;
 }
 
-Pointwise::Pointwise(const Weights& w, std::int64_t in, std::int64_t out, bool with_bias) {
-  weight = w.get("weight", {out, in, 1, 1}, Init::normal(std::sqrt(2.0f / static_cast<float>(out))));
-  if (with_bias) bias = w.get("bias", {out}, Init::fan_in(in));
-}
-
-Var Pointwise::operator()(const Context& ctx, const Var& x) const {
-  return conv2d(ctx, x, weight, bias, Conv2dOptions{});
-}
-
 SasaConv::SasaConv(const Weights& w, const SasaOptions& o)
     : options_(o), path_(w.path()), window_{o.kernel, o.kernel, o.pad, o.pad} {
   check(o);
@@ -105,16 +99,16 @@ SasaConv::SasaConv(const Weights& w, const SasaOptions& o)
   const std::int64_t half = o.out / 2;
   tables_.rows = w.get(Sasa::kRows, {half, 1, 1, o.kernel, 1}, Init::normal(1.0f));
   tables_.columns = w.get(Sasa::kColumns, {half, 1, 1, 1, o.kernel}, Init::normal(1.0f));
-  key_ = Pointwise(w / "key_conv", o.in, o.out, o.bias);
-  query_ = Pointwise(w / "query_conv", o.in, o.out, o.bias);
-  value_ = Pointwise(w / "value_conv", o.in, o.out, o.bias);
+  key_ = pointwise(w / "key_conv", o.in, o.out, o.bias);
+  query_ = pointwise(w / "query_conv", o.in, o.out, o.bias);
+  value_ = pointwise(w / "value_conv", o.in, o.out, o.bias);
   gather_ = local_gather(window_, kBlock);
   maps_ = std::make_shared<SasaMaps>(window_);
 }
 
 Var SasaConv::operator()(const Context& ctx, const Var& x) const {
   const Var q = query_(ctx, x), k = key_(ctx, x), v = value_(ctx, x);
-  show(ctx, path_, q, k, key_.bias, options_.pad);
+  show(ctx, path_, q, k, key_.bias(), options_.pad);
   const std::int64_t C = options_.out;
   AttentionOptions options;
   options.heads = C;
@@ -122,7 +116,7 @@ Var SasaConv::operator()(const Context& ctx, const Var& x) const {
   options.rows = maps_->rows(x.dim(2), x.dim(3));
   options.terms = {sasa_channel_term(ctx, tables_, C, window_, gather_)};
   if (options_.bias)
-    options.pad_bias = concat_axis(ctx, {Var(Tensor::zeros({C})), key_.bias, value_.bias}, 0);
+    options.pad_bias = concat_axis(ctx, {Var(Tensor::zeros({C})), key_.bias(), value_.bias()}, 0);
   else
     options.zero_pad = true;
   const Var y =
@@ -140,9 +134,9 @@ SasaStem::SasaStem(const Weights& w, const SasaOptions& o, std::int64_t mixtures
   emb_a_ = w.get("emb_a", {width, o.kernel}, normal);
   emb_b_ = w.get("emb_b", {width, o.kernel}, normal);
   emb_mix_ = w.get("emb_mix", {M, width}, normal);
-  key_ = Pointwise(w / "key_conv", o.in, o.out, false);
-  query_ = Pointwise(w / "query_conv", o.in, o.out, false);
-  for (std::int64_t m = 0; m < M; ++m) values_.emplace_back(w / "value_conv" / m, o.in, o.out, false);
+  key_ = pointwise(w / "key_conv", o.in, o.out, false);
+  query_ = pointwise(w / "query_conv", o.in, o.out, false);
+  for (std::int64_t m = 0; m < M; ++m) values_.push_back(pointwise(w / "value_conv" / m, o.in, o.out, false));
   // Copy m of the keys has codes of its own, and is seen where the window is.
   const auto one = local_gather(window_, kBlock);
   const std::int64_t places = o.kernel * o.kernel, Nk = static_cast<std::int64_t>(one->key_code.size());
@@ -180,7 +174,7 @@ Var SasaStem::operator()(const Context& ctx, const Var& x) const {
   const Var q = query_(ctx, x), k = key_(ctx, x);
   show(ctx, path_, q, k, {}, options_.pad);
   std::vector<Var> values;
-  for (const Pointwise& value : values_) values.push_back(images_to_tokens(ctx, value(ctx, x)));
+  for (const Conv2d& value : values_) values.push_back(images_to_tokens(ctx, value(ctx, x)));
   const std::vector<Var> keys(values.size(), images_to_tokens(ctx, k));
   AttentionOptions options;
   options.heads = options_.out;

@@ -4,10 +4,9 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "nn/weights.h"
+#include "nn/conv_layers.h"
 #include "position/sasa.h"
 
 namespace locant {
@@ -37,14 +36,6 @@ class SasaMaps {
   mutable std::shared_ptr<const RowMaps> kept_;
 };
 
-/// A 1x1 convolution that tells its bias.
-struct Pointwise {
-  Var weight, bias;  ///< (out, in, 1, 1), (out) or undefined
-  Pointwise() = default;
-  Pointwise(const Weights& w, std::int64_t in, std::int64_t out, bool with_bias);
-  Var operator()(const Context& ctx, const Var& x) const;
-};
-
 /// The layer in place of a 3x3 convolution: kernel = 2 pad + 1, stride 1, tables `rel_h`, `rel_w`.
 class SasaConv {
  public:
@@ -59,7 +50,7 @@ class SasaConv {
   std::string path_;
   LocalWindow window_;
   Sasa tables_;
-  Pointwise query_, key_, value_;
+  Conv2d query_, key_, value_;
   std::shared_ptr<const GatherMap> gather_;
   std::shared_ptr<const SasaMaps> maps_;
 };
@@ -86,8 +77,8 @@ class SasaStem {
   std::string path_;
   LocalWindow window_;
   Var emb_a_, emb_b_, emb_mix_;  // (out / groups, k) twice, (M, out / groups)
-  Pointwise query_, key_;
-  std::vector<Pointwise> values_;
+  Conv2d query_, key_;
+  std::vector<Conv2d> values_;
   std::shared_ptr<const GatherMap> gather_;
   AttentionVisibility visibility_;
   std::shared_ptr<const SasaMaps> maps_;

@@ -8,7 +8,7 @@ namespace locant {
 
 ShawAttention::ShawAttention(const Weights& w, const Options& options) : options_(options) {
   const std::int64_t C = options.width, H = options.heads, K = options.K;
-  require(H >= 1 && C >= H && C % H == 0, "shaw_attention", "{} heads do not divide a width of {}", H, C);
+  require_heads("shaw_attention", H, C);
   require(K >= 0 && K < (std::int64_t{1} << 29), "shaw_attention",
           "distances clipped at {}; K must be 0 or more", K);
   path_ = w.path();
@@ -25,9 +25,8 @@ ShawAttention::ShawAttention(const Weights& w, const Options& options) : options
 }
 
 Var ShawAttention::operator()(const Context& ctx, const Var& x, const Var& memory) const {
-  const std::string prefix = path_.empty() ? path_ : path_ + ".";
   const Var q = query_(ctx, x);
-  ctx.show([&] { return prefix + "fc_q"; }, q);
+  ctx.show([&] { return join_path(path_, "fc_q"); }, q);
   const std::int64_t Nq = q.dim(1), Nk = memory.dim(1), D = options_.width / options_.heads;
   const auto pairs = [&](const Var& table) {
     std::vector<std::int32_t> rows;
@@ -36,8 +35,9 @@ Var ShawAttention::operator()(const Context& ctx, const Var& x, const Var& memor
         rows.push_back(static_cast<std::int32_t>(shaw_row(shaw_.K, shaw_.order, i, j)));
     return reshape({}, gather_rows({}, table, rows), {Nq, Nk, D});
   };
-  ctx.show_dense([&] { return prefix + "relative_position_k"; }, [&] { return pairs(shaw_.keys); });
-  ctx.show_dense([&] { return prefix + "relative_position_v"; }, [&] { return pairs(shaw_.values); });
+  ctx.show_dense([&] { return join_path(path_, "relative_position_k"); }, [&] { return pairs(shaw_.keys); });
+  ctx.show_dense([&] { return join_path(path_, "relative_position_v"); },
+                 [&] { return pairs(shaw_.values); });
   AttentionOptions options;
   options.heads = options_.heads;
   options.dropout = options_.dropout;

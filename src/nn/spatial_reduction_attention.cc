@@ -9,8 +9,7 @@ namespace locant {
 SpatialReductionAttention::SpatialReductionAttention(const Weights& w, const Options& options)
     : options_(options), path_(w.path()) {
   const std::int64_t C = options.width, H = options.heads, R = options.ratio;
-  require(H >= 1 && C >= H && C % H == 0, "spatial_reduction_attention",
-          "{} heads do not divide a width of {}", H, C);
+  require_heads("spatial_reduction_attention", H, C);
   require(R >= 1, "spatial_reduction_attention", "a reduction by {}; it must be 1 or more", R);
   q_ = Linear(w / "q", C, C, {.bias = options.qkv_bias});
   kv_ = Linear(w / "kv", C, 2 * C, {.bias = options.qkv_bias});
@@ -23,7 +22,7 @@ SpatialReductionAttention::SpatialReductionAttention(const Weights& w, const Opt
 }
 
 void SpatialReductionAttention::show(const Context& ctx, const char* name, const Var& value) const {
-  ctx.show([&] { return path_.empty() ? std::string(name) : path_ + "." + name; }, value);
+  ctx.show([&] { return join_path(path_, name); }, value);
 }
 
 Var SpatialReductionAttention::operator()(const Context& ctx, const Var& x, Grid grid) const {

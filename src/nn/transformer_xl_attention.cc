@@ -33,7 +33,7 @@ TransformerXlAttention::TransformerXlAttention(const Weights& w, const Weights& 
 }
 
 void TransformerXlAttention::show(const Context& ctx, const char* name, const Var& value) const {
-  ctx.show([&] { return path_.empty() ? std::string(name) : path_ + "." + name; }, value);
+  ctx.show([&] { return join_path(path_, name); }, value);
 }
 
 TransformerXl TransformerXlAttention::relative(const Context& ctx, std::int64_t klen,

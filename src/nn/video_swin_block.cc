@@ -13,7 +13,8 @@ WindowAttention3d::Options attention_options(const VideoSwinBlock::Options& o) {
 
 }  // namespace
 
-VideoSwinBlock::VideoSwinBlock(const Weights& w, const Options& options) : options_(options) {
+VideoSwinBlock::VideoSwinBlock(const Weights& w, const Options& options)
+    : options_(options), maps_(std::make_shared<WindowMaps>()) {
   require(options.mlp_ratio > 0 && options.mlp_ratio < 1024, "video_swin_block",
           "an mlp_ratio of {}; it must be above 0 and below 1024", options.mlp_ratio);
   path_ = w.path();
@@ -29,16 +30,15 @@ Var VideoSwinBlock::operator()(const Context& ctx, const Var& x, Grid grid) cons
           "x of shape {} does not hold {}x{}x{} tokens", x.shape().str(), grid.frames, grid.rows,
           grid.columns);
   const WindowLayout3d layout = fit_windows_3d(grid, options_.window, options_.shift);
-  const auto rows = std::make_shared<const RowMaps>(make_window_rows_3d(layout));
-  const std::string prefix = path_.empty() ? path_ : path_ + ".";
+  const auto rows = maps_->rows(layout);
   const Var normed = norm1_(ctx, x);
   const Var attended = attention_(ctx, normed, attention_.gather(layout.window), rows);
   if (ctx.probe != nullptr) show_attention(ctx, normed, layout, *rows);
   const Var y = add(ctx, x, drop_path(ctx, attended, options_.drop_path));
   const Var normed_again = norm2_(ctx, y);
-  ctx.show([&] { return prefix + "norm2"; }, normed_again);
+  ctx.show([&] { return join_path(path_, "norm2"); }, normed_again);
   const Var mixed = mlp_(ctx, normed_again);
-  ctx.show([&] { return prefix + "mlp"; }, mixed);
+  ctx.show([&] { return join_path(path_, "mlp"); }, mixed);
   return add(ctx, y, drop_path(ctx, mixed, options_.drop_path));
 }
 
@@ -53,7 +53,7 @@ void VideoSwinBlock::show_attention(const Context& ctx, const Var& normed, const
   const Var windows(window_order(normed.value(), rows).reshaped({B, slots, C}));
   const Var out = attention_({}, windows, attention_.gather(layout.window),
                              std::make_shared<const RowMaps>(std::move(cut)));
-  ctx.show([&] { return (path_.empty() ? path_ : path_ + ".") + "attn"; },
+  ctx.show([&] { return join_path(path_, "attn"); },
            Var(out.value().reshaped({B * rows.groups, rows.queries, C})));
 }
 

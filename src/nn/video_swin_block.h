@@ -1,11 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "nn/layers.h"
 #include "nn/window_attention_3d.h"
-#include "nn/windows_3d.h"
+#include "nn/windows.h"
 
 namespace locant {
 
@@ -39,6 +40,7 @@ class VideoSwinBlock {
   WindowAttention3d attention_;
   LayerNorm norm2_;
   Mlp mlp_;
+  std::shared_ptr<const WindowMaps> maps_;
 };
 
 }  // namespace locant

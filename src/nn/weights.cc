@@ -36,6 +36,11 @@ Tensor RandomSource::get(const std::string& name, const Shape& shape, const Init
 
 Tensor ShapeSource::get(const std::string&, const Shape&, const Init&) { return {}; }
 
+std::string join_path(const std::string& path, std::string_view name) {
+  if (path.empty()) return std::string(name);
+  return name.empty() ? path : fmt::format("{}.{}", path, name);
+}
+
 Weights::Weights(WeightSource& source, WeightMode mode)
     : root_(std::make_shared<Root>(Root{&source, mode, {}})) {}
 
@@ -43,10 +48,7 @@ Weights Weights::operator/(std::string_view name) const { return {root_, path(na
 
 Weights Weights::operator/(std::int64_t index) const { return {root_, path(fmt::format("{}", index))}; }
 
-std::string Weights::path(std::string_view name) const {
-  if (prefix_.empty()) return std::string(name);
-  return name.empty() ? prefix_ : fmt::format("{}.{}", prefix_, name);
-}
+std::string Weights::path(std::string_view name) const { return join_path(prefix_, name); }
 
 Var Weights::own(std::string_view name, const Shape& shape, const Init& init, bool requires_grad) const {
   const std::string full = path(name);

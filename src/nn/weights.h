@@ -55,6 +55,9 @@ class ShapeSource final : public WeightSource {
 /// shapes: names and shapes only; the model cannot run.
 enum class WeightMode { train, inference, shapes };
 
+/// Full name of `name` under `path`: "blocks.0" and "qkv" make "blocks.0.qkv". Either may be empty.
+std::string join_path(const std::string& path, std::string_view name);
+
 struct Parameter {
   std::string name;
   Shape shape;

@@ -16,10 +16,9 @@ bool has_padding(const RowMaps& rows) {
 
 WindowAttention3d::WindowAttention3d(const Weights& w, const Options& options) : options_(options) {
   const std::int64_t C = options.width, H = options.heads;
-  require(H >= 1 && C >= H && C % H == 0, "window_attention_3d", "{} heads do not divide a width of {}", H,
-          C);
+  require_heads("window_attention_3d", H, C);
   path_ = w.path();
-  gather(options.window);  // throws on a window without tokens
+  whole_ = video_swin_gather(options.window, options.window, options.fit);
   bias_ = {options.window, w.get(VideoSwinBias::kTable, {video_swin_table_rows(options.window), H},
                                  Init::trunc_normal(VideoSwinBias::kInitStd))};
   qkv_ = Linear(w / "qkv", C, 3 * C, {.bias = options.qkv_bias});
@@ -27,14 +26,17 @@ WindowAttention3d::WindowAttention3d(const Weights& w, const Options& options) :
 }
 
 std::shared_ptr<const GatherMap> WindowAttention3d::gather(Grid window) const {
-  return video_swin_gather(options_.window, window, options_.fit);
+  const Grid whole = options_.window;
+  if (window.frames == whole.frames && window.rows == whole.rows && window.columns == whole.columns)
+    return whole_;
+  return video_swin_gather(whole, window, options_.fit);
 }
 
 std::shared_ptr<const GatherMap> WindowAttention3d::gather(std::int64_t tokens) const {
   const Grid whole = options_.window;
   require(tokens >= 1 && tokens <= whole.tokens(), "window_attention_3d", "{} tokens of a {}x{}x{} window",
           tokens, whole.frames, whole.rows, whole.columns);
-  GatherMap first = *video_swin_gather(whole, whole, WindowFit::corner);
+  GatherMap first = *whole_;
   first.query_code.resize(static_cast<std::size_t>(tokens));
   first.key_code.resize(static_cast<std::size_t>(tokens));
   return std::make_shared<const GatherMap>(std::move(first));
@@ -42,9 +44,8 @@ std::shared_ptr<const GatherMap> WindowAttention3d::gather(std::int64_t tokens) 
 
 Var WindowAttention3d::operator()(const Context& ctx, const Var& x, std::shared_ptr<const GatherMap> gather,
                                   std::shared_ptr<const RowMaps> rows) const {
-  const std::string prefix = path_.empty() ? path_ : path_ + ".";
   const Var qkv = qkv_(ctx, x);  // (B, N, 3 C), q | k | v, head-major
-  ctx.show([&] { return prefix + "qkv"; }, qkv);
+  ctx.show([&] { return join_path(path_, "qkv"); }, qkv);
   AttentionOptions options;
   options.heads = options_.heads;
   options.terms = {video_swin_bias_term(bias_, options_.heads, std::move(gather))};
@@ -54,7 +55,7 @@ Var WindowAttention3d::operator()(const Context& ctx, const Var& x, std::shared_
   }
   options.rows = std::move(rows);
   const Var y = proj_(ctx, attention(ctx, qkv, options));
-  ctx.show([&] { return prefix + "proj"; }, y);
+  ctx.show([&] { return join_path(path_, "proj"); }, y);
   return y;
 }
 

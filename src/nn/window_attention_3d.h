@@ -36,6 +36,7 @@ class WindowAttention3d {
   Options options_;
   std::string path_;
   VideoSwinBias bias_;
+  std::shared_ptr<const GatherMap> whole_;  // of the table's own window
   Linear qkv_, proj_;
 };
 

@@ -13,8 +13,10 @@ namespace locant {
 
 WindowAttentionV2::WindowAttentionV2(const Weights& w, const Options& options) : options_(options) {
   const std::int64_t C = options.width, H = options.heads, hidden = options.hidden;
-  require(H >= 1 && C >= H && C % H == 0 && hidden >= 1, "window_attention_v2",
-          "{} heads do not divide a width of {}, or the bias has {} hidden numbers", H, C, hidden);
+  require_heads("window_attention_v2", H, C);
+  require(std::max(options.window.rows, options.window.columns) <= 1024, "window_attention_v2",
+          "a window of {}x{}; sides are at most 1024", options.window.rows, options.window.columns);
+  require(hidden >= 1, "window_attention_v2", "a bias of {} hidden numbers; it needs one at least", hidden);
   path_ = w.path();
   gather_ = swin_gather(options.window, options.window);
   logit_scale_ = w.get("logit_scale", {H, 1, 1}, Init::constant(std::log(10.0f)));
@@ -36,9 +38,8 @@ WindowAttentionV2::WindowAttentionV2(const Weights& w, const Options& options) :
 Var WindowAttentionV2::operator()(const Context& ctx, const Var& x,
                                   std::shared_ptr<const RowMaps> rows) const {
   const std::int64_t B = x.dim(0), N = x.dim(1), C = options_.width, H = options_.heads;
-  const std::string prefix = path_.empty() ? path_ : path_ + ".";
   const Var logits = swin_v2_cpb_logits(ctx, cpb_, H);
-  ctx.show([&] { return prefix + "cpb_mlp"; }, logits);
+  ctx.show([&] { return join_path(path_, "cpb_mlp"); }, logits);
   AttentionOptions options;
   options.heads = H;
   options.scale = 1.0f;  // the temperature is in q
@@ -62,7 +63,7 @@ Var WindowAttentionV2::operator()(const Context& ctx, const Var& x,
   const Var out = attention(ctx, reshape(ctx, q, {B, N, C}), reshape(ctx, direction(1), {B, N, C}),
                             slice_axis(ctx, qkv, 2, 2 * C, 3 * C), options);
   const Var y = proj_(ctx, out);
-  ctx.show([&] { return prefix + "proj"; }, y);
+  ctx.show([&] { return join_path(path_, "proj"); }, y);
   return y;
 }
 

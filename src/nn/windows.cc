@@ -9,66 +9,106 @@ namespace {
 
 constexpr std::size_t kKeptLayouts = 64;
 
-void check(const WindowLayout& l) {
-  const bool sane = l.rows > 0 && l.columns > 0 && l.window.rows > 0 && l.window.columns > 0 &&
-                    l.shift_rows >= 0 && l.shift_columns >= 0 && l.shift_rows < l.window.rows &&
-                    l.shift_columns < l.window.columns;
-  constexpr std::int64_t kLargest = 1 << 15;  // a side; the product of two padded ones then fits easily
-  const bool fits = sane && std::max({l.rows, l.columns, l.window.rows, l.window.columns}) <= kLargest &&
-                    l.padded_rows() * l.padded_columns() <= (std::int64_t{1} << 30);
-  if (!fits)
-    fail("windows", "windows of {}x{} shifted by ({}, {}) do not work on a grid of {}x{} tokens",
-         l.window.rows, l.window.columns, l.shift_rows, l.shift_columns, l.rows, l.columns);
+std::int64_t up(std::int64_t n, std::int64_t step) { return (n + step - 1) / step * step; }
+
+/// A picture is a video of one frame.
+WindowLayout3d video_of(const WindowLayout& l) {
+  return {{1, l.rows, l.columns},
+          {1, l.window.rows, l.window.columns},
+          {0, l.shift_rows, l.shift_columns},
+          l.order};
 }
 
-/// Token at a position of the rolled, padded grid, or -1.
-std::int64_t token_at(const WindowLayout& l, std::int64_t y, std::int64_t x, std::int64_t padded_rows,
-                      std::int64_t padded_columns) {
-  if (l.order == PadOrder::roll_then_pad) {
-    if (y >= l.rows || x >= l.columns) return -1;
-    return (y + l.shift_rows) % l.rows * l.columns + (x + l.shift_columns) % l.columns;
+void check(const WindowLayout3d& l) {
+  constexpr std::int64_t kLargest = 1 << 15;  // a side: the product of two padded ones then fits easily
+  const Grid g = l.grid, w = l.window, s = l.shift;
+  const std::int64_t axes[3][3] = {
+      {g.frames, w.frames, s.frames}, {g.rows, w.rows, s.rows}, {g.columns, w.columns, s.columns}};
+  std::int64_t slots = 1;
+  bool sane = true;
+  for (const auto& [side, window, shift] : axes) {
+    sane = sane && side >= 1 && window >= 1 && shift >= 0 && shift < window && side <= kLargest &&
+           window <= kLargest;
+    if (sane) slots *= up(side, window);
+    sane = sane && slots <= (std::int64_t{1} << 30);
   }
-  y = (y + l.shift_rows) % padded_rows;
-  x = (x + l.shift_columns) % padded_columns;
-  return y < l.rows && x < l.columns ? y * l.columns + x : -1;
+  if (!sane)
+    fail("windows", "windows of {}x{}x{} shifted by ({}, {}, {}) do not work on {}x{}x{} tokens", w.frames,
+         w.rows, w.columns, s.frames, s.rows, s.columns, g.frames, g.rows, g.columns);
+}
+
+/// Token at a place of the rolled, padded grid, or -1.
+std::int32_t token_at(const WindowLayout3d& l, Grid padded, Grid at) {
+  const bool roll_first = l.order == PadOrder::roll_then_pad;
+  const Grid g = l.grid, turn = roll_first ? g : padded;
+  if (roll_first && (at.frames >= g.frames || at.rows >= g.rows || at.columns >= g.columns)) return -1;
+  const std::int64_t t = (at.frames + l.shift.frames) % turn.frames;
+  const std::int64_t y = (at.rows + l.shift.rows) % turn.rows;
+  const std::int64_t x = (at.columns + l.shift.columns) % turn.columns;
+  if (t >= g.frames || y >= g.rows || x >= g.columns) return -1;
+  return static_cast<std::int32_t>((t * g.rows + y) * g.columns + x);
+}
+
+std::int32_t region_at(const WindowLayout3d& l, Grid padded, Grid at) {
+  return 9 * shift_band(at.frames, padded.frames, l.window.frames, l.shift.frames) +
+         3 * shift_band(at.rows, padded.rows, l.window.rows, l.shift.rows) +
+         shift_band(at.columns, padded.columns, l.window.columns, l.shift.columns);
 }
 
 }  // namespace
 
-RowMaps make_window_rows(const WindowLayout& layout) {
-  check(layout);
-  const std::int64_t padded_rows = layout.padded_rows(), padded_columns = layout.padded_columns();
+Grid WindowLayout3d::padded() const {
+  return {up(grid.frames, window.frames), up(grid.rows, window.rows), up(grid.columns, window.columns)};
+}
+
+WindowLayout3d fit_windows_3d(Grid grid, Grid window, Grid shift) {
+  WindowLayout3d out{grid, window, shift};
+  const auto fit = [](std::int64_t side, std::int64_t& window_side, std::int64_t& shift_side) {
+    if (side > window_side) return;
+    window_side = side;
+    shift_side = 0;
+  };
+  fit(grid.frames, out.window.frames, out.shift.frames);
+  fit(grid.rows, out.window.rows, out.shift.rows);
+  fit(grid.columns, out.window.columns, out.shift.columns);
+  return out;
+}
+
+RowMaps make_window_rows_3d(const WindowLayout3d& l) {
+  check(l);
+  const Grid padded = l.padded(), w = l.window;
   RowMaps maps;
-  maps.groups = padded_rows / layout.window.rows * (padded_columns / layout.window.columns);
-  maps.queries = maps.keys = layout.window.tokens();
-  maps.query_rows.reserve(static_cast<std::size_t>(padded_rows * padded_columns));
-  for (std::int64_t top = 0; top < padded_rows; top += layout.window.rows)
-    for (std::int64_t left = 0; left < padded_columns; left += layout.window.columns)
-      for (std::int64_t y = top; y < top + layout.window.rows; ++y)
-        for (std::int64_t x = left; x < left + layout.window.columns; ++x) {
-          maps.query_rows.push_back(
-              static_cast<std::int32_t>(token_at(layout, y, x, padded_rows, padded_columns)));
-          if (layout.shifts())
-            maps.query_region.push_back(shift_region(layout, y, x, padded_rows, padded_columns));
-        }
+  maps.groups = padded.tokens() / w.tokens();
+  maps.queries = maps.keys = w.tokens();
+  maps.query_rows.reserve(static_cast<std::size_t>(padded.tokens()));
+  for (std::int64_t g = 0; g < maps.groups; ++g) {
+    const std::int64_t across = padded.columns / w.columns, down = padded.rows / w.rows;
+    const Grid first{g / (down * across) * w.frames, g / across % down * w.rows, g % across * w.columns};
+    for (std::int64_t slot = 0; slot < maps.queries; ++slot) {
+      const Grid at{first.frames + slot / (w.rows * w.columns), first.rows + slot / w.columns % w.rows,
+                    first.columns + slot % w.columns};
+      maps.query_rows.push_back(token_at(l, padded, at));
+      if (l.shifts()) maps.query_region.push_back(region_at(l, padded, at));
+    }
+  }
   maps.key_rows = maps.query_rows;
   maps.key_region = maps.query_region;
   return maps;
 }
 
-std::shared_ptr<const RowMaps> WindowMaps::rows(const WindowLayout& l) const {
-  const LayoutKey key{l.rows,
-                      l.columns,
-                      l.window.rows,
-                      l.window.columns,
-                      l.shift_rows,
-                      l.shift_columns,
-                      static_cast<int>(l.order)};
+RowMaps make_window_rows(const WindowLayout& layout) { return make_window_rows_3d(video_of(layout)); }
+
+std::shared_ptr<const RowMaps> WindowMaps::rows(const WindowLayout& l) const { return rows(video_of(l)); }
+
+std::shared_ptr<const RowMaps> WindowMaps::rows(const WindowLayout3d& l) const {
+  const Grid g = l.grid, w = l.window, s = l.shift;
+  const LayoutKey key{g.frames,  g.rows,   g.columns, w.frames,  w.rows,
+                      w.columns, s.frames, s.rows,    s.columns, static_cast<std::int64_t>(l.order)};
   const std::lock_guard lock(mutex_);
   const auto found = rows_.find(key);
   if (found != rows_.end()) return found->second;
   if (rows_.size() >= kKeptLayouts) rows_.clear();
-  auto maps = std::make_shared<const RowMaps>(make_window_rows(l));
+  auto maps = std::make_shared<const RowMaps>(make_window_rows_3d(l));
   rows_.emplace(key, maps);
   return maps;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -7,6 +8,7 @@
 #include <tuple>
 
 #include "ops/attention.h"
+#include "position/encoding.h"
 #include "position/swin_bias.h"
 
 namespace locant {
@@ -38,28 +40,37 @@ constexpr std::int32_t shift_band(std::int64_t p, std::int64_t n, std::int64_t w
   return p < n - shift ? 1 : 2;
 }
 
-/// Region id of a position of the rolled, padded grid: a token sees the tokens of its own region only.
-constexpr std::int32_t shift_region(const WindowLayout& l, std::int64_t y, std::int64_t x,
-                                    std::int64_t padded_rows, std::int64_t padded_columns) {
-  return 3 * shift_band(y, padded_rows, l.window.rows, l.shift_rows) +
-         shift_band(x, padded_columns, l.window.columns, l.shift_columns);
-}
+/// The same for a video's tokens (frames, rows, columns), frames slowest.
+struct WindowLayout3d {
+  Grid grid, window;
+  Grid shift = {0, 0, 0};
+  PadOrder order = PadOrder::pad_then_roll;
+
+  Grid padded() const;
+  bool shifts() const { return shift.frames != 0 || shift.rows != 0 || shift.columns != 0; }
+};
+
+/// Video Swin's rule: on an axis that is not longer than the window, the window is the axis and does not
+/// shift.
+WindowLayout3d fit_windows_3d(Grid grid, Grid window, Grid shift);
 
 /// Row maps for ops/attention.h: groups are windows, row-major over the padded grid; slots are their tokens,
-/// row-major; a padding slot is -1; regions are set when the layout shifts. Throws Error on an empty grid or
-/// window, on a shift outside 0 .. window - 1, or on more than 2^30 slots.
+/// row-major; a padding slot is -1; regions are set when the layout shifts: a token sees the tokens of its
+/// own region only. Throws Error on an empty grid or window, on a shift outside 0 .. window - 1, or on more
+/// than 2^30 slots.
 RowMaps make_window_rows(const WindowLayout& layout);
+RowMaps make_window_rows_3d(const WindowLayout3d& layout);
 
 /// Row maps that are built once and kept. Safe to call from several threads. Beyond 64 different layouts the
 /// older ones are dropped (images of ever new sizes).
 class WindowMaps {
  public:
   std::shared_ptr<const RowMaps> rows(const WindowLayout& layout) const;
+  std::shared_ptr<const RowMaps> rows(const WindowLayout3d& layout) const;
   std::shared_ptr<const GatherMap> gather(Window table, Window window) const;
 
  private:
-  using LayoutKey =
-      std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t, int>;
+  using LayoutKey = std::array<std::int64_t, 10>;
   using WindowKey = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
   mutable std::mutex mutex_;
   mutable std::map<LayoutKey, std::shared_ptr<const RowMaps>> rows_;

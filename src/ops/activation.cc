@@ -1,11 +1,6 @@
 #include "ops/activation.h"
 
-#include <algorithm>
-
-#include "core/error.h"
-#include "core/parallel.h"
-#include "core/profile.h"
-#include "ops/reduce_inl.h"
+#include "ops/elementwise_inl.h"
 
 namespace locant {
 namespace {
@@ -32,33 +27,14 @@ Var elementwise(const Context& ctx, const char* op, const Var& x, const F& f, co
   });
 }
 
-// Functions with an exponential, by a kernel.
-template <class Kernel>
-Tensor by_kernel(const Tensor& x, const Kernel& kernel) {
-  Tensor y(x.shape());
-  parallel_for(y.numel(), kElementGrain / 4, [&](std::int64_t begin, std::int64_t end) {
-    kernel(x.data() + begin, end - begin, y.data() + begin);
-  });
-  return y;
-}
-
-// kernel(x, dy, n, dx).
-template <class Kernel>
-void accumulate_by_kernel(const Var& x, const Tensor& dy, const Kernel& kernel) {
-  Tensor dx(x.shape());
-  parallel_for(dx.numel(), kElementGrain / 4, [&](std::int64_t begin, std::int64_t end) {
-    kernel(x.value().data() + begin, dy.data() + begin, end - begin, dx.data() + begin);
-  });
-  x.accumulate(std::move(dx));
-}
-
 // dx = dy factor^2 s (1 - s), s = sigmoid(factor x).
 auto sigmoid_slope(const char* op, const Var& x, float factor) {
   return [op, x, factor](const Tensor& dy) {
     const ProfileScope scope(op);
-    accumulate_by_kernel(x, dy, [factor](const float* z, const float* g, std::int64_t n, float* out) {
-      row_ops().sigmoid_gradient(z, factor, g, n, out);
-    });
+    x.accumulate(gradient_by_kernel(x.value(), dy,
+                                    [factor](const float* z, const float* g, std::int64_t n, float* out) {
+                                      row_ops().sigmoid_gradient(z, factor, g, n, out);
+                                    }));
   };
 }
 
@@ -69,9 +45,10 @@ Var gated(const Context& ctx, const char* op, const Var& x, float factor) {
       x.value(), [factor](const float* z, std::int64_t n, float* to) { row_ops().silu(z, factor, n, to); });
   return ctx.record({x}, std::move(y), [op, x, factor](const Tensor& dy) {
     const ProfileScope inner(op);
-    accumulate_by_kernel(x, dy, [factor](const float* z, const float* g, std::int64_t n, float* out) {
-      row_ops().silu_gradient(z, factor, g, n, out);
-    });
+    x.accumulate(gradient_by_kernel(x.value(), dy,
+                                    [factor](const float* z, const float* g, std::int64_t n, float* out) {
+                                      row_ops().silu_gradient(z, factor, g, n, out);
+                                    }));
   });
 }
 
@@ -136,24 +113,7 @@ Var elu(const Context& ctx, const Var& x) {
 }
 
 Var glu(const Context& ctx, const Var& x) {
-  if (x.shape().rank() < 1 || x.dim(-1) % 2 != 0)
-    fail("glu", "x of shape {} does not split into two halves; its last extent must be even",
-         x.shape().str());
-  const ProfileScope scope("glu");
-  const std::int64_t half = x.dim(-1) / 2, rows = half > 0 ? x.value().numel() / (2 * half) : 0;
-  Tensor y(x.shape().with_last(half));
-  parallel_for(rows, row_grain(4 * half), [&](std::int64_t begin, std::int64_t end) {
-    row_ops().glu(x.value().data() + begin * 2 * half, end - begin, half, y.data() + begin * half);
-  });
-  return ctx.record({x}, std::move(y), [x, half, rows](const Tensor& dy) {
-    const ProfileScope inner("glu");
-    Tensor dx(x.shape());
-    parallel_for(rows, row_grain(4 * half), [&](std::int64_t begin, std::int64_t end) {
-      row_ops().glu_gradient(x.value().data() + begin * 2 * half, dy.data() + begin * half, end - begin, half,
-                             dx.data() + begin * 2 * half);
-    });
-    x.accumulate(std::move(dx));
-  });
+  return gate_halves(ctx, "glu", x, row_ops().glu, row_ops().glu_gradient);
 }
 
 }  // namespace locant

@@ -5,11 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "core/error.h"
-#include "core/parallel.h"
-#include "core/profile.h"
 #include "ops/arithmetic_broadcast.h"
-#include "ops/reduce_inl.h"
+#include "ops/elementwise_inl.h"
 
 namespace locant {
 namespace {
@@ -59,11 +56,7 @@ Var affine(const Context& ctx, const Var& x, float factor, float offset) {
 
 Var exp(const Context& ctx, const Var& x) {
   const ProfileScope scope("exp");
-  const Tensor& from = x.value();
-  Tensor y(x.shape());
-  parallel_for(y.numel(), kElementGrain / 4, [&](std::int64_t begin, std::int64_t end) {
-    row_ops().exp(from.data() + begin, end - begin, y.data() + begin);
-  });
+  const Tensor y = by_kernel(x.value(), row_ops().exp);
   return ctx.record({x}, y, [x, y](const Tensor& dy) {
     const float *e = y.data(), *g = dy.data();
     x.accumulate(map(x.shape(), [=](std::int64_t i) { return e[i] * g[i]; }));

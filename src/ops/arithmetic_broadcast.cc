@@ -57,23 +57,12 @@ Tensor combine(const Broadcast& plan, const float* a, const float* b, const F& f
   return y;
 }
 
-constexpr std::int64_t kLanes = 16, kColumns = 4096;
+constexpr std::int64_t kColumns = 4096;
 
-// Sum of x (times `by` unless null), as rows of kLanes numbers whose sums are added last.
-float sum_run(const float* x, const float* by, std::int64_t n) {
-  float lanes[kLanes] = {};
-  std::int64_t i = 0;
-  if (by != nullptr) {
-    for (; i + kLanes <= n; i += kLanes)
-      for (std::int64_t k = 0; k < kLanes; ++k) lanes[k] += x[i + k] * by[i + k];
-  } else {
-    for (; i + kLanes <= n; i += kLanes)
-      for (std::int64_t k = 0; k < kLanes; ++k) lanes[k] += x[i + k];
-  }
-  double sum = 0;
-  for (const float lane : lanes) sum += static_cast<double>(lane);
-  for (; i < n; ++i) sum += static_cast<double>(by == nullptr ? x[i] : x[i] * by[i]);
-  return static_cast<float>(sum);
+// Sum of x, times `by` unless null.
+float sum_of(const float* x, const float* by, std::int64_t n) {
+  if (by == nullptr) return static_cast<float>(sum_run(0, n, [=](std::int64_t i) { return x[i]; }));
+  return static_cast<float>(sum_run(0, n, [=](std::int64_t i) { return x[i] * by[i]; }));
 }
 
 // sums += rows [begin, end) of x (n, inner), times those of `by` unless null, in columns [left, right).
@@ -94,7 +83,7 @@ Tensor sum_middle(const float* x, const float* by, std::int64_t outer, std::int6
   if (outer == 1 && strips == 1)  // only rows to share out
     return reduce_rows(n, inner, [&](std::int64_t begin, std::int64_t end, float* to) {
       if (inner == 1)
-        to[0] = sum_run(x + begin, by == nullptr ? nullptr : by + begin, end - begin);
+        to[0] = sum_of(x + begin, by == nullptr ? nullptr : by + begin, end - begin);
       else
         sum_block(x, by, inner, begin, end, 0, inner, to);
     });
@@ -105,7 +94,7 @@ Tensor sum_middle(const float* x, const float* by, std::int64_t outer, std::int6
           const std::int64_t o = s / strips, left = s % strips * kColumns;
           const float *from = x + o * n * inner, *factor = by == nullptr ? nullptr : by + o * n * inner;
           if (inner == 1)
-            sums[o] = sum_run(from, factor, n);
+            sums[o] = sum_of(from, factor, n);
           else
             sum_block(from, factor, inner, 0, n, left, std::min(left + kColumns, inner),
                       sums.data() + o * inner);

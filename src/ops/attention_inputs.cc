@@ -158,7 +158,7 @@ std::array<std::int64_t, 4> dense_strides(const AttentionInputs& in, const Shape
 
 std::shared_ptr<const AttentionInputs> attention_inputs(const Var& qkv, const AttentionOptions& options) {
   const Shape& shape = qkv.shape();
-  if (shape.rank() != 3 || options.heads < 1 || shape[2] % (3 * options.heads) != 0)
+  if (shape.rank() != 3 || options.heads < 1 || shape[2] % 3 != 0 || shape[2] / 3 % options.heads != 0)
     fail(kOp, "qkv of shape {} does not split into q, k, v of {} heads; it must be (B, N, 3 H D)",
          shape.str(), options.heads);
   AttentionInputs in;
@@ -166,7 +166,7 @@ std::shared_ptr<const AttentionInputs> attention_inputs(const Var& qkv, const At
   in.options = options;
   in.B = shape[0];
   in.H = options.heads;
-  in.D = in.Dv = shape[2] / (3 * options.heads);
+  in.D = in.Dv = shape[2] / 3 / options.heads;
   for (int p = 0; p < 3; ++p)
     in.parts[static_cast<std::size_t>(p)] = {qkv, shape[1], shape[2], p * in.H * in.D, in.D, false};
   return checked(std::move(in));

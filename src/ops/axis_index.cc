@@ -26,7 +26,7 @@ AxisIndex::AxisIndex(std::vector<std::int32_t> coordinate, std::int64_t coordina
     if (coordinate_[n] >= 0)
       sorted_[static_cast<std::size_t>(next[static_cast<std::size_t>(coordinate_[n])]++)] =
           static_cast<std::int32_t>(n);
-  for (const std::int32_t row : rows_) table_rows_ = std::max<std::int64_t>(table_rows_, row + 1);
+  for (const std::int32_t row : rows_) table_rows_ = std::max(table_rows_, std::int64_t{row} + 1);
 }
 
 std::span<const std::int32_t> AxisIndex::tokens_at(std::int64_t c) const {

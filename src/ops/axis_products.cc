@@ -60,7 +60,7 @@ Call checked(const Var& x, std::int64_t heads, const Var& table, std::shared_ptr
          index->tokens());
   const std::int64_t D = xs[2] / heads;
   const bool shared = ts.rank() == 2, own = ts.rank() == 3 && ts[0] == heads;
-  if ((!shared && !own) || options.first < 0 || options.first + ts[-1] > D || ts[-2] < index->table_rows())
+  if ((!shared && !own) || options.first < 0 || options.first > D - ts[-1] || ts[-2] < index->table_rows())
     fail(kOp,
          "a table of shape {} at channel {} for {} heads of width {}; it must be (rows, width) or (heads, "
          "rows, width) with {} rows or more",

@@ -30,20 +30,6 @@ Layout layout_of(const Shape& shape, ChannelAxis channels) {
   return out;
 }
 
-// Sum of f(i) over [begin, end), in lanes that the compiler makes vectors of.
-template <class F>
-double sum_run(std::int64_t begin, std::int64_t end, const F& f) {
-  constexpr std::int64_t kLanes = 16;
-  float lanes[kLanes] = {};
-  std::int64_t i = begin;
-  for (; i + kLanes <= end; i += kLanes)
-    for (std::int64_t k = 0; k < kLanes; ++k) lanes[k] += f(i + k);
-  double sum = 0;
-  for (const float lane : lanes) sum += static_cast<double>(lane);
-  for (; i < end; ++i) sum += static_cast<double>(f(i));
-  return sum;
-}
-
 // Sums over everything but the channels of f(place in x, channel). The order depends on the sizes alone.
 template <class F>
 Tensor channel_sums(const Layout& l, const F& f) {

@@ -27,8 +27,8 @@ struct Sizes {
 
 Sizes sizes_of(const Shape& x, const Shape& weight, const Conv1dOptions& o) {
   constexpr std::int64_t kMost = std::int64_t{1} << 24;  // padding takes memory where taps are apart
-  require(o.stride >= 1 && o.dilation >= 1 && o.groups >= 1 && o.pad_left >= 0 && o.pad_right >= 0 &&
-              o.pad_left <= kMost && o.pad_right <= kMost,
+  require(o.stride >= 1 && o.stride <= kMost && o.dilation >= 1 && o.groups >= 1 && o.pad_left >= 0 &&
+              o.pad_right >= 0 && o.pad_left <= kMost && o.pad_right <= kMost,
           kOp, "stride {}, dilation {}, groups {} and padding {} and {} do not make a convolution", o.stride,
           o.dilation, o.groups, o.pad_left, o.pad_right);
   if (x.rank() != 3 || weight.rank() != 3)

@@ -21,7 +21,8 @@ ConvShape shape_of(const Tensor& x, const Tensor& weight, const Conv2dOptions& o
          x.shape().str(), weight.shape().str());
   constexpr std::int64_t kMost = std::int64_t{1} << 40;  // sums of these cannot overflow
   require(o.groups >= 1 && o.stride_rows >= 1 && o.stride_columns >= 1 && o.pad_rows >= 0 &&
-              o.pad_columns >= 0 && o.pad_rows <= kMost && o.pad_columns <= kMost,
+              o.pad_columns >= 0 && o.stride_rows <= kMost && o.stride_columns <= kMost &&
+              o.pad_rows <= kMost && o.pad_columns <= kMost,
           "conv2d", "groups {}, stride {} x {} and padding {} x {} do not make a convolution", o.groups,
           o.stride_rows, o.stride_columns, o.pad_rows, o.pad_columns);
   const std::int64_t C = x.dim(1), out = weight.dim(0), kh = weight.dim(2), kw = weight.dim(3);
@@ -200,10 +201,11 @@ Tensor conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
     fail("conv2d", "bias of shape {} for {} outputs", bias.shape().str(), s.out);
   const ProfileScope scope("conv2d");
   Tensor y({s.B, s.out, s.rows, s.columns});
+  if (s.B == 0) return y;  // the other extents may then be of any size
   const float* offsets = bias.defined() ? bias.data() : nullptr;
   if (is_depthwise(s))
     depthwise_forward(depthwise_shape(s), x.data(), weight.data(), offsets, y.data());
-  else if (s.B > 0)
+  else
     run(s, Pass::forward, x.data(), weight.data(), offsets, y.data());
   return y;
 }

@@ -1,9 +1,6 @@
 #include "ops/elementwise.h"
 
-#include "core/error.h"
-#include "core/parallel.h"
-#include "core/profile.h"
-#include "ops/reduce_inl.h"
+#include "ops/elementwise_inl.h"
 
 namespace locant {
 namespace {
@@ -64,22 +61,14 @@ Var add(const Context& ctx, const Var& a, const Var& b) {
 
 Tensor gelu_forward(const Tensor& x) {
   const ProfileScope scope("gelu");
-  Tensor y(x.shape());
-  parallel_for(x.numel(), kElementGrain / 4, [&](std::int64_t begin, std::int64_t end) {
-    row_ops().gelu(x.data() + begin, end - begin, y.data() + begin);
-  });
-  return y;
+  return by_kernel(x, row_ops().gelu);
 }
 
 Tensor gelu_backward(const Tensor& x, const Tensor& dy) {
   if (x.shape() != dy.shape())
     fail("gelu", "gradient of shape {} for x of shape {}", dy.shape().str(), x.shape().str());
   const ProfileScope scope("gelu");
-  Tensor dx(x.shape());
-  parallel_for(x.numel(), kElementGrain / 4, [&](std::int64_t begin, std::int64_t end) {
-    row_ops().gelu_gradient(x.data() + begin, dy.data() + begin, end - begin, dx.data() + begin);
-  });
-  return dx;
+  return gradient_by_kernel(x, dy, row_ops().gelu_gradient);
 }
 
 Var gelu(const Context& ctx, const Var& x) {
@@ -88,24 +77,7 @@ Var gelu(const Context& ctx, const Var& x) {
 }
 
 Var swiglu(const Context& ctx, const Var& x) {
-  if (x.shape().rank() < 1 || x.dim(-1) % 2 != 0)
-    fail("swiglu", "x of shape {} does not split into two halves; its last extent must be even",
-         x.shape().str());
-  const ProfileScope scope("swiglu");
-  const std::int64_t half = x.dim(-1) / 2, rows = half > 0 ? x.value().numel() / (2 * half) : 0;
-  Tensor y(x.shape().with_last(half));
-  parallel_for(rows, row_grain(4 * half), [&](std::int64_t begin, std::int64_t end) {
-    row_ops().swiglu(x.value().data() + begin * 2 * half, end - begin, half, y.data() + begin * half);
-  });
-  return ctx.record({x}, std::move(y), [x, half, rows](const Tensor& dy) {
-    const ProfileScope inner("swiglu");
-    Tensor dx(x.shape());
-    parallel_for(rows, row_grain(4 * half), [&](std::int64_t begin, std::int64_t end) {
-      row_ops().swiglu_gradient(x.value().data() + begin * 2 * half, dy.data() + begin * half, end - begin,
-                                half, dx.data() + begin * 2 * half);
-    });
-    x.accumulate(std::move(dx));
-  });
+  return gate_halves(ctx, "swiglu", x, row_ops().swiglu, row_ops().swiglu_gradient);
 }
 
 namespace {

@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/profile.h"
+#include "ops/rearrange.h"
 #include "ops/reduce_inl.h"
 
 namespace locant {
@@ -18,15 +19,6 @@ struct Rows {
 Rows rows_of(const char* op, const Shape& shape) {
   if (shape.rank() != 3) fail(op, "x of shape {} is not (B, N, C)", shape.str());
   return {shape[0], shape[1], shape[2]};
-}
-
-// Copies `count` numbers of each of B samples; `to_step` and `from_step` lie between samples (0: the same one
-// again).
-void copy_samples(std::int64_t B, std::int64_t count, const float* from, std::int64_t from_step, float* to,
-                  std::int64_t to_step) {
-  parallel_for(B, row_grain(count), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t b = begin; b < end; ++b) std::copy_n(from + b * from_step, count, to + b * to_step);
-  });
 }
 
 }  // namespace
@@ -59,18 +51,8 @@ Var mean_pool(const Context& ctx, const Var& x, std::int64_t skip) {
 }
 
 Var select_rows(const Context& ctx, const Var& x, std::int64_t begin, std::int64_t end) {
-  const Rows n = rows_of("select_rows", x.shape());
-  require(begin >= 0 && begin <= end && end <= n.N, "select_rows", "rows {} to {} do not lie within {}",
-          begin, end, n.N);
-  const ProfileScope scope("layout");
-  const std::int64_t count = (end - begin) * n.C, start = begin * n.C;
-  Tensor y({n.B, end - begin, n.C});
-  copy_samples(n.B, count, x.value().data() + start, n.N * n.C, y.data(), count);
-  return ctx.record({x}, std::move(y), [x, n, count, start](const Tensor& dy) {
-    Tensor dx = Tensor::zeros(x.shape());
-    copy_samples(n.B, count, dy.data(), count, dx.data() + start, n.N * n.C);
-    x.accumulate(std::move(dx));
-  });
+  rows_of("select_rows", x.shape());
+  return slice_axis(ctx, x, 1, begin, end);
 }
 
 namespace {
@@ -80,7 +62,7 @@ void concat_backward(const Var& part, const Tensor& dy, std::int64_t start) {
   const std::int64_t B = dy.dim(0), step = dy.dim(1) * dy.dim(2), count = part.dim(1) * part.dim(2);
   Tensor dpart = Tensor::zeros(part.shape());
   if (part.dim(0) == B) {
-    copy_samples(B, count, dy.data() + start, step, dpart.data(), count);
+    copy_blocks(B, count, dy.data() + start, step, dpart.data(), count);
   } else {  // repeated over the batch
     for (std::int64_t b = 0; b < B; ++b)
       row_ops().add(dpart.data(), dy.data() + b * step + start, 1.0f, count, dpart.data());
@@ -108,7 +90,7 @@ Var concat_rows(const Context& ctx, const std::vector<Var>& parts) {
   std::int64_t start = 0;
   for (const Var& part : parts) {
     const std::int64_t count = part.dim(1) * C;
-    copy_samples(B, count, part.value().data(), part.dim(0) == B ? count : 0, y.data() + start, N * C);
+    copy_blocks(B, count, part.value().data(), part.dim(0) == B ? count : 0, y.data() + start, N * C);
     start += count;
   }
   // Context::record takes a list known at compile time: the first part that wants a gradient stands for all.

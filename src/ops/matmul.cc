@@ -64,30 +64,27 @@ void multiply_row(const MatmulArgs& args, std::int64_t i) {
   }
 }
 
-void multiply(const MatmulArgs& args, int) {
-  const std::int64_t grain = std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(args.N * args.K, 1));
-  parallel_for(args.M, grain, [&](std::int64_t begin, std::int64_t end) {
+void multiply(const MatmulArgs& args, int threads) {
+  const auto rows = [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) multiply_row(args, i);
-  });
+  };
+  if (threads == 1) return rows(0, args.M);
+  parallel_for(args.M, std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(args.N * args.K, 1)), rows);
 }
 
 #endif
 
+void checked_product(const MatmulArgs& args, int threads) {
+  check(args);
+  if (args.M == 0 || args.N == 0) return;
+  args.K == 0 ? scale_rows(args) : multiply(args, threads);
+}
+
 }  // namespace
 
-void matmul(const MatmulArgs& args) {
-  check(args);
-  if (args.M == 0 || args.N == 0) return;
-  if (args.K == 0) return scale_rows(args);
-  multiply(args, 0);
-}
+void matmul(const MatmulArgs& args) { checked_product(args, 0); }
 
-void matmul_serial(const MatmulArgs& args) {
-  check(args);
-  if (args.M == 0 || args.N == 0) return;
-  if (args.K == 0) return scale_rows(args);
-  multiply(args, 1);
-}
+void matmul_serial(const MatmulArgs& args) { checked_product(args, 1); }
 
 void matmul_batched(const MatmulArgs& first, std::int64_t batch, std::int64_t stride_a, std::int64_t stride_b,
                     std::int64_t stride_c) {

@@ -58,12 +58,14 @@ std::array<std::int64_t, 2> places(const Permutation& p, std::size_t skipped, st
 }
 
 Tensor permuted(const Tensor& x, const std::vector<int>& order) {
-  std::vector<std::int64_t> shape;
-  for (const int axis : order) shape.push_back(x.dim(axis));
-  Tensor y{Shape(std::span<const std::int64_t>(shape))};
-  if (y.numel() == 0) return y;
+  std::vector<std::int64_t> extents;
+  for (const int axis : order) extents.push_back(x.dim(axis));
+  const Shape result{std::span<const std::int64_t>(extents)};
+  if (result.numel() == 0) return Tensor(result);
   const Permutation p = permutation_of(x.shape(), order);
   const std::int64_t width = p.extents[p.rank - 1], step = p.steps[p.rank - 1];
+  if (step == 1 && width == result.numel()) return x.reshaped(result);  // only extents of 1 move
+  Tensor y(result);
   if (step == 1) {
     parallel_for(y.numel() / width, row_grain(width), [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i)

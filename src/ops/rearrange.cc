@@ -37,14 +37,6 @@ Shape with_extent(const Shape& shape, int axis, std::int64_t extent) {
   return Shape(std::span<const std::int64_t>(extents));
 }
 
-// `count` floats of each of `outer` blocks.
-void copy_blocks(std::int64_t outer, std::int64_t count, const float* from, std::int64_t from_step, float* to,
-                 std::int64_t to_step) {
-  parallel_for(outer, row_grain(count), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t o = begin; o < end; ++o) std::copy_n(from + o * from_step, count, to + o * to_step);
-  });
-}
-
 // Which entries of `rows` read each row of a table: those of row r are order[first[r]] to order[first[r + 1]
 // - 1], ascending.
 struct Readers {
@@ -158,8 +150,10 @@ Var gather_rows(const Context& ctx, const Var& table, const std::vector<std::int
 
 Var tokens_to_images(const Context& ctx, const Var& tokens, std::int64_t rows, std::int64_t columns) {
   const Shape& shape = tokens.shape();
-  require(shape.rank() == 3 && rows >= 0 && columns >= 0 && shape[1] == rows * columns, "tokens_to_images",
-          "{} is not (B, {} x {}, C)", shape.str(), rows, columns);
+  constexpr std::int64_t kMost = std::int64_t{1} << 31;  // products of two cannot overflow
+  require(shape.rank() == 3 && rows >= 0 && columns >= 0 && rows < kMost && columns < kMost &&
+              shape[1] == rows * columns,
+          "tokens_to_images", "{} is not (B, {} x {}, C)", shape.str(), rows, columns);
   return reshape(ctx, permute(ctx, tokens, {0, 2, 1}), {shape[0], shape[2], rows, columns});
 }
 

@@ -28,10 +28,33 @@ Tensor reduce_rows(std::int64_t rows, std::int64_t width, const Body& body) {
   return total.clone();  // lets go of the partial sums
 }
 
+/// Sum of f(i) over [begin, end), in lanes that the compiler makes vectors of.
+template <class F>
+double sum_run(std::int64_t begin, std::int64_t end, const F& f) {
+  constexpr std::int64_t kLanes = 16;
+  float lanes[kLanes] = {};
+  std::int64_t i = begin;
+  for (; i + kLanes <= end; i += kLanes)
+    for (std::int64_t k = 0; k < kLanes; ++k) lanes[k] += f(i + k);
+  double sum = 0;
+  for (const float lane : lanes) sum += static_cast<double>(lane);
+  for (; i < end; ++i) sum += static_cast<double>(f(i));
+  return sum;
+}
+
 /// Rows that make a piece of work worth a thread of its own.
 inline std::int64_t row_grain(std::int64_t width) {
   return std::max<std::int64_t>(1, 16384 / std::max<std::int64_t>(width, 1));
 }
 constexpr std::int64_t kElementGrain = 16384;
+
+/// Copies `count` numbers of each of `outer` blocks, whose beginnings lie from_step and to_step apart (a
+/// from_step of 0: the same block again).
+inline void copy_blocks(std::int64_t outer, std::int64_t count, const float* from, std::int64_t from_step,
+                        float* to, std::int64_t to_step) {
+  parallel_for(outer, row_grain(count), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t o = begin; o < end; ++o) std::copy_n(from + o * from_step, count, to + o * to_step);
+  });
+}
 
 }  // namespace locant

@@ -5,21 +5,26 @@
 #include "ops/layout.h"
 #include "ops/rearrange.h"
 #include "ops/resize.h"
+#include "position/sequence.h"
 #include "position/token_instance.h"
 
 namespace locant {
 namespace {
 
-void check_table(const Var& table, const char* name) {
-  require(table.shape().rank() == 3 && table.dim(0) == 1, "absolute_3d",
-          "a {} table of shape {}; (1, rows, C) was expected", name, table.shape().str());
+constexpr const char* kName = "absolute_3d";
+
+// (1, rows, C), of any number of rows.
+void check_rows(const Var& table, const char* name) {
+  require(table.shape().rank() == 3, kName, "the {} table has the shape {}; (1, rows, C) was expected", name,
+          table.shape().str());
+  check_table(kName, name, table, {1, table.dim(1), table.dim(2)});
 }
 
 }  // namespace
 
 Var temporal_absolute(const Context& ctx, const Var& time, std::int64_t frames, std::int64_t places) {
-  check_table(time, "temporal");
-  require(time.dim(1) == frames && places >= 0, "absolute_3d",
+  check_rows(time, "temporal");
+  require(time.dim(1) == frames && places >= 0 && places <= (1 << 24), kName,
           "a temporal table of shape {} for {} frames of {} places; resize it first", time.shape().str(),
           frames, places);
   std::vector<std::int32_t> rows;
@@ -29,18 +34,18 @@ Var temporal_absolute(const Context& ctx, const Var& time, std::int64_t frames, 
 }
 
 Var factorised_absolute(const Context& ctx, const Var& time, const Var& space) {
-  check_table(time, "temporal");
-  check_table(space, "spatial");
+  check_rows(time, "temporal");
+  check_rows(space, "spatial");
   if (time.dim(2) != space.dim(2))
-    fail("absolute_3d", "tables of shape {} and {} differ in width", time.shape().str(), space.shape().str());
+    fail(kName, "tables of shape {} and {} differ in width", time.shape().str(), space.shape().str());
   const std::int64_t F = time.dim(1), places = space.dim(1), C = time.dim(2);
   const Var sum = add_broadcast(ctx, reshape(ctx, time, {F, 1, C}), reshape(ctx, space, {1, places, C}));
   return reshape(ctx, sum, {1, F * places, C});
 }
 
 Var resize_temporal(const Context& ctx, const Var& time, std::int64_t frames) {
-  check_table(time, "temporal");
-  require(frames >= 1, "absolute_3d", "{} frames", frames);
+  check_rows(time, "temporal");
+  require(frames >= 1, kName, "{} frames", frames);
   const Var grid = reshape(ctx, time, {1, 1, time.dim(1), time.dim(2)});
   return reshape(ctx, resize(ctx, grid, 1, frames, ResizeRule::bilinear), {1, frames, time.dim(2)});
 }
@@ -49,8 +54,7 @@ namespace {
 
 EncodingInstance instance(const EncodingCase& c) {
   const std::int64_t C = c.H * c.D, F = c.query.frames, places = c.query.rows * c.query.columns;
-  require(c.prefix == 0, "absolute_3d", "{} prefix tokens; a class token has a row of its own outside",
-          c.prefix);
+  check_tokens(kName, c, F * places);
   const Var time = random_parameter({1, F, C}, c.seed), space = random_parameter({1, places, C}, c.seed + 1),
             joint = random_parameter({1, F * places, C}, c.seed + 2);
   using Numbers = std::vector<Complexes>;
@@ -71,7 +75,7 @@ EncodingInstance instance(const EncodingCase& c) {
         [=](const Numbers& x, std::int64_t n, std::int64_t channel) {
           return number(x[3], n / places, channel);
         });
-  require(c.variant.empty() || c.variant == "joint", "absolute_3d",
+  require(c.variant.empty() || c.variant == "joint", kName,
           "no variant \"{}\"; there are joint, factorised, temporal", c.variant);
   return token_instance(
       c, {{"pos_embed", joint}}, [=](const Context&) { return joint; },
@@ -91,7 +95,7 @@ std::vector<EncodingCase> cases() {
 }  // namespace
 
 const Encoding kAbsolute3d = {
-    .name = "absolute_3d",
+    .name = kName,
     .header = "position/absolute_3d.h",
     .title = "learned rows of a video's tokens: joint, by frame and place, or by frame alone",
     .place = EncodingPlace::tokens,

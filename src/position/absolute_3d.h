@@ -2,9 +2,9 @@
 
 // Learned absolute positions of a video, F frames of h x w tokens, frames slowest:
 //
-//   joint        x_(f, s) + p_(f, s)         one row a token (Arnab et al. 2021, ViViT, section 3.1)
-//   factorised   x_(f, s) + t_f + p_s        a row a frame and a row a place (Bertasius et al. 2021,
-//   TimeSformer) temporal     x_(f, s) + t_f              frames only: AIM's `temporal_embedding` (1, F, C)
+//   joint        x_(f, s) + p_(f, s)     a row a token: Arnab et al. 2021, ViViT, section 3.1
+//   factorised   x_(f, s) + t_f + p_s    a row a frame and one a place: Bertasius et al. 2021, TimeSformer
+//   temporal     x_(f, s) + t_f          frames only: AIM's "temporal_embedding" (1, F, C)
 //
 // Enters: tokens. Parameters: "pos_embed" (1, F h w, C) or (1, h w, C), "time_embed" (1, F, C), start
 // N(0, 0.02) truncated or zero. Resize: frames linearly between centres (TimeSformer takes the nearest; see

@@ -34,9 +34,9 @@ void add_alibi(const Context& ctx, const Alibi& alibi, std::int64_t Nq, std::int
 namespace {
 
 bool causal(const EncodingCase& c) {
-  require(c.prefix == 0 && (c.variant.empty() || c.variant == "causal" || c.variant == "learned"), kName,
-          "unknown variant \"{}\" or {} special tokens; there are causal and learned, on plain sequences",
-          c.variant, c.prefix);
+  check_no_prefix(kName, c);
+  require(c.variant.empty() || c.variant == "causal" || c.variant == "learned", kName,
+          "unknown variant \"{}\"; there are causal, learned", c.variant);
   return c.variant == "causal";
 }
 
@@ -66,8 +66,8 @@ EncodingInstance instance(const EncodingCase& c) {
 std::vector<EncodingCase> cases() {
   std::vector<EncodingCase> out;
   const auto add = [&](std::int64_t H, std::int64_t Nq, std::int64_t Nk, const char* variant) {
-    out.push_back(
-        {.B = Nq * Nk > 30 ? 1 : 2, .H = H, .query = {1, 1, Nq}, .key = {1, 1, Nk}, .variant = variant});
+    out.push_back(sequence_case(Nq, Nk, variant));
+    out.back().H = H;
   };
   add(2, 1, 1, ""), add(2, 2, 2, ""), add(3, 9, 9, ""), add(2, 7, 11, ""), add(4, 8, 8, "causal");
   add(2, 3, 8, "causal"), add(2, 9, 9, "learned"), add(2, 10, 6, "learned");

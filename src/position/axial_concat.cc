@@ -24,10 +24,8 @@ AxisIndices axial_concat_indices(std::int64_t K, const Grid& query, const Grid& 
 
 AttentionTerm axial_concat_term(const Context& ctx, const AxialConcat& tables, const Var& q,
                                 std::int64_t heads, float scale, const AxisIndices& indices) {
-  require(heads >= 1 && q.shape().rank() == 3 && q.dim(2) % (2 * heads) == 0, kName,
-          "q of shape {} does not split into {} heads of even width", q.shape().str(), heads);
   require(std::isfinite(scale), kName, "a scale of {}", scale);
-  const std::int64_t half = q.dim(2) / heads / 2, R = axial_concat_rows(tables.K);
+  const std::int64_t half = half_head_width(kName, q, heads), R = axial_concat_rows(tables.K);
   return axis_products_term(ctx, kName, q, heads,
                             {AxisTable{"frames"},
                              {AxialConcat::kRows, tables.rows, R, half, {.alpha = scale, .first = half}},
@@ -38,7 +36,7 @@ AttentionTerm axial_concat_term(const Context& ctx, const AxialConcat& tables, c
 namespace {
 
 bool per_head(const EncodingCase& c) {
-  require(c.prefix == 0, kName, "{} tokens in front of the grid; it has places only", c.prefix);
+  check_no_prefix(kName, c);
   require(c.variant.empty() || c.variant == "per_head", kName, "unknown variant \"{}\"; there is per_head",
           c.variant);
   return c.variant == "per_head";
@@ -55,16 +53,11 @@ EncodingInstance instance(const EncodingCase& c) {
   const Shape shape = own ? Shape{c.H, R, half} : Shape{R, half};
   const AxialConcat tables{K, random_parameter(shape, c.seed), random_parameter(shape, c.seed + 1)};
   const AxisIndices indices = axial_concat_indices(K, c.query, c.key);
-  EncodingInstance out;
-  out.parameters = {{AxialConcat::kColumns, tables.columns}, {AxialConcat::kRows, tables.rows}};
-  out.run = [=](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
-    AttentionOptions options;
-    options.heads = c.H;
+  const auto lower = [=](const Context& ctx, const Var& q, AttentionOptions& options) {
     const float scale = 1.0f / std::sqrt(static_cast<float>(c.D));
     options.terms = {axial_concat_term(ctx, tables, q, c.H, scale, indices)};
-    return run_attention(ctx, q, k, v, options, path);
   };
-  out.reference = [=](const std::vector<Complexes>& x) {
+  const auto reference = [=](const std::vector<Complexes>& x) {
     using T = std::complex<double>;
     const PlainCall<T> call{c, x[0], x[1], x[2]};
     const auto vector = [&](const Complexes& table, auto h, std::int64_t offset) {
@@ -78,7 +71,8 @@ EncodingInstance instance(const EncodingCase& c) {
                                 vector(x[4], h, off_y), c.D);
     });
   };
-  return out;
+  return axis_instance(c, {{AxialConcat::kColumns, tables.columns}, {AxialConcat::kRows, tables.rows}}, lower,
+                       reference);
 }
 
 std::vector<EncodingCase> cases() {
@@ -114,6 +108,7 @@ const Encoding kAxialConcat = {
     .parameters = "(2K + 1) D",
     .multiply_adds = "H N (h + w) D / 2",
     .memory = "H N (h + w)",
+    .growth = MemoryGrowth::axis,
     .cases = cases,
     .make = instance,
     .index = index,

@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "ops/layout.h"
 #include "ops/rearrange.h"
+#include "position/grid_gather.h"
 #include "position/score_instance.h"
 #include "position/sequence.h"
 
@@ -75,10 +76,8 @@ struct Form {
 };
 
 Form form_of(const EncodingCase& c) {
-  require(c.prefix == 0, kName, "{} tokens in front of the grid; it has lines only", c.prefix);
-  require(c.query.rows == c.key.rows && c.query.columns == c.key.columns, kName,
-          "queries and keys on unlike grids, {}x{} and {}x{}", c.query.rows, c.query.columns, c.key.rows,
-          c.key.columns);
+  check_no_prefix(kName, c);
+  check_one_grid(kName, c);
   if (c.variant.empty()) return {};
   if (c.variant == "height") return {.axis = GridAxis::rows};
   if (c.variant == "deeplab2") return {.order = AxialOrder::key_minus_query, .scaled = false};
@@ -119,26 +118,24 @@ EncodingInstance instance(const EncodingCase& c) {
                       .query = random_parameter({R, c.D}, c.seed),
                       .key = random_parameter({R, c.D}, c.seed + 1),
                       .value = random_parameter({R, c.Dv}, c.seed + 2)};
-  EncodingInstance out;
-  out.parameters = {{"query", tables.query}, {"key", tables.key}, {"value", tables.value}};
+  std::vector<std::pair<std::string, Var>> parameters = {
+      {"query", tables.query}, {"key", tables.key}, {"value", tables.value}};
   if (form.scaled) {
     tables.content_scale = random_parameter({c.H}, c.seed + 3, 0.5f, 0.75f);
     tables.query_scale = random_parameter({c.H}, c.seed + 4, 0.5f, 0.75f);
     tables.key_scale = random_parameter({c.H}, c.seed + 5, 0.5f, 0.75f);
-    out.parameters.insert(out.parameters.end(), {{"content_scale", tables.content_scale},
-                                                 {"query_scale", tables.query_scale},
-                                                 {"key_scale", tables.key_scale}});
+    parameters.insert(parameters.end(), {{"content_scale", tables.content_scale},
+                                         {"query_scale", tables.query_scale},
+                                         {"key_scale", tables.key_scale}});
   }
   const auto maps = axial_rows(c.query, form.axis);
-  out.run = [=](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
-    AttentionOptions options;
-    options.heads = c.H;
-    options.rows = maps;
-    add_axial_deeplab(ctx, tables, K, c.D, c.Dv, options);
-    return run_attention(ctx, q, k, v, options, path);
-  };
-  out.reference = [=](const std::vector<Complexes>& x) { return reference(c, form, x); };
-  return out;
+  return axis_instance(
+      c, std::move(parameters),
+      [=](const Context& ctx, const Var&, AttentionOptions& options) {
+        options.rows = maps;
+        add_axial_deeplab(ctx, tables, K, c.D, c.Dv, options);
+      },
+      [=](const std::vector<Complexes>& x) { return reference(c, form, x); });
 }
 
 std::vector<EncodingCase> cases() {
@@ -169,7 +166,7 @@ const Encoding kAxialDeeplab = {
     .header = "position/axial_deeplab.h",
     .title = "position vectors met by query, by key and added to values, along one axis",
     .place = EncodingPlace::value,
-    .paper = "Wang et al. 2020, Axial-DeepLab, equation 4",
+    .paper = "Wang et al. 2020, Axial-DeepLab",
     .models = "Axial-DeepLab, Axial-ResNet",
     .formula = "s = a q.k + b q.Rq[I] + c k.Rk[I'], out = sum P (v + Rv[I]), I = offset along the line",
     .lowering =

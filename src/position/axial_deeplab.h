@@ -1,7 +1,6 @@
 #pragma once
 
-// Position-sensitive axial attention. Wang et al. 2020, "Axial-DeepLab", equation 4: along one axis at a
-// time,
+// Position-sensitive axial attention. Wang et al. 2020, "Axial-DeepLab": along one axis at a time,
 //
 //   S[h, i, j] = a_h q_i.k_j + b_h q_i.Rq[I(i, j)] + c_h k_j.Rk[I'(i, j)]                       no 1/sqrt(D)
 //   out_i = sum_j softmax_j(S) (v_j + Rv[I(i, j)])

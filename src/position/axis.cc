@@ -15,6 +15,7 @@ std::vector<std::int32_t> block_places(const RowMaps& maps, const Grid& block, G
                                        std::int64_t tokens) {
   require(block.tokens() == maps.queries, "axis", "a block of {} tokens for groups of {} query slots",
           block.tokens(), maps.queries);
+  require(tokens >= 1 && tokens <= (1 << 20), "axis", "{} tokens; there must be 1 to 2^20", tokens);
   std::vector<std::int32_t> places(static_cast<std::size_t>(tokens), -1);
   for (std::int64_t slot = 0; slot < maps.groups * maps.queries; ++slot) {
     const std::int64_t row =
@@ -70,8 +71,7 @@ RowMaps block_rows(const char* encoding, const Grid& grid, const Grid& block, co
 
 AttentionTerm axis_products_term(const Context& ctx, const char* encoding, const Var& q, std::int64_t heads,
                                  const std::array<AxisTable, 3>& tables, const AxisIndices& indices) {
-  require(heads >= 1 && q.shape().rank() == 3 && q.dim(2) % heads == 0, encoding,
-          "q of shape {} does not split into {} heads", q.shape().str(), heads);
+  const std::int64_t D = head_width(encoding, q, heads);
   std::array<Var, 3> numbers;
   for (std::size_t a = 0; a < 3; ++a) {
     const auto& index = indices.of(static_cast<GridAxis>(a));
@@ -79,11 +79,18 @@ AttentionTerm axis_products_term(const Context& ctx, const char* encoding, const
     const AxisTable& table = tables[a];
     require(q.dim(1) == index->tokens(), encoding, "q of shape {} for an index of {} tokens", q.shape().str(),
             index->tokens());
-    const std::int64_t width = table.width > 0 ? table.width : q.dim(2) / heads;
+    const std::int64_t width = table.width > 0 ? table.width : D;
     check_vectors(encoding, table.name, table.vectors, heads, table.rows, width);
     numbers[a] = axis_products(ctx, q, heads, table.vectors, index, table.options);
   }
   return axis_term(numbers[1], numbers[2], indices.first_key, numbers[0]);
+}
+
+std::int64_t half_head_width(const char* encoding, const Var& q, std::int64_t heads) {
+  const std::int64_t D = head_width(encoding, q, heads);
+  require(D % 2 == 0, encoding, "q of shape {} has {} heads of width {}, which must be even", q.shape().str(),
+          heads, D);
+  return D / 2;
 }
 
 }  // namespace locant

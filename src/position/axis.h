@@ -7,8 +7,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "ops/attention.h"
 #include "ops/axis_products.h"
 #include "position/encoding.h"
@@ -57,10 +59,14 @@ struct AxisIndices {
   }
 };
 
-/// The index whose entry for coordinate c and key place e is row(c, e).
+/// The index whose entry for coordinate c and key place e is row(c, e). Throws Error on more than 2^26
+/// entries.
 template <class Row>
 std::shared_ptr<const AxisIndex> make_axis_index(std::vector<std::int32_t> places, std::int64_t coordinates,
                                                  std::int64_t extent, const Row& row) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 26;
+  require(coordinates >= 1 && extent >= 1 && coordinates <= kMost / extent, "axis",
+          "an axis of {} query and {} key places; {} pairs of them are the most", coordinates, extent, kMost);
   std::vector<std::int32_t> rows;
   for (std::int64_t c = 0; c < coordinates; ++c)
     for (std::int64_t e = 0; e < extent; ++e) rows.push_back(static_cast<std::int32_t>(row(c, e)));
@@ -81,5 +87,31 @@ struct AxisTable {
 /// wanted, or when numbers are not finite.
 AttentionTerm axis_products_term(const Context& ctx, const char* encoding, const Var& q, std::int64_t heads,
                                  const std::array<AxisTable, 3>& tables, const AxisIndices& indices);
+
+/// D/2 of queries (B, Nq, H D), for tables that meet a half each. Throws Error that names the encoding when
+/// D is odd.
+std::int64_t half_head_width(const char* encoding, const Var& q, std::int64_t heads);
+
+/// Queries and keys on one grid.
+inline EncodingCase grid_case(Grid grid, const char* variant = "") {
+  return {.query = grid, .key = grid, .variant = variant};
+}
+
+/// An instance whose terms are made from the queries: lower(ctx, q, options) adds them, and maps, to options
+/// that have their heads. reference(numbers) as EncodingInstance::reference.
+template <class Lower, class Reference>
+EncodingInstance axis_instance(const EncodingCase& c, std::vector<std::pair<std::string, Var>> parameters,
+                               const Lower& lower, const Reference& reference) {
+  EncodingInstance out;
+  out.parameters = std::move(parameters);
+  out.run = [c, lower](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
+    AttentionOptions options;
+    options.heads = c.H;
+    lower(ctx, q, options);
+    return run_attention(ctx, q, k, v, options, path);
+  };
+  out.reference = reference;
+  return out;
+}
 
 }  // namespace locant

@@ -49,8 +49,8 @@ double beit_resize_ratio(std::int64_t from, std::int64_t to) {
 }
 
 std::vector<double> beit_resize_coordinates(std::int64_t from, std::int64_t to) {
-  require(from >= 1 && to >= 1 && from % 2 == 1 && to % 2 == 1, kName,
-          "sides {} and {} of a table of displacements; they must be odd", from, to);
+  require(from >= 1 && to >= 1 && from % 2 == 1 && to % 2 == 1 && from < 1024 && to < 1024, kName,
+          "sides {} and {} of a table of displacements; they must be odd and below 1,024", from, to);
   const double q = beit_resize_ratio(from, to);
   std::vector<double> right;
   double at = 1;
@@ -87,10 +87,7 @@ std::shared_ptr<const GatherMap> beit_gather(Window grid, std::int64_t prefix) {
   check_grid(grid);
   const std::int64_t patches = swin_table_rows(grid);
   const Grid g{1, grid.rows, grid.columns};
-  return grid_gather(kName, g, g, patches + 3, {prefix, patches, patches + 1, patches + 2}, 1,
-                     [grid](auto, auto dr, auto dc) {
-                       return (dr + grid.rows - 1) * (2 * grid.columns - 1) + dc + grid.columns - 1;
-                     });
+  return displacement_gather(kName, g, patches + 3, {prefix, patches, patches + 1, patches + 2});
 }
 
 AttentionTerm beit_bias_term(const BeitBias& bias, std::int64_t heads, std::int64_t prefix) {
@@ -102,9 +99,8 @@ AttentionTerm beit_bias_term(const BeitBias& bias, std::int64_t heads, std::int6
 namespace {
 
 Window grid_of(const EncodingCase& c) {
-  require(c.query.frames == 1 && c.key.frames == 1 && c.query.rows == c.key.rows &&
-              c.query.columns == c.key.columns && c.variant.empty(),
-          kName, "queries and keys must be the tokens of one image");
+  check_one_grid(kName, c);
+  require(c.variant.empty(), kName, "unknown variant \"{}\"; there is none", c.variant);
   return {c.query.rows, c.query.columns};
 }
 

@@ -52,7 +52,8 @@ double beit_resize_ratio(std::int64_t from, std::int64_t to);
 std::vector<double> beit_resize_coordinates(std::int64_t from, std::int64_t to);
 
 /// The table for another grid; the three rows of the class token stay. table (beit_table_rows(from), H).
-/// Throws Error when the rows do not fit, or `from` is too small for a cubic (sides of 2 and more do).
+/// Throws Error when the rows do not fit, or an axis of `from` that changes is too short for a cubic: 3
+/// patches (5 displacements) do.
 Var resize_beit_bias(const Context& ctx, const Var& table, Window from, Window to,
                      BeitResize rule = BeitResize::cubic);
 

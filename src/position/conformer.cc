@@ -3,7 +3,9 @@
 #include "core/error.h"
 #include "ops/layout.h"
 #include "ops/linear.h"
+#include "position/score_instance.h"
 #include "position/sequence.h"
+#include "position/sinusoidal_1d.h"
 
 namespace locant {
 
@@ -15,19 +17,14 @@ Tensor conformer_sinusoids(std::int64_t Nk, std::int64_t width) {
   check_sequence(kName, Nk, Nk, 0);
   require(width >= 2 && width % 2 == 0, kName, "sinusoids of width {}; pairs of sine and cosine need it even",
           width);
-  Tensor out({conformer_rows(Nk), width});
-  for (std::int64_t t = 0; t < conformer_rows(Nk); ++t)
-    for (std::int64_t c = 0; c < width; c += 2) {
-      const double angle = static_cast<double>(Nk - 1 - t) *
-                           std::pow(1e4, -static_cast<double>(c) / static_cast<double>(width));
-      out[t * width + c] = static_cast<float>(std::sin(angle));
-      out[t * width + c + 1] = static_cast<float>(std::cos(angle));
-    }
-  return out;
+  std::vector<double> positions;
+  for (std::int64_t distance = Nk - 1; distance > -Nk; --distance)
+    positions.push_back(static_cast<double>(distance));
+  return sinusoidal_1d(SinusoidLayout::interleaved, positions, width).reshaped({conformer_rows(Nk), width});
 }
 
 std::shared_ptr<const GatherMap> conformer_gather(std::int64_t Nq, std::int64_t Nk) {
-  require(Nq <= Nk, kName, "{} queries on {} keys; the queries are the last of the keys", Nq, Nk);
+  check_last_queries(kName, Nq, Nk);
   return sequence_gather(kName, Nq, Nk, Nk - Nq,
                          [&](std::int64_t distance) { return conformer_row(Nk, distance); });
 }
@@ -35,9 +32,7 @@ std::shared_ptr<const GatherMap> conformer_gather(std::int64_t Nq, std::int64_t 
 Var add_conformer(const Context& ctx, const Var& u, const Var& v, const Var& rows, const Var& q,
                   std::int64_t Nk, AttentionOptions& options) {
   const std::int64_t H = options.heads;
-  require(H >= 1 && q.shape().rank() == 3 && q.dim(2) % H == 0, kName,
-          "q of shape {} does not split into {} heads; it must be (B, Nq, H D)", q.shape().str(), H);
-  const std::int64_t D = q.dim(2) / H;
+  const std::int64_t D = head_width(kName, q, H);
   check_table(kName, ConformerPosition::kU, u, {H, D});
   check_table(kName, ConformerPosition::kV, v, {H, D});
   check_table(kName, "the projected table", rows, {conformer_rows(Nk), H, D});
@@ -83,7 +78,7 @@ Complexes reference(const EncodingCase& c, std::int64_t width, const std::vector
 }
 
 EncodingInstance instance(const EncodingCase& c) {
-  require(c.prefix == 0, kName, "{} tokens in front of the sequence; it has positions only", c.prefix);
+  check_no_prefix(kName, c);
   require(c.variant.empty(), kName, "unknown variant \"{}\"; there is none", c.variant);
   conformer_gather(c.Nq(), c.Nk());
   const std::int64_t width = width_of(c), R = conformer_rows(c.Nk());
@@ -108,16 +103,13 @@ EncodingInstance instance(const EncodingCase& c) {
 std::vector<EncodingCase> cases() {
   std::vector<EncodingCase> out;
   for (const auto& [Nq, Nk] : {std::pair{1, 1}, {2, 2}, {3, 3}, {8, 8}, {4, 9}, {1, 5}})
-    out.push_back({.B = 2, .query = {1, 1, Nq}, .key = {1, 1, Nk}});
+    out.push_back(sequence_case(Nq, Nk));
   out.push_back({.B = 1, .H = 3, .D = 1, .Dv = 2, .query = {1, 1, 7}, .key = {1, 1, 7}});
   return out;
 }
 
 std::vector<std::int64_t> index(const EncodingCase& c) {
-  std::vector<std::int64_t> out;
-  for (std::int64_t i = 0; i < c.Nq(); ++i)
-    for (std::int64_t j = 0; j < c.Nk(); ++j) out.push_back(conformer_row(c.Nk(), i + c.Nk() - c.Nq() - j));
-  return out;
+  return index_matrix(c, [&](auto i, auto j) { return conformer_row(c.Nk(), i + c.Nk() - c.Nq() - j); });
 }
 
 }  // namespace

@@ -2,10 +2,9 @@
 
 // Feed-forwards with a depthwise convolution, which see positions through the zeros around the picture:
 //
-//   localvit  F(P) = BN(Conv1(G(a(BN(DW(a(BN(Conv1(P)))))))), out P + F(P)     Li et al. 2021, LocalViT,
-//   equation 6 leff      F(P) = BN(Conv1(g(BN(DW(g(BN(Conv1(P)))))))                      Yuan et al. 2021,
-//   CeiT, section 3.2 conv_ff   F(P) = Conv1(s(Conv1(DW(s(Conv1(P))))))                          the survey's
-//   own
+//   localvit   F(P) = BN(Conv1(G(a(BN(DW(a(BN(Conv1(P)))))))), out P + F(P)       Li et al. 2021, LocalViT
+//   leff       F(P) = BN(Conv1(g(BN(DW(g(BN(Conv1(P)))))))                        Yuan et al. 2021, CeiT
+//   conv_ff    F(P) = Conv1(s(Conv1(DW(s(Conv1(P))))))                            the survey's own
 //
 // P the patch tokens as a picture (C, h, w), Conv1 a product per token, DW depthwise k x k, a hard swish or
 // ReLU6, g GELU, s hard swish, G squeeze-and-excitation, ECA, or nothing, BN over channels, which LeFF can do

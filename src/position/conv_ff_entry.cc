@@ -228,7 +228,7 @@ const Encoding kConvFf = {
     .header = "position/conv_ff.h",
     .title = "feed-forwards with a depthwise convolution: LocalViT's, LeFF, the survey's own",
     .place = EncodingPlace::projection,
-    .paper = "Li et al. 2021, LocalViT, equation 6; Yuan et al. 2021, CeiT, section 3.2",
+    .paper = "Li et al. 2021, LocalViT; Yuan et al. 2021, CeiT",
     .models = "LocalViT, CeiT",
     .formula = "F(P) = Conv1(G(a(DW(a(Conv1(P))))))",
     .lowering = "convolutions of the tokens, in place of the feed-forward",

@@ -141,7 +141,7 @@ const Encoding kConvProjection = {
     .header = "position/conv_projection.h",
     .title = "depthwise convolutions before q, k and v, with zeros around; k and v with a stride",
     .place = EncodingPlace::projection,
-    .paper = "Wu et al. 2021, CvT, equation 2",
+    .paper = "Wu et al. 2021, CvT",
     .models = "CvT",
     .formula = "q, k, v = W BN(DWConv(X)), stride 1, 2, 2",
     .lowering = "convolutions and batch norms before q, k and v",

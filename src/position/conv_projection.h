@@ -1,6 +1,6 @@
 #pragma once
 
-// Convolutional projection: Wu et al. 2021, "CvT", equation 2: before each of the products Wq, Wk, Wv
+// Convolutional projection: Wu et al. 2021, "CvT": before each of the products Wq, Wk, Wv
 //
 //   x' = BN(DWConv(X)), k x k, zeros around; stride 1 for q, 2 for k and v       "dw_bn", all released models
 //   x' = mean of the k x k places, stride 2, for k and v alone; q as it is                          "avg"

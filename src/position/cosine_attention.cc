@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "ops/arithmetic.h"
 #include "ops/layout.h"
+#include "position/sequence.h"
 
 namespace locant {
 
@@ -14,8 +15,8 @@ CosineQueryKey cosine_query_key(const Context& ctx, const Var& q, const Var& k, 
       fail("cosine_attention", "{} does not split into {} heads; (B, N, H D) was expected", s.str(), heads);
     return l2_normalize(ctx, reshape(ctx, x, {s[0], s[1], heads, s[2] / heads}));
   };
-  if (logit_scale.value().numel() != heads)
-    fail("cosine_attention", "logit_scale of shape {} for {} heads", logit_scale.shape().str(), heads);
+  check_table("cosine_attention", "logit_scale", logit_scale,
+              logit_scale.defined() && logit_scale.shape().rank() == 1 ? Shape{heads} : Shape{heads, 1, 1});
   const Var tau = exp(ctx, clamp_max(ctx, reshape(ctx, logit_scale, {heads, 1}), kLogitScaleMax));
   return {reshape(ctx, multiply(ctx, split(q), tau), q.shape()), reshape(ctx, split(k), k.shape())};
 }
@@ -23,6 +24,8 @@ CosineQueryKey cosine_query_key(const Context& ctx, const Var& q, const Var& k, 
 namespace {
 
 EncodingInstance instance(const EncodingCase& c) {
+  require(c.variant.empty() || c.variant == "clamped", "cosine_attention",
+          "no variant \"{}\"; there is clamped", c.variant);
   const Var logit_scale = random_parameter({c.H, 1, 1}, c.seed, 1.0f, c.variant == "clamped" ? 5.7f : 1.5f);
   EncodingInstance out;
   out.parameters = {{"logit_scale", logit_scale}};
@@ -53,9 +56,9 @@ std::vector<EncodingCase> cases() {
   const auto grid = [](std::int64_t h, std::int64_t w) { return Grid{1, h, w}; };
   return {
       {.query = grid(1, 1), .key = grid(1, 1)},
-      {.B = 2, .H = 3, .query = grid(3, 5), .key = grid(3, 5), .sharpness = 4},
-      {.D = 7, .Dv = 3, .query = grid(2, 2), .key = grid(4, 3), .sharpness = 4},
-      {.B = 2, .query = grid(3, 3), .key = grid(3, 3), .variant = "clamped", .sharpness = 10},
+      {.B = 2, .H = 3, .query = grid(3, 5), .key = grid(3, 5), .largest_score = 12},
+      {.D = 7, .Dv = 3, .query = grid(2, 2), .key = grid(4, 3), .largest_score = 12},
+      {.B = 2, .query = grid(3, 3), .key = grid(3, 3), .variant = "clamped", .largest_score = 100},
   };
 }
 

@@ -18,7 +18,7 @@ inline constexpr float kLogitScaleMax = 4.605170249938965f;
 inline constexpr float kLogitScaleStart = 2.302585092994046f;
 
 /// q with unit vectors times tau_h, and k with unit vectors: (B, N, H D) each. Attend to them with scale 1.
-/// Throws Error when the logit scale does not have one number a head.
+/// Throws Error when the logit scale is not one finite number a head, or the heads do not split the width.
 struct CosineQueryKey {
   Var q, k;
 };

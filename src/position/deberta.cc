@@ -7,6 +7,7 @@
 #include "ops/linear.h"
 #include "ops/product.h"
 #include "ops/rearrange.h"
+#include "position/score_instance.h"
 #include "position/sequence.h"
 
 namespace locant {
@@ -61,7 +62,7 @@ struct Form {
 };
 
 Form form_of(const EncodingCase& c) {
-  require(c.prefix == 0, kName, "{} tokens in front of the sequence; it has positions only", c.prefix);
+  check_no_prefix(kName, c);
   Form form;
   // v2's numbers where the sequence is long; where it is short, some that still clip.
   form.buckets.S = std::clamp<std::int64_t>(std::max(c.Nq(), c.Nk()) / 2, 2, 256);
@@ -153,25 +154,19 @@ EncodingInstance instance(const EncodingCase& c) {
   return out;
 }
 
-EncodingCase sequence(std::int64_t Nq, std::int64_t Nk, const char* variant = "") {
-  return {.B = 2, .D = 3, .Dv = 3, .query = {1, 1, Nq}, .key = {1, 1, Nk}, .variant = variant};
-}
-
 std::vector<EncodingCase> cases() {
   std::vector<EncodingCase> out = {
-      sequence(1, 1),        sequence(2, 2),        sequence(9, 9),
-      sequence(5, 8),        sequence(7, 7, "v1"),  sequence(4, 9, "v1"),
-      sequence(6, 6, "c2p"), sequence(6, 6, "p2c"), sequence(9, 9, "clip_first")};
-  out.push_back(sequence(7, 7));
+      sequence_case(1, 1),        sequence_case(2, 2),        sequence_case(9, 9),
+      sequence_case(5, 8),        sequence_case(7, 7, "v1"),  sequence_case(4, 9, "v1"),
+      sequence_case(6, 6, "c2p"), sequence_case(6, 6, "p2c"), sequence_case(9, 9, "clip_first")};
+  for (EncodingCase& c : out) c.D = c.Dv = 3;
+  out.push_back(sequence_case(7, 7));
   out.back().D = 1, out.back().Dv = 2, out.back().H = 3;
   return out;
 }
 
 std::vector<std::int64_t> index(const EncodingCase& c) {
-  std::vector<std::int64_t> out;
-  for (std::int64_t i = 0; i < c.Nq(); ++i)
-    for (std::int64_t j = 0; j < c.Nk(); ++j) out.push_back(deberta_row(form_of(c).buckets, i - j));
-  return out;
+  return index_matrix(c, [&](auto i, auto j) { return deberta_row(form_of(c).buckets, i - j); });
 }
 
 }  // namespace

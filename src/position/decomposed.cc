@@ -4,6 +4,8 @@
 #include "ops/layout.h"
 #include "ops/rearrange.h"
 #include "ops/resize.h"
+#include "position/grid_gather.h"
+#include "position/score_instance.h"
 
 namespace locant {
 
@@ -36,7 +38,7 @@ std::shared_ptr<const AxisIndex> axis_index(std::vector<std::int32_t> places, st
 AxisIndices decomposed_indices(const Grid& query, const Grid& key, std::int64_t prefix, bool frames) {
   check_grid(kName, query, "the query grid");
   check_grid(kName, key, "the key grid");
-  require(prefix >= 0, kName, "{} special tokens", prefix);
+  require(prefix >= 0 && prefix <= (1 << 20), kName, "{} special tokens; there may be 0 to 2^20", prefix);
   require(frames || (query.frames == 1 && key.frames == 1), kName,
           "grids of {} and {} frames need a table along them", query.frames, key.frames);
   const auto of = [&](GridAxis axis) {
@@ -93,39 +95,6 @@ Form form_of(const EncodingCase& c) {
 Grid query_grid(const EncodingCase& c) { return form_of(c).window ? kWindow : c.query; }
 Grid key_grid(const EncodingCase& c) { return form_of(c).window ? kWindow : c.key; }
 
-EncodingInstance instance(const EncodingCase& c) {
-  const Form form = form_of(c);
-  const Grid query = query_grid(c), key = key_grid(c);
-  AttentionOptions options;
-  options.heads = c.H;
-  AxisIndices indices;
-  if (form.window) {
-    require(c.prefix == 0 && c.query.tokens() == c.key.tokens(), kName, "windows of one grid only");
-    const auto maps = std::make_shared<RowMaps>(block_rows(kName, c.query, kWindow, {}));
-    indices = decomposed_window_indices(*maps, c.query.tokens(), kWindow, kWindow);
-    options.rows = maps;
-  } else {
-    indices = decomposed_indices(query, key, c.prefix, form.video);
-  }
-  EncodingInstance out;
-  std::vector<Var> tables;
-  for (const GridAxis axis : {GridAxis::frames, GridAxis::rows, GridAxis::columns}) {
-    static constexpr const char* kNames[3] = {Decomposed::kFrames, Decomposed::kRows, Decomposed::kColumns};
-    const std::int64_t rows = decomposed_rows(extent_of(query, axis), extent_of(key, axis));
-    const auto a = static_cast<std::size_t>(axis);
-    tables.push_back(random_parameter({form.resized ? kStored : rows, c.D}, c.seed + a));
-    if (axis != GridAxis::frames || form.video) out.parameters.emplace_back(kNames[a], tables.back());
-  }
-  out.run = [=](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
-    Decomposed fitted{tables[0], resize_decomposed(ctx, tables[1], query.rows, key.rows),
-                      resize_decomposed(ctx, tables[2], query.columns, key.columns)};
-    AttentionOptions all = options;
-    all.terms = {decomposed_term(ctx, fitted, q, c.H, indices)};
-    return run_attention(ctx, q, k, v, all, path);
-  };
-  return out;
-}
-
 // The table at `rows` rows, sample by sample.
 template <class T>
 std::vector<T> plain_resize(const std::vector<T>& table, std::int64_t D, std::int64_t rows) {
@@ -177,10 +146,37 @@ Complexes reference(const EncodingCase& c, const std::vector<Complexes>& x) {
                             [&](auto b, auto h, auto, auto j, auto d) { return call.value(b, h, j)[d]; });
 }
 
-EncodingInstance make(const EncodingCase& c) {
-  EncodingInstance out = instance(c);
-  out.reference = [c](const std::vector<Complexes>& x) { return reference(c, x); };
-  return out;
+EncodingInstance instance(const EncodingCase& c) {
+  const Form form = form_of(c);
+  const Grid query = query_grid(c), key = key_grid(c);
+  std::shared_ptr<const RowMaps> maps;
+  AxisIndices indices;
+  if (form.window) {
+    check_no_prefix(kName, c);
+    check_one_grid(kName, c);
+    maps = std::make_shared<RowMaps>(block_rows(kName, c.query, kWindow, {}));
+    indices = decomposed_window_indices(*maps, c.query.tokens(), kWindow, kWindow);
+  } else {
+    indices = decomposed_indices(query, key, c.prefix, form.video);
+  }
+  std::vector<std::pair<std::string, Var>> parameters;
+  std::vector<Var> tables;
+  for (const GridAxis axis : {GridAxis::frames, GridAxis::rows, GridAxis::columns}) {
+    static constexpr const char* kNames[3] = {Decomposed::kFrames, Decomposed::kRows, Decomposed::kColumns};
+    const std::int64_t rows = decomposed_rows(extent_of(query, axis), extent_of(key, axis));
+    const auto a = static_cast<std::size_t>(axis);
+    tables.push_back(random_parameter({form.resized ? kStored : rows, c.D}, c.seed + a));
+    if (axis != GridAxis::frames || form.video) parameters.emplace_back(kNames[a], tables.back());
+  }
+  return axis_instance(
+      c, std::move(parameters),
+      [=](const Context& ctx, const Var& q, AttentionOptions& options) {
+        const Decomposed fitted{tables[0], resize_decomposed(ctx, tables[1], query.rows, key.rows),
+                                resize_decomposed(ctx, tables[2], query.columns, key.columns)};
+        options.rows = maps;
+        options.terms = {decomposed_term(ctx, fitted, q, c.H, indices)};
+      },
+      [c](const std::vector<Complexes>& x) { return reference(c, x); });
 }
 
 std::vector<EncodingCase> cases() {
@@ -204,14 +200,12 @@ std::vector<EncodingCase> cases() {
 // The map of the vertical axis; the other is drawn alike.
 std::vector<std::int64_t> index(const EncodingCase& c) {
   const Grid query = query_grid(c), key = key_grid(c);
-  std::vector<std::int64_t> out;
-  for (std::int64_t i = -c.prefix; i < c.query.tokens(); ++i)
-    for (std::int64_t j = -c.prefix; j < c.key.tokens(); ++j) {
-      const std::int64_t a = place_of(c.query, GridAxis::rows, std::max<std::int64_t>(i, 0));
-      const std::int64_t b = place_of(c.key, GridAxis::rows, std::max<std::int64_t>(j, 0));
-      out.push_back(i < 0 || j < 0 ? -1 : decomposed_row(query.rows, key.rows, a % query.rows, b % key.rows));
-    }
-  return out;
+  return index_matrix(c, [&](std::int64_t i, std::int64_t j) -> std::int64_t {
+    if (i < c.prefix || j < c.prefix) return -1;
+    const std::int64_t a = place_of(c.query, GridAxis::rows, i - c.prefix);
+    const std::int64_t b = place_of(c.key, GridAxis::rows, j - c.prefix);
+    return decomposed_row(query.rows, key.rows, a % query.rows, b % key.rows);
+  });
 }
 
 }  // namespace
@@ -221,15 +215,16 @@ const Encoding kDecomposed = {
     .header = "position/decomposed.h",
     .title = "a learned vector per vertical and per horizontal displacement, met by the query",
     .place = EncodingPlace::vectors,
-    .paper = "Li et al. 2022, MViTv2, equations 3 and 4",
+    .paper = "Li et al. 2022, MViTv2",
     .models = "SAM, ViTDet, MViTv2",
     .formula = "s = q.k / sqrt(D) + q.Rh[I(y_i, y_j)] + q.Rw[I(x_i, x_j)]",
     .lowering = "axis term of q Rh^T and q Rw^T per coordinate",
     .parameters = "(2h - 1 + 2w - 1) D",
     .multiply_adds = "H N (h + w) D",
     .memory = "H N (h + w)",
+    .growth = MemoryGrowth::axis,
     .cases = cases,
-    .make = make,
+    .make = instance,
     .index = index,
 };
 

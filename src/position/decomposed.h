@@ -1,6 +1,6 @@
 #pragma once
 
-// Decomposed relative position. Li et al. 2022, "MViTv2", equations 3 and 4; ViTDet; "Segment Anything":
+// Decomposed relative position. Li et al. 2022, "MViTv2"; ViTDet; "Segment Anything":
 //
 //   S[h, i, j] = q_i.k_j / sqrt(D) + q_i.Rh[I(r_i, r_j)] + q_i.Rw[I(c_i, c_j)]  (+ q_i.Rt[I(t_i, t_j)])
 //   I(a, b) = trunc(a max(K/Q, 1) - b max(Q/K, 1) + (K - 1) max(Q/K, 1))         query minus key

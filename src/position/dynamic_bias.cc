@@ -72,17 +72,15 @@ AttentionTerm displacement_term(const Var& table, Window grid, std::int64_t head
   const Grid g{1, grid.rows, grid.columns};
   const std::int64_t rows = grid_displacements(kName, g, g);
   check_table(kName, "the table of displacements", table, {rows, heads});
-  return gather_term(table, grid_gather(kName, g, g, rows, {prefix}, 1, [grid](auto, auto dr, auto dc) {
-                       return (dr + grid.rows - 1) * (2 * grid.columns - 1) + dc + grid.columns - 1;
-                     }));
+  return gather_term(table, displacement_gather(kName, g, rows, {.tokens = prefix}));
 }
 
 namespace {
 
 Window grid_of(const EncodingCase& c) {
-  require(c.query.frames == 1 && c.key.frames == 1 && c.query.rows == c.key.rows &&
-              c.query.columns == c.key.columns && (c.prefix == 0 || c.variant == "relpos"),
-          kName, "queries and keys must be the tokens of one grid, special tokens are for relpos");
+  check_one_grid(kName, c);
+  require(c.prefix == 0 || c.variant == "relpos", kName, "{} tokens in front; they are for relpos alone",
+          c.prefix);
   require(c.variant.empty() || c.variant == "residual" || c.variant == "relpos", kName,
           "unknown variant \"{}\"; there are residual, relpos", c.variant);
   return {c.query.rows, c.query.columns};

@@ -28,10 +28,10 @@ const char* place_name(EncodingPlace place);
 struct EncodingCase {
   std::int64_t B = 1, H = 2, D = 4, Dv = 4;
   Grid query = {}, key = {};
-  std::int64_t prefix = 0;   ///< special tokens in front of both grids
-  std::string variant = {};  ///< of the encoding's own; empty: the usual one
-  std::uint64_t seed = 1;    ///< of the parameters
-  double sharpness = 1.0;  ///< how much larger than usual the scores are: so much larger are their roundings
+  std::int64_t prefix = 0;     ///< special tokens in front of both grids
+  std::string variant = {};    ///< of the encoding's own; empty: the usual one
+  std::uint64_t seed = 1;      ///< of the parameters
+  double largest_score = 4.0;  ///< about the size of the largest: roundings of scores grow with it
   std::int64_t Nq() const { return prefix + query.tokens(); }
   std::int64_t Nk() const { return prefix + key.tokens(); }
 };
@@ -53,6 +53,10 @@ struct EncodingInstance {
   std::function<Complexes(const std::vector<Complexes>& numbers)> reference;
 };
 
+/// How the floats that attention with an encoding needs grow with the tokens N. axis: N^1.5, a number for
+/// each token and each place along a side of the grid.
+enum class MemoryGrowth { linear, axis, quadratic };
+
 /// An encoding as tests, command line, benchmarks and docs see it. Formulas are in H (heads), N (tokens), h w
 /// (grid), D (head width), C = H D, and the encoding's own letters.
 struct Encoding {
@@ -67,6 +71,7 @@ struct Encoding {
   const char* parameters;     ///< learnable numbers, a formula
   const char* multiply_adds;  ///< beyond those of plain attention, a formula
   const char* memory;         ///< floats beyond q, k, v and out, a formula
+  MemoryGrowth growth = MemoryGrowth::linear;
   /// Small cases that the parametrised test runs: odd sizes, non-square and cross-size grids, special tokens,
   /// variants. At most a dozen, of at most 40 tokens.
   std::vector<EncodingCase> (*cases)();

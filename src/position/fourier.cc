@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "ops/layout.h"
 #include "ops/linear.h"
+#include "position/sequence.h"
 #include "position/sincos.h"
 #include "position/token_instance.h"
 
@@ -18,12 +19,16 @@ Var fourier_position(const Context& ctx, const Var& weight, const Var& bias, std
     fail("fourier", "a projection {} with bias {}; (C, 2 d) with even d and (C) were expected", shape.str(),
          bias.shape().str());
   const Tensor code = sincos_2d(rows, columns, width, temperature, SinCosFlavour::detr);
+  check_table("fourier", "weight", weight, shape);
+  check_table("fourier", "bias", bias, {C});
   return linear(ctx, Var(code), reshape(ctx, weight, {C, width}), bias);
 }
 
 namespace {
 
 EncodingInstance instance(const EncodingCase& c) {
+  check_tokens("fourier", c, c.query.rows * c.query.columns);
+  require(c.variant.empty(), "fourier", "unknown variant \"{}\"; there is none", c.variant);
   const std::int64_t C = c.H * c.D, d = 4;  // 4 channels an axis: short tables
   const Var weight = random_parameter({C, 2 * d, 1, 1}, c.seed), bias = random_parameter({C}, c.seed + 1);
   return token_instance(

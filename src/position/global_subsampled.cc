@@ -102,7 +102,7 @@ const Encoding kGlobalSubsampled = {
     .header = "position/global_subsampled.h",
     .title = "one key and value a window: a convolution, depthwise or not, or the mean",
     .place = EncodingPlace::projection,
-    .paper = "Chu et al. 2021, Twins, section 3.2",
+    .paper = "Chu et al. 2021, Twins",
     .models = "Twins-SVT",
     .formula = "X' = LN(S(X, wh x ww, stride wh x ww)), k = X' Wk, v = X' Wv",
     .lowering = "a convolution or a pooling, and a norm, before keys and values",

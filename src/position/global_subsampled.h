@@ -1,6 +1,6 @@
 #pragma once
 
-// Global sub-sampled attention (GSA): Chu et al. 2021, "Twins", section 3.2: every query sees one
+// Global sub-sampled attention (GSA): Chu et al. 2021, "Twins": every query sees one
 // representative of each window of wh x ww tokens, which locally grouped attention has mixed before:
 //
 //   X' = LN(S(X)),   out = softmax(q (X' Wk)^T / sqrt(D)) X' Wv

@@ -6,6 +6,8 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "ops/separable_softmax.h"
+#include "position/axis.h"
+#include "position/sequence.h"
 
 namespace locant {
 
@@ -13,19 +15,15 @@ namespace {
 
 constexpr const char* kName = "gpsa";
 
-void check_grid(Grid grid, std::int64_t tokens, const char* side) {
-  require(grid.frames == 1 && grid.rows >= 1 && grid.columns >= 1 && grid.rows <= tokens &&
-              grid.columns <= tokens && grid.tokens() == tokens,
-          kName, "a grid of {} x {} x {} for {} {} tokens; it must be 1 x rows x columns and cover them",
-          grid.frames, grid.rows, grid.columns, tokens, side);
+void check_plane(Grid grid, const char* side) {
+  check_grid(kName, grid, side);
+  require(grid.frames == 1, kName, "{} has {} frames; it must be flat", side, grid.frames);
 }
 
-void check_parameter(const char* name, const Var& parameter, const Shape& shape) {
-  if (!parameter.defined()) fail(kName, "{} is missing; the shape {} was expected", name, shape.str());
-  if (parameter.shape() != shape)
-    fail(kName, "{} has the shape {}; {} was expected", name, parameter.shape().str(), shape.str());
-  for (const float x : parameter.value().values())
-    if (!std::isfinite(x)) fail(kName, "{} of shape {} holds {}", name, shape.str(), x);
+void check_cover(Grid grid, std::int64_t tokens, const char* side) {
+  check_plane(grid, side);
+  require(grid.tokens() == tokens, kName, "{} is {} x {} for {} tokens", side, grid.rows, grid.columns,
+          tokens);
 }
 
 // Heads of a call, after checks of all parameters.
@@ -33,9 +31,9 @@ std::int64_t heads_of(const Gpsa& gpsa) {
   require(gpsa.gate.defined() && gpsa.gate.shape().rank() == 1 && gpsa.gate.dim(0) >= 1, kName,
           "{} must be a number per head", Gpsa::kGate);
   const std::int64_t H = gpsa.gate.dim(0);
-  check_parameter(Gpsa::kGate, gpsa.gate, {H});
-  check_parameter(Gpsa::kWeight, gpsa.weight, {H, 3});
-  if (gpsa.bias.defined()) check_parameter(Gpsa::kBias, gpsa.bias, {H});
+  check_table(kName, Gpsa::kGate, gpsa.gate, {H});
+  check_table(kName, Gpsa::kWeight, gpsa.weight, {H, 3});
+  if (gpsa.bias.defined()) check_table(kName, Gpsa::kBias, gpsa.bias, {H});
   return H;
 }
 
@@ -96,8 +94,8 @@ Var gpsa_positional(const Context& ctx, const Gpsa& gpsa, Grid query, Grid key, 
   const std::int64_t H = heads_of(gpsa);
   if (v.shape().rank() != 3 || v.dim(2) % H != 0)
     fail(kName, "v of shape {} does not split into {} heads; it must be (B, Nk, H Dv)", v.shape().str(), H);
-  check_grid(query, query.tokens(), "query");
-  check_grid(key, v.dim(1), "key");
+  check_plane(query, "the query grid");
+  check_cover(key, v.dim(1), "the key grid");
   return separable_softmax(ctx, axis_scores(ctx, gpsa, 1, query.rows, key.rows),
                            axis_scores(ctx, gpsa, 0, query.columns, key.columns), v);
 }
@@ -107,7 +105,7 @@ Var gpsa_attention(const Context& ctx, const Gpsa& gpsa, Grid query, Grid key, c
   require(content.heads == heads_of(gpsa), kName, "{} heads, and {} has {}", content.heads, Gpsa::kGate,
           gpsa.gate.dim(0));
   require(q.shape().rank() == 3, kName, "q of shape {} is not (B, Nq, H D)", q.shape().str());
-  check_grid(query, q.dim(1), "query");
+  check_cover(query, q.dim(1), "the query grid");
   const Var positional = gpsa_positional(ctx, gpsa, query, key, v);
   return gated_sum(ctx, run_attention(ctx, q, k, v, content, path), positional, gpsa.gate);
 }
@@ -148,8 +146,8 @@ Tensor gpsa_attention_distance(const Gpsa& gpsa, Grid query, Grid key, const Ten
       q.dim(2) < 1 || q.dim(2) % H != 0)
     fail(kName, "q {} and k {} are not (B, Nq, H D) and (B, Nk, H D) of {} heads", q.shape().str(),
          k.shape().str(), H);
-  check_grid(query, q.dim(1), "query");
-  check_grid(key, k.dim(1), "key");
+  check_cover(query, q.dim(1), "the query grid");
+  check_cover(key, k.dim(1), "the key grid");
   const std::int64_t B = q.dim(0), Nq = query.tokens(), Nk = key.tokens();
   std::vector<double> sums(static_cast<std::size_t>(H * B * Nq));  // a query each, (H, B, Nq)
   parallel_for(H * B * Nq, 16, [&](std::int64_t begin, std::int64_t end) {

@@ -1,7 +1,7 @@
 #pragma once
 
-// Gated positional self-attention. d'Ascoli et al. 2021, "ConViT", equations 7 and 8, with the offset d = key
-// minus query in columns (x) and rows (y):
+// Gated positional self-attention. d'Ascoli et al. 2021, "ConViT", with the offset d = key minus query in
+// columns (x) and rows (y):
 //
 //   P[h, i, j] = softmax_j(w_h.(d_x, d_y, d_x^2 + d_y^2) + b_h)
 //   A = (1 - sigmoid(g_h)) softmax_j(q_i.k_j / sqrt(D)) + sigmoid(g_h) P,   out_i = sum_j A_ij v_j

@@ -72,7 +72,7 @@ const Encoding kGpsa = {
     .header = "position/gpsa.h",
     .title = "a softmax of learned offsets, mixed with the content's by a gate per head",
     .place = EncodingPlace::own_softmax,
-    .paper = "d'Ascoli et al. 2021, ConViT, equations 7 and 8",
+    .paper = "d'Ascoli et al. 2021, ConViT",
     .models = "ConViT",
     .formula = "A = (1 - sig(g)) softmax(q.k / sqrt(D)) + sig(g) softmax(w.(dx, dy, dx^2 + dy^2) + b)",
     .lowering = "separable softmax beside the fused one; gated sum",

@@ -7,12 +7,38 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "core/error.h"
 #include "ops/attention.h"
 #include "position/encoding.h"
 
 namespace locant {
+
+/// Displacements of a grid on itself: rows of a table with one for each, in the order above with step 1.
+constexpr std::int64_t displacement_rows(Grid g) {
+  return (2 * g.frames - 1) * (2 * g.rows - 1) * (2 * g.columns - 1);
+}
+/// The row of one of them.
+constexpr std::int64_t displacement_row(Grid g, std::int64_t dt, std::int64_t dr, std::int64_t dc) {
+  return ((dt + g.frames - 1) * (2 * g.rows - 1) + dr + g.rows - 1) * (2 * g.columns - 1) + dc + g.columns -
+         1;
+}
+/// The row for tokens i and j of the grid.
+constexpr std::int64_t displacement_index(Grid g, std::int64_t i, std::int64_t j) {
+  const std::int64_t area = g.rows * g.columns;
+  return displacement_row(g, i / area - j / area, i / g.columns % g.rows - j / g.columns % g.rows,
+                          i % g.columns - j % g.columns);
+}
+
+/// Throws Error that names the encoding unless queries and keys are tokens of one grid of one frame.
+inline void check_one_grid(const char* encoding, const EncodingCase& c) {
+  require(c.query.frames == 1 && c.key.frames == 1 && c.query.rows == c.key.rows &&
+              c.query.columns == c.key.columns,
+          encoding,
+          "queries on a grid of {}x{}x{} and keys on one of {}x{}x{}; both must be one 1x rows x columns",
+          c.query.frames, c.query.rows, c.query.columns, c.key.frames, c.key.rows, c.key.columns);
+}
 
 /// Rows that special tokens in front of both grids read: as query of a grid key, as key of a grid query, and
 /// among themselves. Negative: nothing is added.
@@ -52,10 +78,13 @@ std::shared_ptr<const GatherMap> grid_gather(const char* encoding, Grid query, G
   const std::int64_t wr = step * (query.rows - 1) + key.rows, wc = step * (query.columns - 1) + key.columns;
   const std::int64_t kt = key.frames, kr = key.rows, kc = key.columns;
   auto gather = std::make_shared<GatherMap>();
-  // A special token stands so far away that its offsets fall into ranges of their own: as query in the second
-  // `all` offsets, as key in the third, both in the fourth.
+  const std::int64_t origin = ((kt - 1) * wr + kr - 1) * wc + kc - 1;
+  // A special token stands so far away that its offsets are none of the grid's: as query in the second `all`
+  // offsets, as key in the third, both in the fourth; or, where all read one row, anywhere behind the first.
+  const bool alike = prefix.as_query == prefix.as_key && prefix.as_key == prefix.both;
   gather->query_code.assign(static_cast<std::size_t>(prefix.tokens), static_cast<std::int32_t>(all));
-  gather->key_code.assign(static_cast<std::size_t>(prefix.tokens), static_cast<std::int32_t>(-2 * all));
+  gather->key_code.assign(static_cast<std::size_t>(prefix.tokens),
+                          static_cast<std::int32_t>(alike ? origin - all : -2 * all));
   const auto put = [&](std::vector<std::int32_t>& codes, Grid g, std::int64_t by) {
     for (std::int64_t t = 0; t < g.frames; ++t)
       for (std::int64_t r = 0; r < g.rows; ++r)
@@ -64,7 +93,7 @@ std::shared_ptr<const GatherMap> grid_gather(const char* encoding, Grid query, G
   };
   put(gather->query_code, query, step);
   put(gather->key_code, key, 1);
-  gather->origin = static_cast<std::int32_t>(((kt - 1) * wr + kr - 1) * wc + kc - 1);
+  gather->origin = static_cast<std::int32_t>(origin);
   bool identity = prefix.tokens == 0 && all == table_rows;
   for (std::int64_t offset = 0; offset < all; ++offset) {
     const std::int64_t at =
@@ -74,11 +103,26 @@ std::shared_ptr<const GatherMap> grid_gather(const char* encoding, Grid query, G
     gather->map.push_back(static_cast<std::int32_t>(at));
   }
   if (identity) gather->map.clear();
-  if (prefix.tokens > 0)
-    for (const std::int64_t at : {prefix.as_query, prefix.as_key, prefix.both})
-      gather->map.insert(gather->map.end(), static_cast<std::size_t>(all), static_cast<std::int32_t>(at));
-  gather->offsets = prefix.tokens > 0 ? 4 * all : all;
+  gather->offsets = all;
+  if (prefix.tokens == 0) return gather;
+  for (const std::int64_t at : {prefix.as_query, prefix.as_key, prefix.both}) {
+    require(at < table_rows, encoding, "row {} of a table with {} rows", at, table_rows);
+    gather->map.insert(gather->map.end(), static_cast<std::size_t>(all), static_cast<std::int32_t>(at));
+  }
+  gather->offsets = alike ? 2 * all + 1 : 4 * all;
+  gather->map.resize(static_cast<std::size_t>(gather->offsets));
   return gather;
+}
+
+/// The map of a grid on itself, by a table whose rows begin with those of displacement_row. Throws Error as
+/// grid_gather does.
+inline std::shared_ptr<const GatherMap> displacement_gather(const char* encoding, Grid grid,
+                                                            std::int64_t table_rows,
+                                                            const PrefixRows& prefix = {}) {
+  return grid_gather(encoding, grid, grid, table_rows, prefix, 1,
+                     [grid](std::int64_t dt, std::int64_t dr, std::int64_t dc) {
+                       return displacement_row(grid, dt, dr, dc);
+                     });
 }
 
 }  // namespace locant

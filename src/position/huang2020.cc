@@ -6,6 +6,7 @@
 #include "ops/product.h"
 #include "ops/rearrange.h"
 #include "ops/softmax.h"
+#include "position/score_instance.h"
 #include "position/sequence.h"
 
 namespace locant {
@@ -18,7 +19,8 @@ using Method = Huang2020Method;
 bool is_factor(Method method) { return method == Method::m1 || method == Method::m2; }
 
 void check(const Huang2020& huang, std::int64_t heads, std::int64_t D) {
-  require(huang.n >= 1, kName, "a longest length of {}; n must be 1 or more", huang.n);
+  require(huang.n >= 1 && huang.n <= (std::int64_t{1} << 30), kName,
+          "a longest length of {}; n must be 1 to 2^30", huang.n);
   check_table(kName, Huang2020::kTable, huang.table,
               {huang2020_rows(huang.method, huang.n), is_factor(huang.method) ? heads : D});
 }
@@ -79,7 +81,7 @@ Var huang2020_m3_attention(const Context& ctx, const Huang2020& huang, const Var
 namespace {
 
 Method method_of(const EncodingCase& c) {
-  require(c.prefix == 0, kName, "{} tokens in front of the sequence; it has positions only", c.prefix);
+  check_no_prefix(kName, c);
   if (c.variant.empty() || c.variant == "m4") return Method::m4;
   if (c.variant == "m1") return Method::m1;
   if (c.variant == "m2") return Method::m2;
@@ -97,58 +99,46 @@ EncodingInstance instance(const EncodingCase& c) {
   const Method method = method_of(c);
   const bool factor = is_factor(method);
   const std::int64_t n = longest_of(c), width = factor ? c.H : c.D;
-  const Var table = random_parameter({huang2020_rows(method, n), width}, c.seed, 0.5f, factor ? 1.0f : 0.0f);
-  const Huang2020 huang{method, n, table};
-  EncodingInstance out;
-  out.parameters = {{Huang2020::kTable, table}};
-  out.run = [c, huang](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
-    if (huang.method == Method::m3) return huang2020_m3_attention(ctx, huang, q, k, v, c.H);
-    AttentionOptions options;
-    options.heads = c.H;
-    add_huang2020(huang, c.D, c.Nq(), c.Nk(), options);
-    return run_attention(ctx, q, k, v, options, path);
-  };
-  out.reference = [c, method, factor, n, width](const std::vector<Complexes>& x) {
-    using T = std::complex<double>;
-    const PlainCall<T> call{c, x[0], x[1], x[2]};
-    return plain_attention<T>(call, [&](auto b, auto h, auto i, auto j) {
-      std::int64_t row = j - i + n - 1;
-      if (method == Method::m1) row = std::abs(j - i);
-      if (method == Method::relative_key || method == Method::relative_key_query) row = i - j + n - 1;
-      const T* a = x[3].data() + row * width + (factor ? h : 0);
-      return huang2020_score(method, call.query(b, h, i), call.key(b, h, j), a, c.D);
-    });
-  };
+  const Huang2020 huang{
+      method, n, random_parameter({huang2020_rows(method, n), width}, c.seed, 0.5f, factor ? 1.0f : 0.0f)};
+  EncodingInstance out = score_instance(
+      c, {{Huang2020::kTable, huang.table}},
+      [c, huang](const Context&, AttentionOptions& options) {
+        add_huang2020(huang, c.D, c.Nq(), c.Nk(), options);
+      },
+      [method, factor, n, width](const auto& call, const auto& x, auto b, auto h, auto i, auto j) {
+        std::int64_t row = j - i + n - 1;
+        if (method == Method::m1) row = std::abs(j - i);
+        if (method == Method::relative_key || method == Method::relative_key_query) row = i - j + n - 1;
+        const auto* a = x[3].data() + row * width + (factor ? h : 0);
+        return huang2020_score(method, call.query(b, h, i), call.key(b, h, j), a, call.c.D);
+      });
+  if (method == Method::m3)
+    out.run = [c, huang](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath) {
+      return huang2020_m3_attention(ctx, huang, q, k, v, c.H);
+    };
   return out;
 }
 
-EncodingCase sequence(std::int64_t Nq, std::int64_t Nk, const char* variant = "") {
-  return {.B = 2, .query = {1, 1, Nq}, .key = {1, 1, Nk}, .variant = variant};
-}
-
 std::vector<EncodingCase> cases() {
-  std::vector<EncodingCase> out = {sequence(1, 1),
-                                   sequence(2, 2),
-                                   sequence(9, 9),
-                                   sequence(5, 8),
-                                   sequence(7, 7, "m1"),
-                                   sequence(4, 6, "m1"),
-                                   sequence(7, 5, "m2"),
-                                   sequence(6, 6, "m3"),
-                                   sequence(3, 5, "m3"),
-                                   sequence(9, 9, "relative_key"),
-                                   sequence(6, 9, "relative_key_query")};
-  out.push_back(sequence(6, 7));
+  std::vector<EncodingCase> out = {sequence_case(1, 1),
+                                   sequence_case(2, 2),
+                                   sequence_case(9, 9),
+                                   sequence_case(5, 8),
+                                   sequence_case(7, 7, "m1"),
+                                   sequence_case(4, 6, "m1"),
+                                   sequence_case(7, 5, "m2"),
+                                   sequence_case(6, 6, "m3"),
+                                   sequence_case(3, 5, "m3"),
+                                   sequence_case(9, 9, "relative_key"),
+                                   sequence_case(6, 9, "relative_key_query")};
+  out.push_back(sequence_case(6, 7));
   out.back().D = 1, out.back().Dv = 3, out.back().H = 3;
   return out;
 }
 
 std::vector<std::int64_t> index(const EncodingCase& c) {
-  std::vector<std::int64_t> out;
-  for (std::int64_t i = 0; i < c.Nq(); ++i)
-    for (std::int64_t j = 0; j < c.Nk(); ++j)
-      out.push_back(huang2020_row(method_of(c), longest_of(c), i - j));
-  return out;
+  return index_matrix(c, [&](auto i, auto j) { return huang2020_row(method_of(c), longest_of(c), i - j); });
 }
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include "ops/layout.h"
 #include "ops/product.h"
 #include "ops/rearrange.h"
+#include "position/grid_gather.h"
+#include "position/sequence.h"
 
 namespace locant {
 
@@ -18,50 +20,29 @@ constexpr const char* kName = "irpe";
 
 int parts_of(const IrpeForm& form) { return form.method == IrpeMethod::cross ? 2 : 1; }
 
-void check(const IrpeForm& form, const IrpeGrid& grid) {
+void check(const IrpeForm& form) {
   const auto [alpha, beta, gamma] = form.bins;
-  // Codes run to four grids, and buckets of two tables to the square of one's.
-  constexpr std::int64_t kMostSide = 1 << 13;
-  constexpr double kMostBins = 1 << 13;
+  constexpr double kMostBins = 1 << 13;  // buckets of two tables run to the square of one's
   require(alpha > 0 && beta >= alpha && gamma > alpha && beta <= kMostBins && std::isfinite(gamma), kName,
           "bins of alpha {}, beta {}, gamma {}; they must be 0 < alpha <= beta <= {} and alpha < gamma",
           alpha, beta, gamma, kMostBins);
-  require(grid.rows >= 1 && grid.columns >= 1 && grid.skip >= 0 && grid.rows <= kMostSide &&
-              grid.columns <= kMostSide && grid.skip <= kMostSide,
-          kName, "a grid of {} x {} behind {} tokens; sides must be 1 to {}, and no fewer than 0 before it",
-          grid.rows, grid.columns, grid.skip, kMostSide);
 }
 
-// Codes of the tokens: a grid token's is row (2 columns - 1) + column, so that differences are offsets.
-// Tokens in front get codes that put every pair with them behind the G offsets of the grid.
-GatherMap codes_of(const IrpeGrid& grid) {
-  const std::int64_t width = 2 * grid.columns - 1, G = (2 * grid.rows - 1) * width;
-  const std::int64_t origin = (grid.rows - 1) * width + grid.columns - 1;  // (G - 1) / 2
-  GatherMap out;
-  out.query_code.assign(static_cast<std::size_t>(grid.skip), static_cast<std::int32_t>(G));
-  out.key_code.assign(static_cast<std::size_t>(grid.skip), static_cast<std::int32_t>(-origin - 1));
-  for (std::int64_t y = 0; y < grid.rows; ++y)
-    for (std::int64_t x = 0; x < grid.columns; ++x) {
-      out.query_code.push_back(static_cast<std::int32_t>(y * width + x));
-      out.key_code.push_back(static_cast<std::int32_t>(y * width + x));
-    }
-  out.origin = static_cast<std::int32_t>(origin);
-  out.offsets = grid.skip > 0 ? 2 * G + 1 : G;
-  return out;
-}
-
-// bucket(off_y, off_x) for pairs of grid tokens, `skipped` for the others. Rows are numbered anew, without
-// those that nobody reads: euclidean and quantised never reach half of their tables.
+// bucket(off_y, off_x) for pairs of grid tokens, `skipped`, the last, for the others. Rows are numbered anew,
+// without those that nobody reads: euclidean and quantised never reach half of their tables.
 template <class Bucket>
 IrpeLookup lookup_of(const IrpeGrid& grid, std::int64_t skipped, const Bucket& bucket) {
-  auto gather = std::make_shared<GatherMap>(codes_of(grid));
-  gather->map.reserve(static_cast<std::size_t>(gather->offsets));
-  for (std::int64_t y = 1 - grid.rows; y < grid.rows; ++y)
-    for (std::int64_t x = 1 - grid.columns; x < grid.columns; ++x)
-      gather->map.push_back(static_cast<std::int32_t>(bucket(y, x)));
-  gather->map.resize(static_cast<std::size_t>(gather->offsets), static_cast<std::int32_t>(skipped));
+  const Grid plane{1, grid.rows, grid.columns};
+  const PrefixRows front{grid.skip, skipped, skipped, skipped};
+  auto gather = std::make_shared<GatherMap>(
+      *grid_gather(kName, plane, plane, skipped + 1, front, 1,
+                   [&](std::int64_t, std::int64_t y, std::int64_t x) { return bucket(y, x); }));
   IrpeLookup out;
   out.buckets = gather->map;
+  if (gather->map.empty()) {  // the identity: every offset has a bucket of its own
+    out.buckets.resize(static_cast<std::size_t>(gather->offsets));
+    std::iota(out.buckets.begin(), out.buckets.end(), 0);
+  }
   std::sort(out.buckets.begin(), out.buckets.end());
   out.buckets.erase(std::unique(out.buckets.begin(), out.buckets.end()), out.buckets.end());
   for (std::int32_t& row : gather->map)
@@ -129,14 +110,9 @@ bool check_tables(const IrpeMaps& maps, const IrpeTables& tables, char side, std
     const std::string name = irpe_name(maps.form, side, part);
     const bool per_head = table.defined() && table.shape().rank() >= 1 && table.dim(0) != 1;
     const Shape shape = irpe_shape(maps.form, side, per_head ? H : 1, width, maps.grid.skip);
-    if (!table.defined()) fail(kName, "{} is missing; the shape {} was expected", name, shape.str());
-    if (table.shape() != shape)
-      fail(kName, "{} has the shape {}; {} was expected ({} heads, or 1 shared by them)", name,
-           table.shape().str(), shape.str(), H);
+    check_table(kName, name, table, shape);
     if (part == 1 && table.shape() != tables[0].shape())
       fail(kName, "{} has the shape {}, but that of the rows {}", name, shape.str(), tables[0].shape().str());
-    for (const float x : table.value().values())
-      if (!std::isfinite(x)) fail(kName, "{} of shape {} holds {}", name, shape.str(), x);
   }
   return true;
 }
@@ -156,7 +132,7 @@ Shape irpe_shape(const IrpeForm& form, char side, std::int64_t tables, std::int6
 }
 
 IrpeMaps irpe_maps(const IrpeForm& form, const IrpeGrid& grid) {
-  check(form, grid);
+  check(form);
   IrpeMaps out{.form = form, .grid = grid};
   const std::int64_t skipped = irpe_buckets(form.method, form.bins, grid.skip) - 1;
   for (int part = 0; part < parts_of(form); ++part) {

@@ -3,13 +3,18 @@
 // Image relative position encoding. Wu et al. 2021, "Rethinking and Improving Relative Position Encoding for
 // Vision Transformer", as the official code computes it:
 //
-//   contextual  S_ij = (q_i.k_j + q_i.rK[I_ij] + k_j.rQ[I_ji]) / sqrt(D),   out_i = sum_j P_ij (v_j +
-//   rV[I_ij]) bias        S_ij = q_i.k_j / sqrt(D) + rK[I_ij] + rQ[I_ji]              (numbers, not scaled)
+//   contextual  S_ij = (q_i.k_j + q_i.rK[I_ij] + k_j.rQ[I_ji]) / sqrt(D)
+//               out_i = sum_j P_ij (v_j + rV[I_ij])
+//   bias        S_ij = q_i.k_j / sqrt(D) + rK[I_ij] + rQ[I_ji]              (numbers, not scaled)
 //
 // Enters: score and value. I_ij is the bucket of the offset query minus key in rows y and columns x; on q it
 // is looked up in the key's row, I_ji. With the piecewise g below:
-//   euclidean  g(round(sqrt(y^2 + x^2)))       quantised  g(y^2 + x^2): squared, as the code and not the
-//   paper cross      g(y) and g(x) in two tables     product    g(y) and g(x) together in one
+//
+//   euclidean   g(round(sqrt(y^2 + x^2)))
+//   quantised   g(y^2 + x^2): squared, as the code and not the paper
+//   cross       g(y) and g(x) in two tables
+//   product     g(y) and g(x) together in one
+//
 // A pair with a token in front of the grid (class token) reads the last bucket. Parameters: "rpe_q", "rpe_k",
 // "rpe_v" . "lookup_table_weight" (1 or H, D, buckets), on v (1 or H, buckets, Dv); bias
 // "lookup_table_bias" (1 or H, buckets); cross "rp_rows" and "rp_cols" between. They start at zero. Gradient:

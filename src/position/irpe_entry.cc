@@ -1,5 +1,7 @@
 #include "core/error.h"
+#include "position/grid_gather.h"
 #include "position/irpe.h"
+#include "position/score_instance.h"
 
 namespace locant {
 
@@ -50,10 +52,7 @@ Variant variant_of(const EncodingCase& c) {
 }
 
 IrpeGrid grid_of(const EncodingCase& c) {
-  require(c.query.frames == 1 && c.key.frames == 1 && c.query.rows == c.key.rows &&
-              c.query.columns == c.key.columns,
-          "irpe", "queries on {} x {} x {} and keys on {} x {} x {} tokens; they must share one 2-D grid",
-          c.query.frames, c.query.rows, c.query.columns, c.key.frames, c.key.rows, c.key.columns);
+  check_one_grid("irpe", c);
   return {c.query.rows, c.query.columns, c.prefix};
 }
 
@@ -187,10 +186,7 @@ std::vector<EncodingCase> cases() {
 
 std::vector<std::int64_t> index(const EncodingCase& c) {
   const IrpeForm form = variant_of(c).form;
-  std::vector<std::int64_t> out;
-  for (std::int64_t i = 0; i < c.Nq(); ++i)
-    for (std::int64_t j = 0; j < c.Nk(); ++j) out.push_back(plain_bucket(form, 0, grid_of(c), i, j));
-  return out;
+  return index_matrix(c, [&](auto i, auto j) { return plain_bucket(form, 0, grid_of(c), i, j); });
 }
 
 }  // namespace
@@ -200,7 +196,7 @@ const Encoding kIrpe = {
     .header = "position/irpe.h",
     .title = "learned vectors or numbers per bucket of the 2-D offset, on q, k and v",
     .place = EncodingPlace::vectors,
-    .paper = "Wu et al. 2021, iRPE, section 3",
+    .paper = "Wu et al. 2021, iRPE",
     .models = "DeiT and DETR with iRPE",
     .formula = "s = (q.k + q.rK[I_ij] + k.rQ[I_ji]) / sqrt(D), out = sum P (v + rV[I_ij])",
     .lowering = "bucket terms of q rK and k rQ (bias: gather terms); value term",

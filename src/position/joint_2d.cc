@@ -2,7 +2,6 @@
 
 #include "ops/arithmetic.h"
 #include "ops/layout.h"
-#include "position/grid_gather.h"
 #include "position/score_instance.h"
 #include "position/sequence.h"
 
@@ -14,10 +13,7 @@ constexpr const char* kName = "joint_2d";
 
 std::shared_ptr<const GatherMap> joint_2d_gather(const Grid& grid, std::int64_t prefix) {
   require(grid.frames == 1, kName, "{} frames; the table is of a plane", grid.frames);
-  return grid_gather(kName, grid, grid, joint_2d_rows(grid), {.tokens = prefix}, 1,
-                     [&](std::int64_t, std::int64_t off_y, std::int64_t off_x) {
-                       return (off_y + grid.rows - 1) * (2 * grid.columns - 1) + off_x + grid.columns - 1;
-                     });
+  return displacement_gather(kName, grid, joint_2d_rows(grid), {.tokens = prefix});
 }
 
 AttentionTerm joint_2d_term(const Context& ctx, const Joint2d& joint, const Grid& grid, float scale,
@@ -37,9 +33,7 @@ namespace {
 bool scaled(const EncodingCase& c) {
   require(c.variant.empty() || c.variant == "scaled", kName, "unknown variant \"{}\"; there is scaled",
           c.variant);
-  require(c.query.rows == c.key.rows && c.query.columns == c.key.columns, kName,
-          "queries and keys on unlike grids, {}x{} and {}x{}", c.query.rows, c.query.columns, c.key.rows,
-          c.key.columns);
+  check_one_grid(kName, c);
   return c.variant == "scaled";
 }
 
@@ -86,7 +80,7 @@ const Encoding kJoint2d = {
     .header = "position/joint_2d.h",
     .title = "a learned vector per displacement of the plane, met by the query",
     .place = EncodingPlace::vectors,
-    .paper = "Li et al. 2022, MViTv2, section 4.1 (before decomposition)",
+    .paper = "Li et al. 2022, MViTv2 (before decomposition)",
     .models = "none released",
     .formula = "s = q.k / sqrt(D) + q.R[y_i - y_j, x_i - x_j]",
     .lowering = "band term of the query",

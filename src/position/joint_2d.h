@@ -1,7 +1,7 @@
 #pragma once
 
-// A joint table of relative position vectors: the undecomposed form that Li et al. 2022, MViTv2, section 4.1
-// start from, with one vector for each displacement of the plane:
+// A joint table of relative position vectors: the undecomposed form that Li et al. 2022, "MViTv2", start
+// from, with one vector for each displacement of the plane:
 //
 //   S[h, i, j] = q_i.k_j / sqrt(D) + q_i.R[r_i - r_j + h - 1, c_i - c_j + w - 1]        query minus key
 //
@@ -16,18 +16,17 @@
 #include <span>
 
 #include "ops/attention.h"
-#include "position/encoding.h"
+#include "position/grid_gather.h"
 
 namespace locant {
 
 // ---- index arithmetic
 
-constexpr std::int64_t joint_2d_rows(const Grid& g) { return (2 * g.rows - 1) * (2 * g.columns - 1); }
+constexpr std::int64_t joint_2d_rows(const Grid& g) { return displacement_rows({1, g.rows, g.columns}); }
 
 /// Row of the flattened table for query token i and key token j.
 constexpr std::int64_t joint_2d_row(const Grid& g, std::int64_t i, std::int64_t j) {
-  return (i / g.columns - j / g.columns + g.rows - 1) * (2 * g.columns - 1) + i % g.columns - j % g.columns +
-         g.columns - 1;
+  return displacement_index({1, g.rows, g.columns}, i, j);
 }
 
 // ---- parameters

@@ -80,7 +80,7 @@ void add_kerple(const Context& ctx, const Kerple& kerple, std::int64_t Nq, std::
 namespace {
 
 Kerple form_of(const EncodingCase& c) {
-  require(c.prefix == 0, kName, "{} tokens in front of the sequence; it has positions only", c.prefix);
+  check_no_prefix(kName, c);
   if (c.variant.empty()) return {.causal = false};
   if (c.variant == "causal") return {.causal = true};
   if (c.variant == "power") return {.form = KerpleForm::power, .causal = false};
@@ -113,7 +113,7 @@ EncodingInstance instance(const EncodingCase& c) {
 std::vector<EncodingCase> cases() {
   std::vector<EncodingCase> out;
   const auto add = [&](std::int64_t Nq, std::int64_t Nk, const char* variant) {
-    out.push_back({.B = Nq * Nk > 30 ? 1 : 2, .query = {1, 1, Nq}, .key = {1, 1, Nk}, .variant = variant});
+    out.push_back(sequence_case(Nq, Nk, variant));
   };
   add(1, 1, ""), add(2, 2, ""), add(9, 9, ""), add(7, 11, ""), add(8, 8, "causal"), add(3, 8, "causal");
   add(2, 2, "power"), add(9, 7, "power"), add(8, 8, "power_causal");

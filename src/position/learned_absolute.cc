@@ -50,7 +50,9 @@ LearnedAbsolute::LearnedAbsolute(Var table, const Layout& layout)
   if (!table_.value().defined()) return;  // shapes only
   const Shape& shape = table_.shape();
   const std::int64_t rows = layout.prefix + layout.rows * layout.columns;
-  require(shape.rank() == 3 && shape[0] == 1 && shape[1] == rows, "learned_absolute",
+  require(layout.prefix >= 0 && layout.rows >= 0 && layout.columns >= 0 && shape.rank() == 3 &&
+              shape[0] == 1 && shape[1] == rows,
+          "learned_absolute",
           "a table of shape {} for {} prefix rows and a grid of {} x {}; (1, {}, C) was expected",
           shape.str(), layout.prefix, layout.rows, layout.columns, rows);
 }
@@ -88,8 +90,7 @@ Var LearnedAbsolute::resampled(const Context& ctx, std::int64_t rows, std::int64
 
 namespace {
 
-// The table is made for 3 x 3; another grid takes it through the rule that the variant names (bilinear,
-// plain).
+// The table is made for 3 x 3; another grid takes it through the bilinear rule.
 constexpr std::int64_t kOwnSide = 3;
 
 // Row `at` of n resampled from kOwnSide: the two taps of a line through the centres of cells.
@@ -108,9 +109,13 @@ Taps taps(std::int64_t at, std::int64_t n) {
 EncodingInstance instance(const EncodingCase& c) {
   const std::int64_t C = c.H * c.D;
   const bool own = c.query.rows == kOwnSide && c.query.columns == kOwnSide;
+  check_tokens("learned_absolute", c, c.prefix + c.query.rows * c.query.columns);
+  require(c.variant.empty() || c.variant == "bilinear", "learned_absolute",
+          "no variant \"{}\"; there is bilinear, by which grids other than {} x {} are made", c.variant,
+          kOwnSide, kOwnSide);
   const Var table = random_parameter({1, c.prefix + kOwnSide * kOwnSide, C}, c.seed);
   const LearnedAbsolute encoding(
-      table, {kOwnSide, kOwnSide, c.prefix, parse_position_resize(own ? "none" : c.variant)});
+      table, {kOwnSide, kOwnSide, c.prefix, parse_position_resize(own ? "none" : "bilinear")});
   return token_instance(
       c, {{"pos_embed", table}},
       [=](const Context& ctx) { return encoding.table(ctx, c.query.rows, c.query.columns); },

@@ -5,7 +5,7 @@
 #include "ops/arithmetic.h"
 #include "ops/layout.h"
 #include "ops/rearrange.h"
-#include "ops/rotate.h"
+#include "position/rope.h"
 
 namespace locant {
 
@@ -75,13 +75,10 @@ FeatureMap feature_map(std::string_view name, std::int64_t longest) {
 
 Var rotate_features(const Context& ctx, const Var& x, std::int64_t heads, std::int64_t still, double base) {
   const std::int64_t M = heads_apart(ctx, x, heads).dim(3) - still, N = x.dim(1);
-  if (still < 0 || M < 0 || M % 2 != 0)
+  if (still < 0 || M < 2 || M % 2 != 0)
     fail("linear_attention", "features of shape {} for {} heads, of which {} stay, do not turn in pairs",
          x.shape().str(), heads, still);
-  Tensor angles({N, M / 2});
-  for (std::int64_t n = 0; n < angles.numel(); ++n)
-    angles[n] = static_cast<float>(linear_angle(n / (M / 2), n % (M / 2), M, base));
-  return rotate(ctx, x, heads, rotary_table(Var(std::move(angles))), Pairing::neighbours);
+  return rotate(ctx, x, heads, rope_table(N, M, 0, base), Pairing::neighbours);
 }
 
 Var mapped_linear_attention(const Context& ctx, const FeatureMap& map, bool rotate, const Var& q,

@@ -35,10 +35,6 @@ namespace locant {
 
 // ---- index arithmetic
 
-/// Angle by which rotations turn features 2t and 2t + 1 of token i, of M that turn.
-inline double linear_angle(std::int64_t i, std::int64_t t, std::int64_t M, double base = 10000.0) {
-  return static_cast<double>(i) * std::pow(base, -2.0 * static_cast<double>(t) / static_cast<double>(M));
-}
 /// Angle of token i in the cosine map of at most L tokens.
 inline double cosine_map_angle(std::int64_t i, std::int64_t L) {
   return 1.5707963267948966 * static_cast<double>(i) / static_cast<double>(L);
@@ -62,8 +58,8 @@ FeatureMap feature_map(std::string_view name, std::int64_t longest);
 
 // ---- lowering
 
-/// Features of tokens turned by their angles, pairs (0, 1), (2, 3), ..: x (B, N, H M), the last `still` of a
-/// head as they are. Throws Error when the others are odd in number.
+/// Features of tokens turned as by rope, pairs (0, 1), (2, 3), ..: x (B, N, H M), the last `still` of a head
+/// as they are. Throws Error when the others are none or odd in number.
 Var rotate_features(const Context& ctx, const Var& x, std::int64_t heads, std::int64_t still,
                     double base = 10000.0);
 

@@ -5,6 +5,7 @@
 #include "ops/arithmetic.h"
 #include "position/alibi.h"
 #include "position/linear_attention.h"
+#include "position/rope.h"
 
 namespace locant {
 
@@ -69,7 +70,8 @@ Complexes reference(const EncodingCase& c, const Setting& s, const std::vector<C
     const std::size_t M = f.size() - still;
     T sum = still == 1 ? f[M] * g[M] : T(0.0);
     for (std::size_t m = 0; m < M; m += 2) {
-      const double a = linear_angle(distance, static_cast<std::int64_t>(m / 2), static_cast<std::int64_t>(M));
+      const double a = static_cast<double>(distance) *
+                       rope_frequency(static_cast<std::int64_t>(m / 2), static_cast<std::int64_t>(M));
       sum += (f[m] * g[m] + f[m + 1] * g[m + 1]) * std::cos(a) +
              (f[m] * g[m + 1] - f[m + 1] * g[m]) * std::sin(a);
     }

@@ -1,6 +1,7 @@
 #include "position/music_transformer.h"
 
 #include "core/error.h"
+#include "position/score_instance.h"
 #include "position/sequence.h"
 
 namespace locant {
@@ -12,7 +13,7 @@ constexpr const char* kName = "music_transformer";
 std::shared_ptr<const GatherMap> music_transformer_gather(std::int64_t rows, std::int64_t Nq,
                                                           std::int64_t Nk) {
   require(rows >= 1, kName, "a table of {} rows; there must be one at least", rows);
-  require(Nq <= Nk, kName, "{} queries on {} keys; the queries are the last of the keys", Nq, Nk);
+  check_last_queries(kName, Nq, Nk);
   return sequence_gather(kName, Nq, Nk, Nk - Nq,
                          [&](std::int64_t distance) { return music_transformer_row(rows, distance); });
 }
@@ -36,9 +37,8 @@ struct Form {
 };
 
 Form form_of(const EncodingCase& c) {
-  require(c.prefix == 0, kName, "{} tokens in front of the sequence; it has positions only", c.prefix);
-  require(c.Nq() <= c.Nk(), kName, "{} queries on {} keys; the queries are the last of the keys", c.Nq(),
-          c.Nk());
+  check_no_prefix(kName, c);
+  check_last_queries(kName, c.Nq(), c.Nk());
   if (c.variant.empty()) return {.rows = c.Nk() + 2};
   if (c.variant == "per_head") return {.per_head = true, .rows = c.Nk()};
   if (c.variant == "unmasked") return {.causal = false, .rows = c.Nk() + 3};
@@ -48,61 +48,43 @@ Form form_of(const EncodingCase& c) {
 
 EncodingInstance instance(const EncodingCase& c) {
   const Form form = form_of(c);
+  const std::int64_t past = c.Nk() - c.Nq();
   const Var table =
       random_parameter(form.per_head ? Shape{c.H, form.rows, c.D} : Shape{form.rows, c.D}, c.seed);
-  EncodingInstance out;
-  out.parameters = {{MusicTransformer::kTable, table}};
-  AttentionOptions options;
-  options.heads = c.H;
-  add_music_transformer({table}, c.D, c.Nq(), c.Nk(), options, form.causal);
-  out.run = [options](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
-    return run_attention(ctx, q, k, v, options, path);
-  };
-  out.reference = [c, form](const std::vector<Complexes>& x) {
-    using T = std::complex<double>;
-    const PlainCall<T> call{c, x[0], x[1], x[2]};
-    const std::int64_t past = c.Nk() - c.Nq();
-    const Complexes none(static_cast<std::size_t>(c.D));
-    return plain_attention<T>(
-        c,
-        [&](auto b, auto h, auto i, auto j) {
-          const std::int64_t distance = i + past - j;
-          const T* e = none.data();
-          if (distance >= 0 && distance < form.rows)
-            e = x[3].data() + ((form.per_head ? h * form.rows : 0) + form.rows - 1 - distance) * c.D;
-          return music_transformer_score(call.query(b, h, i), call.key(b, h, j), e, c.D);
-        },
-        [&](auto, auto, auto i, auto j) { return !form.causal || j <= i + past; },
-        [&](auto b, auto h, auto, auto j, auto d) { return call.value(b, h, j)[d]; });
-  };
-  return out;
-}
-
-EncodingCase sequence(std::int64_t Nq, std::int64_t Nk, const char* variant = "") {
-  return {.B = 2, .query = {1, 1, Nq}, .key = {1, 1, Nk}, .variant = variant};
+  return score_instance(
+      c, {{MusicTransformer::kTable, table}},
+      [c, form, table](const Context&, AttentionOptions& options) {
+        add_music_transformer({table}, c.D, c.Nq(), c.Nk(), options, form.causal);
+      },
+      [form, past, none = Complexes(static_cast<std::size_t>(c.D))](const auto& call, const auto& x, auto b,
+                                                                    auto h, auto i, auto j) {
+        const std::int64_t distance = i + past - j, D = call.c.D;
+        const auto* e = none.data();
+        if (distance >= 0 && distance < form.rows)
+          e = x[3].data() + ((form.per_head ? h * form.rows : 0) + form.rows - 1 - distance) * D;
+        return music_transformer_score(call.query(b, h, i), call.key(b, h, j), e, D);
+      },
+      [form, past](auto i, auto j) { return !form.causal || j <= i + past; });
 }
 
 std::vector<EncodingCase> cases() {
-  std::vector<EncodingCase> out = {sequence(1, 1),
-                                   sequence(2, 2),
-                                   sequence(9, 9),
-                                   sequence(3, 8),
-                                   sequence(7, 7, "per_head"),
-                                   sequence(7, 7, "unmasked"),
-                                   sequence(4, 6, "unmasked"),
-                                   sequence(9, 9, "short_table")};
-  out.push_back(sequence(6, 6));
+  std::vector<EncodingCase> out = {sequence_case(1, 1),
+                                   sequence_case(2, 2),
+                                   sequence_case(9, 9),
+                                   sequence_case(3, 8),
+                                   sequence_case(7, 7, "per_head"),
+                                   sequence_case(7, 7, "unmasked"),
+                                   sequence_case(4, 6, "unmasked"),
+                                   sequence_case(9, 9, "short_table")};
+  out.push_back(sequence_case(6, 6));
   out.back().D = 1, out.back().Dv = 3, out.back().H = 3;
   return out;
 }
 
 std::vector<std::int64_t> index(const EncodingCase& c) {
   const std::int64_t rows = form_of(c).rows;
-  std::vector<std::int64_t> out;
-  for (std::int64_t i = 0; i < c.Nq(); ++i)
-    for (std::int64_t j = 0; j < c.Nk(); ++j)
-      out.push_back(music_transformer_row(rows, i + c.Nk() - c.Nq() - j));
-  return out;
+  return index_matrix(c,
+                      [&](auto i, auto j) { return music_transformer_row(rows, i + c.Nk() - c.Nq() - j); });
 }
 
 }  // namespace

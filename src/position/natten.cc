@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "ops/layout.h"
 #include "ops/rearrange.h"
+#include "position/axis.h"
 #include "position/grid_gather.h"
 #include "position/score_instance.h"
 #include "position/sequence.h"
@@ -60,6 +61,7 @@ void check(Window grid, std::int64_t K, std::int64_t d, std::int64_t block) {
           "a window of {} with dilation {} in blocks of {}; the window must be odd and at most 255, the "
           "dilation at least 1 and the block 1 to 256",
           K, d, block);
+  check_grid(kName, {1, grid.rows, grid.columns}, "the grid");
   require(std::min(grid.rows, grid.columns) >= K * d && std::max(grid.rows, grid.columns) <= kMost, kName,
           "a window of {} with dilation {} does not fit a grid of {}x{}; pad it to {} places a side (and at "
           "most {})",
@@ -115,9 +117,8 @@ struct Form {
 };
 
 Form form_of(const EncodingCase& c) {
-  require(c.query.frames == 1 && c.key.frames == 1 && c.query.rows == c.key.rows &&
-              c.query.columns == c.key.columns && c.prefix == 0,
-          kName, "queries and keys must be the tokens of one image");
+  check_one_grid(kName, c);
+  check_no_prefix(kName, c);
   // A window of 7 as in the models where it fits; small grids take less.
   const std::int64_t side = std::min(c.query.rows, c.query.columns);
   const std::int64_t fits = side >= 14 ? 7 : side >= 3 ? 3 : 1;

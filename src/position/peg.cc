@@ -164,7 +164,7 @@ const Encoding kPeg = {
     .header = "position/peg.h",
     .title = "a depthwise convolution with zeros around the tokens as a picture",
     .place = EncodingPlace::tokens,
-    .paper = "Chu et al. 2021, CPVT, section 3.2",
+    .paper = "Chu et al. 2021, CPVT",
     .models = "CPVT, Twins; in attention CSWin, in the feed-forward PVT v2",
     .formula = "Y = X + DWConv(X)",
     .lowering = "a convolution of tokens, values or hidden channels",

@@ -1,15 +1,15 @@
 #pragma once
 
 // Position encoding generator (PEG, CPE): Chu et al. 2021, "Conditional Positional Encodings for Vision
-// Transformers", section 3.2:
+// Transformers":
 //
 //   Y = X + DWConv(X)        X the tokens as a picture (C, h, w), a kernel of k x k per channel, zeros around
 //
 // Zeros around the picture tell where its borders are. Enters, by placement:
 //
 //   between layers   tokens of a block go through PEG, after the first one in CPVT and in each stage of Twins
-//   attention        out = softmax(q k^T / sqrt(D)) v + DWConv(v): Dong et al. 2022, CSWin, equation 8 (LePE)
-//   feed-forward     out = fc2(gelu(DWConv(fc1(x)))): Wang et al. 2022, PVT v2, section 3.2
+//   attention        out = softmax(q k^T / sqrt(D)) v + DWConv(v): Dong et al. 2022, CSWin (LePE)
+//   feed-forward     out = fc2(gelu(DWConv(fc1(x)))): Wang et al. 2022, PVT v2
 //
 // Special tokens pass by. Parameters: weight (C, 1, k, k) and bias (C), "proj.0.weight", "proj.0.bias" in
 // Twins. With a stride the tokens become fewer and the residual falls away (Twins' PosCNN). No table, so no

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "position/grid_gather.h"
 #include "position/local_reference.h"
 #include "position/score_instance.h"
 
@@ -39,8 +40,10 @@ std::shared_ptr<const RowMaps> halo_rows(const Grid& grid, std::int64_t block, s
 }
 
 AxisIndices halo_indices(const RowMaps& maps, std::int64_t tokens, std::int64_t block, std::int64_t halo) {
-  const std::int64_t window = block + 2 * halo;
-  require(block >= 1 && halo >= 0 && maps.queries == block * block && maps.keys == window * window, kName,
+  constexpr std::int64_t kMost = std::int64_t{1} << 20;  // whose squares are still numbers
+  const bool sane = block >= 1 && block <= kMost && halo >= 0 && halo <= kMost;
+  const std::int64_t window = sane ? block + 2 * halo : 0;
+  require(sane && maps.queries == block * block && maps.keys == window * window, kName,
           "maps of {} queries on {} keys do not hold blocks of {} with a halo of {}", maps.queries, maps.keys,
           block, halo);
   const auto of = [&](GridAxis axis) {
@@ -75,10 +78,8 @@ struct Form {
 };
 
 Form form_of(const EncodingCase& c) {
-  require(c.prefix == 0, kName, "{} tokens in front of the grid; it has places only", c.prefix);
-  require(c.query.rows == c.key.rows && c.query.columns == c.key.columns, kName,
-          "queries and keys on unlike grids, {}x{} and {}x{}", c.query.rows, c.query.columns, c.key.rows,
-          c.key.columns);
+  check_no_prefix(kName, c);
+  check_one_grid(kName, c);
   if (c.variant.empty()) return {};
   if (c.variant == "absolute") return {.absolute = true};
   if (c.variant == "unscaled") return {.scaled = false};
@@ -135,36 +136,29 @@ EncodingInstance instance(const EncodingCase& c) {
   };
   const RelativeLogits tables{table(indices.rows->extent(), c.seed),
                               table(indices.columns->extent(), c.seed + 1), form.absolute, form.scaled};
-  EncodingInstance out;
-  out.parameters = {
-      {form.absolute ? RelativeLogits::kAbsoluteRows : RelativeLogits::kRows, tables.rows},
-      {form.absolute ? RelativeLogits::kAbsoluteColumns : RelativeLogits::kColumns, tables.columns}};
-  out.run = [=](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
-    AttentionOptions options;
-    options.heads = c.H;
-    options.rows = maps;
-    options.zero_pad = form.zeros;
-    const float scale = 1.0f / std::sqrt(static_cast<float>(c.D));
-    options.terms = {relative_logits_term(ctx, tables, q, c.H, scale, indices)};
-    return run_attention(ctx, q, k, v, options, path);
-  };
-  out.reference = [=](const std::vector<Complexes>& x) { return reference(c, form, x); };
-  return out;
+  return axis_instance(
+      c,
+      {{form.absolute ? RelativeLogits::kAbsoluteRows : RelativeLogits::kRows, tables.rows},
+       {form.absolute ? RelativeLogits::kAbsoluteColumns : RelativeLogits::kColumns, tables.columns}},
+      [=](const Context& ctx, const Var& q, AttentionOptions& options) {
+        options.rows = maps;
+        options.zero_pad = form.zeros;
+        const float scale = 1.0f / std::sqrt(static_cast<float>(c.D));
+        options.terms = {relative_logits_term(ctx, tables, q, c.H, scale, indices)};
+      },
+      [=](const std::vector<Complexes>& x) { return reference(c, form, x); });
 }
 
 std::vector<EncodingCase> cases() {
-  const auto of = [](Grid grid, const char* variant = "") {
-    return EncodingCase{.query = grid, .key = grid, .variant = variant};
-  };
-  std::vector<EncodingCase> out = {of({1, 1, 1}),
-                                   of({1, 2, 2}),
-                                   of({1, 3, 4}),
-                                   of({1, 3, 2}, "absolute"),
-                                   of({1, 2, 3}, "unscaled"),
-                                   of({1, 4, 4}, "halo"),
-                                   of({1, 3, 5}, "halo"),
-                                   of({1, 3, 3}, "halo_zeros")};
-  out.push_back(of({1, 2, 4}));
+  std::vector<EncodingCase> out = {grid_case({1, 1, 1}),
+                                   grid_case({1, 2, 2}),
+                                   grid_case({1, 3, 4}),
+                                   grid_case({1, 3, 2}, "absolute"),
+                                   grid_case({1, 2, 3}, "unscaled"),
+                                   grid_case({1, 4, 4}, "halo"),
+                                   grid_case({1, 3, 5}, "halo"),
+                                   grid_case({1, 3, 3}, "halo_zeros"),
+                                   grid_case({1, 2, 4})};
   out.back().B = 2, out.back().D = 1, out.back().Dv = 3, out.back().H = 3;
   return out;
 }
@@ -191,13 +185,14 @@ const Encoding kRelativeLogits = {
     .header = "position/relative_logits.h",
     .title = "a learned vector per row and per column offset, met by the scaled query",
     .place = EncodingPlace::vectors,
-    .paper = "Bello et al. 2019, equation 3; Srinivas et al. 2021; Vaswani et al. 2021",
+    .paper = "Bello et al. 2019; Srinivas et al. 2021; Vaswani et al. 2021",
     .models = "AA-ResNet, BoTNet, HaloNet",
     .formula = "s = (q.k + q.Rh[y_j - y_i] + q.Rw[x_j - x_i]) / sqrt(D)",
     .lowering = "axis term of q Rh^T and q Rw^T per coordinate; halos by row maps",
     .parameters = "(2h - 1 + 2w - 1) D",
     .multiply_adds = "H N (h + w) D",
     .memory = "H N (h + w)",
+    .growth = MemoryGrowth::axis,
     .cases = cases,
     .make = instance,
     .index = index,

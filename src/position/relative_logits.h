@@ -1,23 +1,20 @@
 #pragma once
 
-// Relative logits. Bello et al. 2019, "Attention Augmented Convolutional Networks", equation 3; Srinivas et
-// al. 2021, "Bottleneck Transformers"; Vaswani et al. 2021, HaloNet:
+// Relative logits. Bello et al. 2019, "Attention Augmented Convolutional Networks"; Srinivas et al. 2021,
+// "Bottleneck Transformers"; Vaswani et al. 2021, HaloNet. Key minus query:
 //
-//   S[h, i, j] = (q_i.k_j + q_i.Rh[r_j - r_i + h - 1] + q_i.Rw[c_j - c_i + w - 1]) / sqrt(D)   key minus
-//   query
+//   S[h, i, j] = (q_i.k_j + q_i.Rh[r_j - r_i + h - 1] + q_i.Rw[c_j - c_i + w - 1]) / sqrt(D)
 //
 // Enters: score, q scaled in all three (timm's default leaves it unscaled in the position terms). i, j:
 // tokens of a grid h x w. HaloNet: queries of a block b x b on the keys of b + 2 halo a side; r_i is the
-// place in the block and r_j that in its window of h = b + 2 halo, so that rows below 2 halo are never read.
-// Keys outside the picture are zeros there (timm) or masked. Absolute variant: Rh[r_j] and Rw[c_j] alone.
-// Parameters: Rh (2h
-// - 1, D) and Rw (2w - 1, D), shared by the heads, normal of D^-0.5 (BoTNet, HaloNet) or 1
-// (attention-augmented convolution): "pos_emb.rel_height", "pos_emb.rel_width" in lucidrains' BoTNet
-// (absolute: "pos_emb.height", "pos_emb.width"), "pos_embed.height_rel", "pos_embed.width_rel" in timm,
-// "key_rel_h", "key_rel_w" in the augmented convolution. Gradient: of the numbers per place by the kernel,
-// the rest by axis_products. Cost: N (h
-// + w) D multiply-adds a head and two additions a score; H N (h + w) floats. Models: AA-ResNet, BoTNet,
-// HaloNet.
+// place in the block and r_j that in its window of h = b + 2 halo, so that rows of the table below 2 halo are
+// never read. Keys outside the picture are zeros there (timm) or masked. Absolute variant: Rh[r_j] and
+// Rw[c_j] alone. Parameters: Rh (2h - 1, D) and Rw (2w - 1, D), shared by the heads, normal of D^-0.5
+// (BoTNet, HaloNet) or 1 (attention-augmented convolution): "pos_emb.rel_height", "pos_emb.rel_width" in
+// lucidrains' BoTNet (absolute: "pos_emb.height", "pos_emb.width"), "pos_embed.height_rel",
+// "pos_embed.width_rel" in timm, "key_rel_h", "key_rel_w" in the augmented convolution. Gradient: of the
+// numbers per place by the kernel, the rest by axis_products. Cost: N (h + w) D multiply-adds a head and two
+// additions a score; H N (h + w) floats. Models: AA-ResNet, BoTNet, HaloNet.
 
 #include <cstdint>
 #include <memory>

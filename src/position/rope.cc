@@ -1,18 +1,14 @@
 #include "position/rope.h"
 
-#include <cmath>
-
 #include "core/error.h"
+#include "position/rotary_instance.h"
 
 namespace locant {
 
-double rope_frequency(std::int64_t t, std::int64_t d_rot, double base) {
-  return std::pow(base, -2.0 * static_cast<double>(t) / static_cast<double>(d_rot));
-}
-
 RotaryTable rope_table(std::int64_t N, std::int64_t d_rot, std::int64_t first, double base) {
-  require(N >= 0 && d_rot >= 2 && d_rot % 2 == 0 && base > 0, "rope",
-          "{} positions, {} rotated channels, base {}; channels come in pairs", N, d_rot, base);
+  require(N >= 0 && d_rot >= 2 && d_rot % 2 == 0 && base > 0 && std::isfinite(base), "rope",
+          "{} positions, {} rotated channels, base {}; channels come in pairs, and the base is above 0", N,
+          d_rot, base);
   Tensor angles({N, d_rot / 2});
   for (std::int64_t n = 0; n < N; ++n)
     for (std::int64_t t = 0; t < d_rot / 2; ++t)
@@ -46,32 +42,13 @@ EncodingInstance instance(const EncodingCase& c) {
   const Variant variant = variant_of(c);
   const RotaryTable query = rope_table(c.query.tokens(), variant.d_rot, variant.first_query);
   const RotaryTable key = rope_table(c.key.tokens(), variant.d_rot);
-  EncodingInstance out;
-  out.run = [=](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
-    AttentionOptions options;
-    options.heads = c.H;
-    return run_attention(ctx, rotate(ctx, q, c.H, query, variant.pairing, c.prefix),
-                         rotate(ctx, k, c.H, key, variant.pairing, c.prefix), v, options, path);
-  };
-  out.reference = [c, variant](const std::vector<Complexes>& x) {
-    using T = std::complex<double>;
-    const PlainCall<T> call{c, x[0], x[1], x[2]};
-    return plain_attention<T>(call, [&](auto b, auto h, auto i, auto j) {
-      T sum{};
-      for (std::int64_t d = 0; d < c.D; ++d) {
-        const T qd = i < c.prefix ? call.query(b, h, i)[d]
-                                  : rope_channel(call.query(b, h, i), d,
-                                                 static_cast<double>(i - c.prefix + variant.first_query),
-                                                 variant.d_rot, variant.pairing);
-        const T kd = j < c.prefix ? call.key(b, h, j)[d]
-                                  : rope_channel(call.key(b, h, j), d, static_cast<double>(j - c.prefix),
-                                                 variant.d_rot, variant.pairing);
-        sum += qd * kd;
-      }
-      return sum / std::sqrt(static_cast<double>(c.D));
-    });
-  };
-  return out;
+  return rotary_instance(
+      c, {}, variant.d_rot, variant.pairing,
+      [query, key](const Context&, Side side) { return side == Side::query ? query : key; },
+      [variant](const auto&, Side side, auto, std::int64_t n, std::int64_t t) {
+        const std::int64_t position = n + (side == Side::query ? variant.first_query : 0);
+        return static_cast<double>(position) * rope_frequency(t, variant.d_rot);
+      });
 }
 
 std::vector<EncodingCase> cases() {

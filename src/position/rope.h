@@ -11,6 +11,7 @@
 // even channels first, then odd ones. Gradient: the inverse rotation. Cost: 4 multiply-adds a pair and token.
 // Positions need float32 angles: made in double here, rounded once.
 
+#include <cmath>
 #include <cstdint>
 
 #include "ops/rotate.h"
@@ -21,7 +22,9 @@ namespace locant {
 // ---- index arithmetic
 
 /// base^(-2t / d_rot), the angle of pair t from one position to the next.
-double rope_frequency(std::int64_t t, std::int64_t d_rot, double base = 10000.0);
+inline double rope_frequency(std::int64_t t, std::int64_t d_rot, double base = 10000.0) {
+  return std::pow(base, -2.0 * static_cast<double>(t) / static_cast<double>(d_rot));
+}
 
 // ---- lowering
 
@@ -30,17 +33,15 @@ RotaryTable rope_table(std::int64_t N, std::int64_t d_rot, std::int64_t first = 
 
 // ---- the equation, as it stands
 
-/// Channel c of row x (D) at position i.
-template <class T>
-T rope_channel(const T* x, std::int64_t c, double position, std::int64_t d_rot, Pairing pairing,
-               double base = 10000.0) {
+/// Channel c of row x (D) after pair t of its first d_rot channels has turned by angle(t).
+template <class T, class Angle>
+T rope_channel(const T* x, std::int64_t c, std::int64_t d_rot, Pairing pairing, const Angle& angle) {
   if (c >= d_rot) return x[c];
   const std::int64_t half = d_rot / 2;
-  const bool first = pairing == Pairing::neighbours ? c % 2 == 0 : c < half;
-  const std::int64_t t = pairing == Pairing::neighbours ? c / 2 : c % half;
-  const std::int64_t other = pairing == Pairing::neighbours ? c ^ 1 : (first ? c + half : c - half);
-  const double angle = position * std::pow(base, -2.0 * static_cast<double>(t) / static_cast<double>(d_rot));
-  return x[c] * T(std::cos(angle)) + x[other] * T(first ? -std::sin(angle) : std::sin(angle));
+  const bool halves = pairing == Pairing::halves, first = halves ? c < half : c % 2 == 0;
+  const std::int64_t other = halves ? (first ? c + half : c - half) : c ^ 1;
+  const auto a = angle(halves ? c % half : c / 2);
+  return x[c] * std::cos(a) + x[other] * (first ? -std::sin(a) : std::sin(a));
 }
 
 extern const Encoding kRope;

@@ -5,6 +5,7 @@
 #include "ops/arithmetic.h"
 #include "ops/layout.h"
 #include "ops/rearrange.h"
+#include "position/grid_gather.h"
 #include "position/local_reference.h"
 #include "position/score_instance.h"
 #include "position/sequence.h"
@@ -54,32 +55,17 @@ std::shared_ptr<const GatherMap> local_gather(const LocalWindow& window, const G
   check_window(window);
   check_grid(kName, block, "the block");
   const Grid keys{1, block.rows + window.rows - 1, block.columns + window.columns - 1};
-  // Queries are seen from the keys here: offset = key - query + (block - 1) on each axis.
-  const std::int64_t high = keys.rows + block.rows - 1, wide = keys.columns + block.columns - 1;
-  auto gather = std::make_shared<GatherMap>();
-  const auto codes = [&](const Grid& grid) {
-    std::vector<std::int32_t> out;
-    for (std::int64_t t = 0; t < grid.tokens(); ++t)
-      out.push_back(static_cast<std::int32_t>(-(t / grid.columns * wide + t % grid.columns)));
-    return out;
-  };
-  gather->query_code = codes(block);
-  gather->key_code = codes(keys);
-  gather->origin = static_cast<std::int32_t>((block.rows - 1) * wide + block.columns - 1);
-  gather->offsets = high * wide;
-  for (std::int64_t offset = 0; offset < gather->offsets; ++offset) {
-    const std::int64_t y = offset / wide - (block.rows - 1), x = offset % wide - (block.columns - 1);
-    const bool inside = y >= 0 && x >= 0 && y < window.rows && x < window.columns;
-    gather->map.push_back(inside ? static_cast<std::int32_t>(y * window.columns + x) : -1);
-  }
-  return gather;
+  return grid_gather(kName, block, keys, window.rows * window.columns, {}, 1,
+                     [&](std::int64_t, std::int64_t off_y, std::int64_t off_x) -> std::int64_t {
+                       const std::int64_t y = local_row(window.rows, off_y, 0);
+                       const std::int64_t x = local_row(window.columns, off_x, 0);
+                       return y >= 0 && x >= 0 ? y * window.columns + x : -1;
+                     });
 }
 
 AttentionTerm sasa_term(const Context& ctx, const Sasa& tables, const Var& q, std::int64_t heads,
                         const LocalWindow& window, const AxisIndices& indices) {
-  require(heads >= 1 && q.shape().rank() == 3 && q.dim(2) % (2 * heads) == 0, kName,
-          "q of shape {} does not split into {} heads of even width", q.shape().str(), heads);
-  const std::int64_t half = q.dim(2) / heads / 2;
+  const std::int64_t half = half_head_width(kName, q, heads);
   return axis_products_term(ctx, kName, q, heads,
                             {AxisTable{"frames"},
                              {Sasa::kRows, tables.rows, window.rows, half},
@@ -111,10 +97,8 @@ struct Form {
 };
 
 Form form_of(const EncodingCase& c) {
-  require(c.prefix == 0, kName, "{} tokens in front of the grid; it has places only", c.prefix);
-  require(c.query.rows == c.key.rows && c.query.columns == c.key.columns, kName,
-          "queries and keys on unlike grids, {}x{} and {}x{}", c.query.rows, c.query.columns, c.key.rows,
-          c.key.columns);
+  check_no_prefix(kName, c);
+  check_one_grid(kName, c);
   if (c.variant.empty()) return {};
   if (c.variant == "zero_pad") return {.zeros = true};
   if (c.variant == "per_head") return {.per_head = true};
@@ -169,33 +153,26 @@ EncodingInstance instance(const EncodingCase& c) {
   };
   const Sasa tables{table(w.rows, {C, 1, 1, w.rows, 1}, c.seed),
                     table(w.columns, {C, 1, 1, 1, w.columns}, c.seed + 1)};
-  EncodingInstance out;
-  out.parameters = {{Sasa::kRows, tables.rows}, {Sasa::kColumns, tables.columns}};
-  out.run = [=](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath path) {
-    AttentionOptions options;
-    options.heads = c.H;
-    options.scale = 1.0f;
-    options.rows = maps;
-    options.zero_pad = form.zeros;
-    options.terms = {form.channels ? sasa_channel_term(ctx, tables, c.H, w, gather)
-                                   : sasa_term(ctx, tables, q, c.H, w, indices)};
-    return run_attention(ctx, q, k, v, options, path);
-  };
-  out.reference = [=](const std::vector<Complexes>& x) { return reference(c, form, x); };
-  return out;
+  return axis_instance(
+      c, {{Sasa::kRows, tables.rows}, {Sasa::kColumns, tables.columns}},
+      [=](const Context& ctx, const Var& q, AttentionOptions& options) {
+        options.scale = 1.0f;
+        options.rows = maps;
+        options.zero_pad = form.zeros;
+        options.terms = {form.channels ? sasa_channel_term(ctx, tables, c.H, w, gather)
+                                       : sasa_term(ctx, tables, q, c.H, w, indices)};
+      },
+      [=](const std::vector<Complexes>& x) { return reference(c, form, x); });
 }
 
 std::vector<EncodingCase> cases() {
-  const auto of = [](Grid grid, const char* variant = "") {
-    return EncodingCase{.query = grid, .key = grid, .variant = variant};
-  };
-  std::vector<EncodingCase> out = {of({1, 1, 1}),
-                                   of({1, 2, 3}),
-                                   of({1, 5, 4}),
-                                   of({1, 3, 4}, "zero_pad"),
-                                   of({1, 3, 4}, "per_head"),
-                                   of({1, 4, 3}, "even"),
-                                   of({1, 3, 4}, "channels")};
+  std::vector<EncodingCase> out = {grid_case({1, 1, 1}),
+                                   grid_case({1, 2, 3}),
+                                   grid_case({1, 5, 4}),
+                                   grid_case({1, 3, 4}, "zero_pad"),
+                                   grid_case({1, 3, 4}, "per_head"),
+                                   grid_case({1, 4, 3}, "even"),
+                                   grid_case({1, 3, 4}, "channels")};
   out[1].Dv = 3, out[1].B = 2;
   out.back().H = 4, out.back().D = out.back().Dv = 1;
   return out;
@@ -205,9 +182,9 @@ std::vector<EncodingCase> cases() {
 std::vector<std::int64_t> index(const EncodingCase& c) {
   const LocalWindow w = form_of(c).window;
   return index_matrix(c, [&](std::int64_t i, std::int64_t j) -> std::int64_t {
-    const std::int64_t y = j / c.key.columns - i / c.query.columns + w.top;
-    const std::int64_t x = j % c.key.columns - i % c.query.columns + w.left;
-    return y >= 0 && x >= 0 && y < w.rows && x < w.columns ? y * w.columns + x : -1;
+    const std::int64_t y = local_row(w.rows, i / c.query.columns, j / c.key.columns + w.top);
+    const std::int64_t x = local_row(w.columns, i % c.query.columns, j % c.key.columns + w.left);
+    return y >= 0 && x >= 0 ? y * w.columns + x : -1;
   });
 }
 
@@ -218,7 +195,7 @@ const Encoding kSasa = {
     .header = "position/sasa.h",
     .title = "a window around each query; row vectors meet one half of it, column vectors the other",
     .place = EncodingPlace::vectors,
-    .paper = "Ramachandran et al. 2019, equation 3",
+    .paper = "Ramachandran et al. 2019, Stand-Alone Self-Attention in Vision Models",
     .models = "SASA ResNets",
     .formula = "s = q.k + q.concat(Er[y_j - y_i], Ec[x_j - x_i]), j in a k x k window",
     .lowering = "axis term of q's halves, local row maps; per channel: band term of the query",

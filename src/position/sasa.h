@@ -1,7 +1,7 @@
 #pragma once
 
-// Stand-alone self-attention. Ramachandran et al. 2019, equation 3: query i sees the window of k x k places
-// around it,
+// Stand-alone self-attention. Ramachandran et al. 2019, "Stand-Alone Self-Attention in Vision Models": query
+// i sees the window of k x k places around it,
 //
 //   S[h, i, j] = q_i.k_j + q_i.concat(Er[r_j - r_i + (k-1)/2], Ec[c_j - c_i + (k-1)/2])          no 1/sqrt(D)
 //

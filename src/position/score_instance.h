@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "position/encoding.h"
 
 namespace locant {
@@ -40,6 +41,16 @@ template <class Lower, class Score>
 EncodingInstance score_instance(const EncodingCase& c, std::vector<std::pair<std::string, Var>> parameters,
                                 const Lower& lower, const Score& score) {
   return score_instance(c, std::move(parameters), lower, score, [](auto, auto) { return true; });
+}
+
+/// Two samples of Nq queries and Nk keys in a sequence.
+inline EncodingCase sequence_case(std::int64_t Nq, std::int64_t Nk, const char* variant = "") {
+  return {.B = 2, .query = {1, 1, Nq}, .key = {1, 1, Nk}, .variant = variant};
+}
+
+/// Throws Error that names the encoding when the case has tokens in front of the sequence.
+inline void check_no_prefix(const char* encoding, const EncodingCase& c) {
+  require(c.prefix == 0, encoding, "{} tokens in front of the sequence; it has positions only", c.prefix);
 }
 
 /// The index matrix of a case: row(i, j) for every query and key token.

@@ -7,6 +7,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -24,8 +25,20 @@ inline void check_sequence(const char* encoding, std::int64_t Nq, std::int64_t N
       Nq, Nk, past, kMost);
 }
 
+/// Throws Error that names the encoding when there are more queries than keys.
+inline void check_last_queries(const char* encoding, std::int64_t Nq, std::int64_t Nk) {
+  require(Nq <= Nk, encoding, "{} queries on {} keys; the queries are the last of the keys", Nq, Nk);
+}
+
+/// D of queries (B, Nq, H D). Throws Error that names the encoding when they do not split into heads.
+inline std::int64_t head_width(const char* encoding, const Var& q, std::int64_t heads) {
+  require(heads >= 1 && q.shape().rank() == 3 && q.dim(2) % heads == 0, encoding,
+          "q of shape {} does not split into {} heads; it must be (B, Nq, H D)", q.shape().str(), heads);
+  return q.dim(2) / heads;
+}
+
 /// The term's map: offset = i - j + Nk - 1, its entry row(distance). A negative row reads nothing. O(Nq + Nk)
-/// integers. Throws Error as check_sequence does.
+/// integers. Throws Error as check_sequence does, and when a row is beyond 32 bits.
 template <class Row>
 std::shared_ptr<const GatherMap> sequence_gather(const char* encoding, std::int64_t Nq, std::int64_t Nk,
                                                  std::int64_t past, const Row& row) {
@@ -35,8 +48,12 @@ std::shared_ptr<const GatherMap> sequence_gather(const char* encoding, std::int6
   for (std::int64_t j = 0; j < Nk; ++j) gather->key_code.push_back(static_cast<std::int32_t>(j));
   gather->origin = static_cast<std::int32_t>(Nk - 1);
   gather->offsets = Nq + Nk - 1;
-  for (std::int64_t offset = 0; offset < gather->offsets; ++offset)
-    gather->map.push_back(static_cast<std::int32_t>(row(offset - (Nk - 1) + past)));
+  for (std::int64_t offset = 0; offset < gather->offsets; ++offset) {
+    const std::int64_t entry = row(offset - (Nk - 1) + past);
+    require(entry <= std::numeric_limits<std::int32_t>::max(), encoding, "row {} of a table; rows are 32-bit",
+            entry);
+    gather->map.push_back(static_cast<std::int32_t>(entry));
+  }
   return gather;
 }
 

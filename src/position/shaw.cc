@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "ops/product.h"
+#include "position/score_instance.h"
 #include "position/sequence.h"
 
 namespace locant {
@@ -20,9 +21,7 @@ std::shared_ptr<const GatherMap> shaw_gather(std::int64_t K, ShawOrder order, st
 void add_shaw(const Context& ctx, const Shaw& shaw, const Var& q, std::int64_t Nk, std::int64_t Dv,
               AttentionOptions& options) {
   const std::int64_t H = options.heads;
-  require(H >= 1 && q.shape().rank() == 3 && q.dim(2) % H == 0, kName,
-          "q of shape {} does not split into {} heads; it must be (B, Nq, H D)", q.shape().str(), H);
-  const std::int64_t D = q.dim(2) / H;
+  const std::int64_t D = head_width(kName, q, H);
   const auto gather = shaw_gather(shaw.K, shaw.order, q.dim(1), Nk);
   if (shaw.keys.defined()) {
     check_vectors(kName, Shaw::kKeys, shaw.keys, H, shaw_rows(shaw.K), D);
@@ -43,7 +42,7 @@ struct Form {
 };
 
 Form form_of(const EncodingCase& c) {
-  require(c.prefix == 0, kName, "{} tokens in front of the sequence; it has positions only", c.prefix);
+  check_no_prefix(kName, c);
   if (c.variant.empty()) return {};
   if (c.variant == "keys") return {.values = false};
   if (c.variant == "values") return {.keys = false};
@@ -97,30 +96,23 @@ EncodingInstance instance(const EncodingCase& c) {
   return out;
 }
 
-EncodingCase sequence(std::int64_t Nq, std::int64_t Nk, const char* variant = "") {
-  return {.B = 2, .query = {1, 1, Nq}, .key = {1, 1, Nk}, .variant = variant};
-}
-
 std::vector<EncodingCase> cases() {
-  std::vector<EncodingCase> out = {sequence(1, 1),
-                                   sequence(2, 2),
-                                   sequence(9, 9),
-                                   sequence(5, 8),
-                                   sequence(11, 4),
-                                   sequence(7, 7, "keys"),
-                                   sequence(7, 7, "values"),
-                                   sequence(8, 6, "per_head"),
-                                   sequence(9, 9, "query_minus_key")};
-  out.push_back(sequence(7, 9));
+  std::vector<EncodingCase> out = {sequence_case(1, 1),
+                                   sequence_case(2, 2),
+                                   sequence_case(9, 9),
+                                   sequence_case(5, 8),
+                                   sequence_case(11, 4),
+                                   sequence_case(7, 7, "keys"),
+                                   sequence_case(7, 7, "values"),
+                                   sequence_case(8, 6, "per_head"),
+                                   sequence_case(9, 9, "query_minus_key")};
+  out.push_back(sequence_case(7, 9));
   out.back().D = 1, out.back().Dv = 3, out.back().H = 3;
   return out;
 }
 
 std::vector<std::int64_t> index(const EncodingCase& c) {
-  std::vector<std::int64_t> out;
-  for (std::int64_t i = 0; i < c.Nq(); ++i)
-    for (std::int64_t j = 0; j < c.Nk(); ++j) out.push_back(shaw_row(clip_of(c), form_of(c).order, i, j));
-  return out;
+  return index_matrix(c, [&](auto i, auto j) { return shaw_row(clip_of(c), form_of(c).order, i, j); });
 }
 
 }  // namespace

@@ -59,12 +59,12 @@ Tensor sincos_2d(std::int64_t rows, std::int64_t columns, std::int64_t C, double
   check(C, temperature, flavour);
   require(rows > 0 && columns > 0, "sincos", "a grid of {} x {}; positive sides were expected", rows,
           columns);
-  Tensor out({1, rows * columns, C});
+  Tensor out({rows, columns, C});  // refuses a grid whose product overflows
   for (std::int64_t n = 0; n < rows * columns; ++n)
     for (std::int64_t channel = 0; channel < C; ++channel)
       out[n * C + channel] = static_cast<float>(
           channel_value(flavour, {n / columns, n % columns, rows, columns}, channel, C, temperature));
-  return out;
+  return out.reshaped({1, rows * columns, C});
 }
 
 struct SinCos2d::Cache {
@@ -132,6 +132,7 @@ double plain_value(const EncodingCase& c, std::int64_t token, std::int64_t chann
 }
 
 EncodingInstance instance(const EncodingCase& c) {
+  check_tokens("sincos", c, c.query.rows * c.query.columns);
   const Tensor table = sincos_2d(c.query.rows, c.query.columns, c.H * c.D, 10000.0, flavour_of(c));
   return token_instance(
       c, {}, [table](const Context&) { return Var(table); },

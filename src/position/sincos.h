@@ -47,15 +47,6 @@ class SinCos2d {
   std::shared_ptr<Cache> cache_;
 };
 
-/// The equation of simple_vit for one channel of one token, as an oracle.
-template <class T>
-T sincos_value(std::int64_t row, std::int64_t column, std::int64_t channel, std::int64_t C, T temperature) {
-  using std::cos, std::pow, std::sin;
-  const std::int64_t m = C / 4, block = channel / m;
-  const T angle = T(block < 2 ? column : row) * pow(temperature, -T(channel % m) / T(m - 1));
-  return block % 2 == 0 ? sin(angle) : cos(angle);
-}
-
 extern const Encoding kSincos;
 
 }  // namespace locant

@@ -1,20 +1,37 @@
 #include "position/sinusoidal_1d.h"
 
+#include <numeric>
+
 #include "core/error.h"
 #include "position/token_instance.h"
 
 namespace locant {
 
-Tensor sinusoidal_1d(SinusoidLayout layout, std::int64_t N, std::int64_t C, double first, double step,
+namespace {
+constexpr const char* kName = "sinusoidal_1d";
+}
+
+Tensor sinusoidal_1d(SinusoidLayout layout, const std::vector<double>& positions, std::int64_t C,
                      double temperature) {
-  require(N >= 0 && C >= 1 && temperature > 0, "sinusoidal_1d", "{} positions of width {}, temperature {}", N,
-          C, temperature);
+  const auto N = static_cast<std::int64_t>(positions.size());
+  require(
+      C >= 1 && temperature > 0 && std::isfinite(temperature), kName,
+      "{} positions of width {}, temperature {}; a width of 1 or more and a positive number were expected", N,
+      C, temperature);
   Tensor out({1, N, C});
-  for (std::int64_t n = 0; n < N; ++n)
-    for (std::int64_t channel = 0; channel < C; ++channel)
-      out[n * C + channel] = static_cast<float>(
-          sinusoidal_1d_value(layout, first + step * static_cast<double>(n), channel, C, temperature));
+  for (std::int64_t channel = 0; channel < C; ++channel) {
+    const SinusoidChannel wave = sinusoidal_1d_channel(layout, channel, C, temperature);
+    for (std::int64_t n = 0; n < N; ++n)
+      out[n * C + channel] = static_cast<float>(wave.at(positions[static_cast<std::size_t>(n)]));
+  }
   return out;
+}
+
+Tensor sinusoidal_1d(SinusoidLayout layout, std::int64_t N, std::int64_t C, double temperature) {
+  require(N >= 0 && N <= (std::int64_t{1} << 29), kName, "{} positions; 0 to 2^29 were expected", N);
+  std::vector<double> positions(static_cast<std::size_t>(N));
+  std::iota(positions.begin(), positions.end(), 0.0);
+  return sinusoidal_1d(layout, positions, C, temperature);
 }
 
 namespace {
@@ -23,7 +40,7 @@ SinusoidLayout layout_of(const EncodingCase& c) {
   if (c.variant.empty() || c.variant == "interleaved") return SinusoidLayout::interleaved;
   if (c.variant == "halves") return SinusoidLayout::halves;
   if (c.variant == "t2t") return SinusoidLayout::t2t;
-  fail("sinusoidal_1d", "no variant \"{}\"; there are interleaved, halves, t2t", c.variant);
+  fail(kName, "no variant \"{}\"; there are interleaved, halves, t2t", c.variant);
 }
 
 // As the papers write them: a pair of sine and cosine for each frequency.
@@ -31,7 +48,7 @@ double plain_value(const EncodingCase& c, std::int64_t position, std::int64_t ch
   const std::int64_t C = c.H * c.D;
   for (std::int64_t t = 0; t < (C + 1) / 2; ++t) {
     const bool t2t = c.variant == "t2t";
-    const double exponent = t2t ? static_cast<double>(t) / (static_cast<double>(C / 2) - 1.0)
+    const double exponent = t2t ? static_cast<double>(t) / std::max(static_cast<double>(C / 2) - 1.0, 1.0)
                                 : 2.0 * static_cast<double>(t) / static_cast<double>(C);
     const double angle = static_cast<double>(position) / std::pow(10000.0, exponent);
     const bool blocks = t2t || c.variant == "halves";
@@ -45,6 +62,7 @@ double plain_value(const EncodingCase& c, std::int64_t position, std::int64_t ch
 }
 
 EncodingInstance instance(const EncodingCase& c) {
+  check_tokens(kName, c, c.query.tokens());
   const Tensor table = sinusoidal_1d(layout_of(c), c.Nq(), c.H * c.D);
   return token_instance(
       c, {}, [table](const Context&) { return Var(table); },
@@ -67,7 +85,7 @@ std::vector<EncodingCase> cases() {
 }  // namespace
 
 const Encoding kSinusoidal1d = {
-    .name = "sinusoidal_1d",
+    .name = kName,
     .header = "position/sinusoidal_1d.h",
     .title = "fixed sines and cosines of a sequence's positions, in three layouts",
     .place = EncodingPlace::tokens,

@@ -2,18 +2,20 @@
 
 // Sinusoidal position encoding of a sequence. Vaswani et al. 2017, "Attention Is All You Need", section 3.5:
 //
-//   interleaved   pe[2t] = sin(pos w_t), pe[2t + 1] = cos(pos w_t),  w_t = T^(-2t / C)          the paper's
-//   halves        pe[t] = sin(pos w_t),  pe[C/2 + t] = cos(pos w_t), w_t = T^(-2t / C) Transformer-XL t2t
-//   pe[t] = sin(pos w_t),  pe[C/2 + t] = cos(pos w_t), w_t = T^(-t / (C/2 - 1))   tensor2tensor,
-//                 an odd C ends in a zero                                                       fairseq,
-//                 Whisper
+//   interleaved   pe[2t] = sin(pos w_t), pe[2t + 1] = cos(pos w_t), w_t = T^(-2t / C)
+//   halves        pe[t]  = sin(pos w_t), pe[C/2 + t] = cos(pos w_t), w_t = T^(-2t / C)
+//   t2t           as halves with w_t = T^(-t / (C/2 - 1)); an odd C ends in a zero
+//
+// interleaved is the paper's, and the Conformers'; halves Transformer-XL's; t2t that of tensor2tensor,
+// fairseq and Whisper. An odd width of the first two ends in a sine.
 //
 // Enters: tokens; Transformer-XL and the Conformer put it through a projection instead. Shapes: (1, N, C). No
-// parameters, no gradient. Cost: one addition a token and channel. An odd width of the first two ends in a
-// sine.
+// parameters, no gradient. Cost: one addition a token and channel, N C sines for the table.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <vector>
 
 #include "core/tensor.h"
 #include "position/encoding.h"
@@ -22,25 +24,40 @@ namespace locant {
 
 enum class SinusoidLayout { interleaved, halves, t2t };
 
-/// The number at `position` and `channel` of a code C wide; T is the temperature. In float64, rounded once by
-/// whoever stores it.
-inline double sinusoidal_1d_value(SinusoidLayout layout, double position, std::int64_t channel,
-                                  std::int64_t C, double temperature = 10000.0) {
-  const bool neighbours = layout == SinusoidLayout::interleaved;
-  const std::int64_t sines = layout == SinusoidLayout::t2t ? C / 2 : (C + 1) / 2;
+// ---- index arithmetic
+
+/// A channel: the sine or cosine of position times frequency.
+struct SinusoidChannel {
+  double frequency;
+  bool sine;
+  double at(double position) const {
+    return sine ? std::sin(position * frequency) : std::cos(position * frequency);
+  }
+};
+
+/// The channel of a code C wide; T is the temperature.
+inline SinusoidChannel sinusoidal_1d_channel(SinusoidLayout layout, std::int64_t channel, std::int64_t C,
+                                             double temperature = 10000.0) {
+  const bool neighbours = layout == SinusoidLayout::interleaved, t2t = layout == SinusoidLayout::t2t;
+  const std::int64_t sines = t2t ? C / 2 : (C + 1) / 2;
   const bool sine = neighbours ? channel % 2 == 0 : channel < sines;
   const std::int64_t t = neighbours ? channel / 2 : sine ? channel : channel - sines;
-  if (layout == SinusoidLayout::t2t && t >= C / 2) return 0.0;
-  const double exponent = layout == SinusoidLayout::t2t
-                              ? (C / 2 > 1 ? static_cast<double>(t) / static_cast<double>(C / 2 - 1) : 0.0)
-                              : 2.0 * static_cast<double>(t) / static_cast<double>(C);
-  const double angle = position * std::pow(temperature, -exponent);
-  return sine ? std::sin(angle) : std::cos(angle);
+  if (t2t && t >= sines) return {0.0, true};
+  const double exponent =
+      t2t ? static_cast<double>(t) / static_cast<double>(std::max<std::int64_t>(sines - 1, 1))
+          : 2.0 * static_cast<double>(t) / static_cast<double>(C);
+  return {std::pow(temperature, -exponent), sine};
 }
 
-/// Positions first, first + step, ...: (1, N, C). Throws Error on negative sizes or a width below 1.
-Tensor sinusoidal_1d(SinusoidLayout layout, std::int64_t N, std::int64_t C, double first = 0.0,
-                     double step = 1.0, double temperature = 10000.0);
+// ---- the table
+
+/// (1, N, C) for N positions, in float64 and rounded once. Throws Error on a width below 1 or a temperature
+/// that is not positive.
+Tensor sinusoidal_1d(SinusoidLayout layout, const std::vector<double>& positions, std::int64_t C,
+                     double temperature = 10000.0);
+
+/// Positions 0 to N - 1.
+Tensor sinusoidal_1d(SinusoidLayout layout, std::int64_t N, std::int64_t C, double temperature = 10000.0);
 
 extern const Encoding kSinusoidal1d;
 

@@ -72,13 +72,14 @@ EncodingInstance instance(const EncodingCase& c) {
 }
 
 std::vector<EncodingCase> cases() {
-  // Of two channels the norm leaves nothing but signs.
+  // Of two channels the norm leaves nothing but signs. Seeds: where the channels of a key are almost alike,
+  // it magnifies what rounding leaves of the gradient; of these they are not.
   return {
       {.B = 2, .D = 2, .Dv = 2, .query = {1, 2, 3}, .key = {1, 2, 2}},
-      {.D = 2, .Dv = 2, .query = {1, 4, 3}, .key = {1, 4, 3}},
+      {.D = 2, .Dv = 2, .query = {1, 4, 3}, .key = {1, 4, 3}, .seed = 4},
       {.H = 4, .D = 1, .Dv = 1, .query = {1, 1, 1}, .key = {1, 3, 4}},
       {.H = 1, .D = 3, .Dv = 3, .query = {1, 1, 3}, .key = {1, 3, 7}, .variant = "3"},
-      {.D = 2, .Dv = 2, .query = {1, 2, 2}, .key = {1, 2, 2}, .variant = "1"},
+      {.D = 2, .Dv = 2, .query = {1, 2, 2}, .key = {1, 2, 2}, .variant = "1", .seed = 2},
   };
 }
 
@@ -92,7 +93,7 @@ const Encoding kSpatialReduction = {
     .header = "position/spatial_reduction.h",
     .title = "keys and values from a picture reduced by a strided convolution",
     .place = EncodingPlace::projection,
-    .paper = "Wang et al. 2021, Pyramid Vision Transformer, equations 2 to 4",
+    .paper = "Wang et al. 2021, Pyramid Vision Transformer",
     .models = "PVT",
     .formula = "X' = LN(Conv(X, R x R, stride R)), k = X' Wk, v = X' Wv",
     .lowering = "a convolution and a norm before keys and values",

@@ -1,6 +1,6 @@
 #pragma once
 
-// Spatial reduction attention (SRA): Wang et al. 2021, "Pyramid Vision Transformer", equations 2 to 4:
+// Spatial reduction attention (SRA): Wang et al. 2021, "Pyramid Vision Transformer":
 //
 //   X' = LN(Conv(X)),   out = softmax(q (X' Wk)^T / sqrt(D)) X' Wv        kernel and stride of R x R
 //

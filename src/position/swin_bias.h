@@ -1,6 +1,6 @@
 #pragma once
 
-// Swin's relative position bias. Liu et al. 2021, "Swin Transformer", equation 4:
+// Swin's relative position bias. Liu et al. 2021, "Swin Transformer":
 //
 //   S[h, i, j] = q_i.k_j / sqrt(D) + T[I(i, j), h],   P = softmax_j(S)
 //   I(i, j) = (r_i - r_j + Wh - 1)(2 Ww - 1) + (c_i - c_j + Ww - 1)       query minus key, row first
@@ -16,7 +16,7 @@
 #include <span>
 
 #include "ops/attention.h"
-#include "position/encoding.h"
+#include "position/grid_gather.h"
 
 namespace locant {
 
@@ -31,12 +31,11 @@ struct Window {
 // ---- index arithmetic
 
 /// Rows of the table.
-constexpr std::int64_t swin_table_rows(Window w) { return (2 * w.rows - 1) * (2 * w.columns - 1); }
+constexpr std::int64_t swin_table_rows(Window w) { return displacement_rows({1, w.rows, w.columns}); }
 
 /// I(i, j): row of the table for query token i and key token j of a window.
 constexpr std::int64_t swin_index(Window w, std::int64_t i, std::int64_t j) {
-  return (i / w.columns - j / w.columns + w.rows - 1) * (2 * w.columns - 1) +
-         (i % w.columns - j % w.columns + w.columns - 1);
+  return displacement_index({1, w.rows, w.columns}, i, j);
 }
 
 /// A token's code: I(i, j) = swin_code(i) - swin_code(j) + swin_origin. `table` is the window that the table

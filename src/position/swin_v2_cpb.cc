@@ -5,6 +5,7 @@
 #include "ops/arithmetic.h"
 #include "ops/layout.h"
 #include "ops/linear.h"
+#include "position/grid_gather.h"
 #include "position/score_instance.h"
 #include "position/sequence.h"
 
@@ -68,9 +69,8 @@ namespace {
 Window window_of(const EncodingCase& c) { return {c.query.rows, c.query.columns}; }
 
 Window pretrained_of(const EncodingCase& c) {
-  require(c.query.frames == 1 && c.query.rows == c.key.rows && c.query.columns == c.key.columns &&
-              c.key.frames == 1 && c.prefix == 0,
-          kName, "queries and keys must be the tokens of one window");
+  check_one_grid(kName, c);
+  check_no_prefix(kName, c);
   if (c.variant.empty()) return {0, 0};
   require(c.variant == "pretrained", kName, "unknown variant \"{}\"; there is pretrained", c.variant);
   return {3, 4};
@@ -108,7 +108,7 @@ std::vector<EncodingCase> cases() {
   for (const Grid grid : {Grid{1, 3, 4}, Grid{1, 4, 5}, Grid{1, 2, 3}})
     out.push_back({.H = 3, .D = 5, .Dv = 3, .query = grid, .key = grid, .variant = "pretrained"});
   out.push_back({.D = 1, .query = {1, 2, 3}, .key = {1, 2, 3}});
-  for (EncodingCase& c : out) c.sharpness = 4;  // a bias of 8 to 16 on scores of 2
+  for (EncodingCase& c : out) c.largest_score = 18;  // a bias of 8 to 16 on scores of 2
   return out;
 }
 
@@ -123,7 +123,7 @@ const Encoding kSwinV2Cpb = {
     .header = "position/swin_v2_cpb.h",
     .title = "a small MLP of the log-spaced displacement within a window",
     .place = EncodingPlace::score,
-    .paper = "Liu et al. 2022, Swin Transformer V2, equations 3 and 4",
+    .paper = "Liu et al. 2022, Swin Transformer V2",
     .models = "Swin V2",
     .formula = "s = q.k / sqrt(D) + 16 sigmoid(MLP(rho(dr), rho(dc)))[h]",
     .lowering = "gather term of the MLP's table",

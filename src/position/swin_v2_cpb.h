@@ -1,7 +1,7 @@
 #pragma once
 
-// Swin V2's log-spaced continuous position bias. Liu et al. 2022, "Swin Transformer V2", equations 3 and
-// 4, with the constants of its code:
+// Swin V2's log-spaced continuous position bias. Liu et al. 2022, "Swin Transformer V2", with the constants
+// of its code:
 //
 //   S[h, i, j] = q_i.k_j / sqrt(D) + 16 sigmoid(g(rho(dr), rho(dc))[h]),   (dr, dc) query minus key
 //   g = W2 relu(W1 x + b1),   rho(d) = sign(u) log2(1 + |u|) / log2(8),   u = 8 d / (W' - 1)

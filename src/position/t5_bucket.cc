@@ -33,7 +33,7 @@ void add_t5_bucket(const T5Bucket& t5, std::int64_t Nq, std::int64_t Nk, std::in
 namespace {
 
 T5Buckets buckets_of(const EncodingCase& c) {
-  require(c.prefix == 0, kName, "{} tokens in front of the sequence; it has positions only", c.prefix);
+  check_no_prefix(kName, c);
   if (c.variant.empty()) return {};
   if (c.variant == "causal") return {.bidirectional = false};
   if (c.variant == "few") return {.count = 8, .max_distance = 16};
@@ -64,12 +64,12 @@ EncodingInstance instance(const EncodingCase& c) {
 std::vector<EncodingCase> cases() {
   std::vector<EncodingCase> out;
   const auto add = [&](std::int64_t Nq, std::int64_t Nk, const char* variant) {
-    out.push_back({.B = Nq * Nk > 30 ? 1 : 2, .query = {1, 1, Nq}, .key = {1, 1, Nk}, .variant = variant});
+    out.push_back(sequence_case(Nq, Nk, variant));
   };
   add(1, 1, ""), add(2, 2, ""), add(9, 9, ""), add(7, 11, ""), add(8, 8, "causal"), add(3, 8, "causal");
   add(13, 12, "few"), add(14, 14, "few_causal");
   out.push_back({.H = 3, .D = 1, .Dv = 3, .query = {1, 1, 6}, .key = {1, 1, 5}, .variant = "few"});
-  for (EncodingCase& c : out) c.sharpness = 2;  // no 1/sqrt(D)
+  for (EncodingCase& c : out) c.largest_score = 8;  // no 1/sqrt(D)
   return out;
 }
 

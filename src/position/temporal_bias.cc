@@ -24,11 +24,10 @@ std::shared_ptr<const RowMaps> temporal_rows(Grid grid) {
 }
 
 AttentionTerm temporal_bias_term(const TemporalBias& bias, std::int64_t heads) {
-  const std::int64_t F = bias.frames, rows = temporal_table_rows(F);
-  require(F >= 1 && F <= (1 << 20), kName, "{} frames; 1 or more were expected", F);
+  const Grid line{bias.frames, 1, 1};
+  const std::int64_t rows = grid_displacements(kName, line, line);
   check_table(kName, TemporalBias::kTable, bias.table, {rows, heads});
-  return gather_term(bias.table, grid_gather(kName, {F, 1, 1}, {F, 1, 1}, rows, {}, 1,
-                                             [F](auto dt, auto, auto) { return dt + F - 1; }));
+  return gather_term(bias.table, displacement_gather(kName, line, rows));
 }
 
 namespace {

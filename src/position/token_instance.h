@@ -7,10 +7,18 @@
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "ops/elementwise.h"
 #include "position/encoding.h"
 
 namespace locant {
+
+/// Throws Error that names the encoding unless queries and keys are the same tokens, `tokens` of them.
+inline void check_tokens(const char* encoding, const EncodingCase& c, std::int64_t tokens) {
+  require(c.Nq() == tokens && c.Nk() == tokens, encoding,
+          "{} queries and {} keys where there are numbers for {} tokens; queries and keys must be the same",
+          c.Nq(), c.Nk(), tokens);
+}
 
 /// table(ctx) makes pe (1, N, C) on the tape; value(numbers, token, channel) is the paper's equation for one
 /// of its numbers, `numbers` being q, k, v and the parameters. Queries and keys are the same tokens.

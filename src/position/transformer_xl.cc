@@ -6,7 +6,9 @@
 #include "ops/layout.h"
 #include "ops/linear.h"
 #include "ops/rearrange.h"
+#include "position/score_instance.h"
 #include "position/sequence.h"
+#include "position/sinusoidal_1d.h"
 
 namespace locant {
 
@@ -20,16 +22,10 @@ Tensor transformer_xl_sinusoids(std::int64_t klen, std::int64_t width, std::int6
           width);
   require(clamp_len >= 0, kName, "distances clamped at {}; clamp_len must be 0 (not at all) or more",
           clamp_len);
-  Tensor out({klen, width});
-  const std::int64_t half = width / 2;
+  std::vector<double> positions;
   for (std::int64_t t = 0; t < klen; ++t)
-    for (std::int64_t c = 0; c < half; ++c) {
-      const double angle = static_cast<double>(transformer_xl_position(klen, t, clamp_len)) *
-                           std::pow(1e4, -2.0 * static_cast<double>(c) / static_cast<double>(width));
-      out[t * width + c] = static_cast<float>(std::sin(angle));
-      out[t * width + half + c] = static_cast<float>(std::cos(angle));
-    }
-  return out;
+    positions.push_back(static_cast<double>(transformer_xl_position(klen, t, clamp_len)));
+  return sinusoidal_1d(SinusoidLayout::halves, positions, width).reshaped({klen, width});
 }
 
 std::shared_ptr<const GatherMap> transformer_xl_gather(std::int64_t rows, std::int64_t queries,
@@ -54,9 +50,7 @@ AttentionVisibility transformer_xl_visibility(std::int64_t queries, std::int64_t
 Var add_transformer_xl(const Context& ctx, const TransformerXl& xl, const Var& q,
                        const std::shared_ptr<const GatherMap>& gather, AttentionOptions& options) {
   const std::int64_t H = options.heads;
-  require(H >= 1 && q.shape().rank() == 3 && q.dim(2) % H == 0, kName,
-          "q of shape {} does not split into {} heads; it must be (B, Nq, H D)", q.shape().str(), H);
-  const std::int64_t D = q.dim(2) / H;
+  const std::int64_t D = head_width(kName, q, H);
   const std::int64_t R = xl.rows.defined() && xl.rows.shape().rank() == 3 ? xl.rows.dim(0) : 1;
   check_table(kName, TransformerXl::kU, xl.u, {H, D});
   check_table(kName, "the table of rows", xl.rows, {R, H, D});
@@ -92,9 +86,8 @@ Form form_of(const EncodingCase& c) {
   form.past = c.Nk() - c.Nq();
   form.width = (c.H * c.D + 1) / 2 * 2;
   form.rows = c.Nk();
-  require(c.prefix == 0, kName, "{} tokens in front of the sequence; it has positions only", c.prefix);
-  require(form.past >= 0, kName, "{} queries on {} keys; the queries are the last of the keys", c.Nq(),
-          c.Nk());
+  check_no_prefix(kName, c);
+  check_last_queries(kName, c.Nq(), c.Nk());
   if (c.variant == "learned") {
     form.learned = true;
     form.rows = (2 * c.Nk() + 2) / 3;
@@ -200,28 +193,22 @@ EncodingInstance instance(const EncodingCase& c) {
   return out;
 }
 
-EncodingCase sequence(std::int64_t Nq, std::int64_t Nk, const char* variant = "") {
-  return {.B = 2, .query = {1, 1, Nq}, .key = {1, 1, Nk}, .variant = variant};
-}
-
 std::vector<EncodingCase> cases() {
   std::vector<EncodingCase> out;
   for (const auto& [Nq, Nk] : {std::pair{1, 1}, {2, 2}, {7, 7}, {5, 12}, {1, 6}})
-    out.push_back(sequence(Nq, Nk));
+    out.push_back(sequence_case(Nq, Nk));
   for (const char* variant : {"learned", "clamp_len", "same_length"})
-    for (const std::int64_t Nk : {6, 11}) out.push_back(sequence(5, Nk, variant));
-  out.push_back(sequence(5, 8));
+    for (const std::int64_t Nk : {6, 11}) out.push_back(sequence_case(5, Nk, variant));
+  out.push_back(sequence_case(5, 8));
   out.back().D = 1, out.back().Dv = 3, out.back().H = 3;
   return out;
 }
 
 std::vector<std::int64_t> index(const EncodingCase& c) {
   const Form form = form_of(c);
-  std::vector<std::int64_t> out;
-  for (std::int64_t i = 0; i < c.Nq(); ++i)
-    for (std::int64_t j = 0; j < c.Nk(); ++j)
-      out.push_back(seen_by(c, form, i, j) ? transformer_xl_row(form.rows, i + form.past - j) : -1);
-  return out;
+  return index_matrix(c, [&](auto i, auto j) -> std::int64_t {
+    return seen_by(c, form, i, j) ? transformer_xl_row(form.rows, i + form.past - j) : -1;
+  });
 }
 
 }  // namespace

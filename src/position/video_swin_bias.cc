@@ -2,7 +2,6 @@
 
 #include "core/error.h"
 #include "ops/rearrange.h"
-#include "position/grid_gather.h"
 #include "position/score_instance.h"
 #include "position/sequence.h"
 
@@ -25,10 +24,11 @@ std::shared_ptr<const GatherMap> video_swin_gather(Grid table, Grid window, Wind
   if (window.frames > table.frames || window.rows > table.rows || window.columns > table.columns)
     fail(kName, "a {}x{}x{} window does not fit a table made for {}x{}x{}", window.frames, window.rows,
          window.columns, table.frames, table.rows, table.columns);
-  const auto at = [table](auto dt, auto dr, auto dc) { return video_swin_row(table, dt, dr, dc); };
-  if (fit == WindowFit::displacement) return grid_gather(kName, window, window, rows, {}, 1, at);
+  if (fit == WindowFit::displacement)
+    return grid_gather(kName, window, window, rows, {}, 1,
+                       [table](auto dt, auto dr, auto dc) { return video_swin_row(table, dt, dr, dc); });
   grid_displacements(kName, window, window);
-  GatherMap corner = *grid_gather(kName, table, table, rows, {}, 1, at);
+  GatherMap corner = *displacement_gather(kName, table, rows);
   corner.query_code.resize(static_cast<std::size_t>(window.tokens()));
   corner.key_code.resize(static_cast<std::size_t>(window.tokens()));
   return std::make_shared<const GatherMap>(std::move(corner));
@@ -36,7 +36,8 @@ std::shared_ptr<const GatherMap> video_swin_gather(Grid table, Grid window, Wind
 
 AttentionTerm video_swin_bias_term(const VideoSwinBias& bias, std::int64_t heads,
                                    std::shared_ptr<const GatherMap> gather) {
-  check_table(kName, VideoSwinBias::kTable, bias.table, {video_swin_table_rows(bias.window), heads});
+  const std::int64_t rows = grid_displacements(kName, bias.window, bias.window);
+  check_table(kName, VideoSwinBias::kTable, bias.table, {rows, heads});
   return gather_term(bias.table, std::move(gather));
 }
 

@@ -15,27 +15,22 @@
 #include <cstdint>
 #include <memory>
 
-#include "position/encoding.h"
+#include "position/grid_gather.h"
 
 namespace locant {
 
 // ---- index arithmetic
 
-constexpr std::int64_t video_swin_table_rows(Grid w) {
-  return (2 * w.frames - 1) * (2 * w.rows - 1) * (2 * w.columns - 1);
-}
+constexpr std::int64_t video_swin_table_rows(Grid w) { return displacement_rows(w); }
 
 /// I(i, j) in the table of a window `w` for a displacement.
 constexpr std::int64_t video_swin_row(Grid w, std::int64_t dt, std::int64_t dr, std::int64_t dc) {
-  return ((dt + w.frames - 1) * (2 * w.rows - 1) + dr + w.rows - 1) * (2 * w.columns - 1) + dc + w.columns -
-         1;
+  return displacement_row(w, dt, dr, dc);
 }
 
 /// I(i, j) for tokens i and j of the window `w`.
 constexpr std::int64_t video_swin_index(Grid w, std::int64_t i, std::int64_t j) {
-  const std::int64_t area = w.rows * w.columns;
-  return video_swin_row(w, i / area - j / area, i / w.columns % w.rows - j / w.columns % w.rows,
-                        i % w.columns - j % w.columns);
+  return displacement_index(w, i, j);
 }
 
 /// How a window smaller than the table's reads it.

@@ -27,6 +27,8 @@ void apply(const OracleOverride& change, Tensor& x) {
 }  // namespace
 
 Tensor FormulaSource::get(const std::string& name, const Shape& shape, const Init& init) {
+  require(shape.numel() <= kLargestOracleTensor, "verify", "{} of shape {}; at most {} numbers can be made",
+          name, shape.str(), kLargestOracleTensor);
   Tensor out = Tensor::full(shape, init.kind == Init::Kind::constant ? init.value : 0.0f);
   for (const SourcePiece& piece : renames_.to_library(name, shape)) {
     const std::string theirs = file_.name_prefix + piece.name;

@@ -1,4 +1,3 @@
-#include "core/error.h"
 #include "nn/axial_attention.h"
 #include "verify/layers.h"
 
@@ -6,34 +5,22 @@ namespace locant {
 
 namespace {
 
-void require_images(const LayerArgs& args) {
-  const std::string layout = args.text("layout", "NCHW");
-  require(layout == "NCHW", "verify", "the layout \"{}\" is not NCHW", layout);
-}
-
 OracleLayer axial_attention(const LayerArgs& args, const Weights& w) {
-  require_images(args);
-  const std::string axis = args.text("axis");
-  require(axis == "height" || axis == "width", "verify", "unknown axis \"{}\"; there are height and width",
-          axis);
+  args.only("layout", "NCHW");
   AxialAttention::Options options;
   options.in = args.integer("in_dim");
   options.out = args.integer("out_dim");
   options.groups = args.integer("groups");
   options.span = args.integer("span");
   options.stride = args.integer("stride", 1);
-  options.axis = axis == "height" ? GridAxis::rows : GridAxis::columns;
+  options.axis = args.choice("axis", {"height", "width"}) == "height" ? GridAxis::rows : GridAxis::columns;
   options.bn_eps = static_cast<float>(args.number("bn_eps", 1e-5));
-  const AxialAttention layer(w, options);
-  return [layer](const Context& ctx, const std::vector<Var>& in) {
-    return std::vector<Var>{layer(ctx, in.at(0))};
-  };
+  return of_first_input(AxialAttention(w, options));
 }
 
 OracleLayer axial_block(const LayerArgs& args, const Weights& w) {
-  require_images(args);
-  const std::string act = args.text("act", "relu");
-  require(act == "relu", "verify", "the activation \"{}\" is not relu", act);
+  args.only("layout", "NCHW");
+  args.only("act", "relu");
   AxialBlock::Options options;
   options.in = args.integer("in_dim");
   options.planes = args.integer("dim");
@@ -44,10 +31,7 @@ OracleLayer axial_block(const LayerArgs& args, const Weights& w) {
   options.stride = args.integer("stride", 1);
   options.downsample = args.boolean("downsample", false);
   options.bn_eps = static_cast<float>(args.number("bn_eps", 1e-5));
-  const AxialBlock layer(w, options);
-  return [layer](const Context& ctx, const std::vector<Var>& in) {
-    return std::vector<Var>{layer(ctx, in.at(0))};
-  };
+  return of_first_input(AxialBlock(w, options));
 }
 
 }  // namespace

@@ -8,8 +8,8 @@ namespace {
 
 // What several of the layers have; keys that a file lacks keep their defaults.
 ConformerOptions options_of(const LayerArgs& args) {
-  const std::string layout = args.text("layout", "NLC"), act = args.text("act", "silu");
-  require(layout == "NLC", "verify", "the layout \"{}\" is not NLC", layout);
+  args.only("layout", "NLC");
+  args.only("act", "silu");
   ConformerOptions options;
   options.width = args.integer("dim");
   options.heads = args.integer("heads", 1);
@@ -21,47 +21,30 @@ ConformerOptions options_of(const LayerArgs& args) {
   const std::int64_t expansion = args.integer("expansion", 2);
   require(expansion == 2, "verify", "an expansion of {}; after the gate it must be the width again, so 2",
           expansion);
-  require(act == "silu", "verify", "the activation \"{}\" is not silu", act);
   return options;
 }
 
-void require_positions(const LayerArgs& args, const char* positions) {
-  require(args.text("positions") == positions, "verify", "positions \"{}\" are not {}",
-          args.text("positions"), positions);
-}
-
 OracleLayer relative_attention(const LayerArgs& args, const Weights& w) {
-  require_positions(args, "input");
-  std::vector<std::int64_t> lengths;
-  if (args.has("key_lengths")) lengths = args.integers("key_lengths");
-  // A forbidden key's weight is zero: exp(-1e9) underflows.
-  require(!args.has("mask_value") || args.number("mask_value") <= -1e4, "verify",
-          "a mask of {} leaves forbidden keys a weight", args.number("mask_value", 0.0));
+  args.choice("positions", {"input"});
+  require_hiding_mask(args);
   const ConformerRelativeAttention layer(w, options_of(args));
-  return [layer, lengths](const Context& ctx, const std::vector<Var>& in) {
-    return std::vector<Var>{layer(ctx, in.at(0), in.at(1), lengths)};
-  };
-}
-
-template <class Layer>
-OracleLayer of_input(const Layer& layer) {
-  return [layer](const Context& ctx, const std::vector<Var>& in) {
-    return std::vector<Var>{layer(ctx, in.at(0))};
+  return [layer, lengths = key_lengths_of(args)](const Context& ctx, const std::vector<Var>& in) {
+    return std::vector<Var>{layer(ctx, input_at(in, 0), input_at(in, 1), lengths)};
   };
 }
 
 OracleLayer attention_module(const LayerArgs& args, const Weights& w) {
-  require_positions(args, "sinusoid_interleaved");
-  return of_input(ConformerAttentionModule(w, options_of(args)));
+  args.choice("positions", {"sinusoid_interleaved"});
+  return of_first_input(ConformerAttentionModule(w, options_of(args)));
 }
 
 OracleLayer conv_module(const LayerArgs& args, const Weights& w) {
-  return of_input(ConformerConvModule(w, options_of(args)));
+  return of_first_input(ConformerConvModule(w, options_of(args)));
 }
 
 OracleLayer block(const LayerArgs& args, const Weights& w) {
-  require_positions(args, "sinusoid_interleaved");
-  return of_input(ConformerBlock(w, options_of(args)));
+  args.choice("positions", {"sinusoid_interleaved"});
+  return of_first_input(ConformerBlock(w, options_of(args)));
 }
 
 }  // namespace

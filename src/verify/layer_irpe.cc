@@ -13,21 +13,17 @@ IrpeOptions options_of(const LayerArgs& args, const char* layout) {
   IrpeOptions out;
   out.width = args.integer("dim");
   out.heads = args.integer("heads");
-  const std::string bias = args.text("qkv_bias", "full"), given = args.text("layout", layout);
-  require(bias == "full", "verify", "the qkv_bias \"{}\" is not full", bias);
-  require(given == layout, "verify", "the layout \"{}\" is not {}", given, layout);
+  args.only("qkv_bias", "full");
+  args.only("layout", layout);
   out.on = args.text("rpe_on");
-  const std::string method = args.text("method"), mode = args.text("mode");
-  bool known = false;
+  const std::string method = args.choice("method", {"euc", "quant", "cross", "product"});
   for (const auto& [name, value] : {std::pair{"euc", IrpeMethod::euclidean},
                                     {"quant", IrpeMethod::quantised},
                                     {"cross", IrpeMethod::cross},
                                     {"product", IrpeMethod::product}})
-    if (method == name) out.form.method = value, known = true;
-  require(known, "verify", "unknown method \"{}\"; there are euc, quant, cross, product", method);
-  require(mode == "bias" || mode == "contextual", "verify", "the mode \"{}\" is neither bias nor contextual",
-          mode);
-  out.form.mode = mode == "bias" ? IrpeMode::bias : IrpeMode::contextual;
+    if (method == name) out.form.method = value;
+  out.form.mode =
+      args.choice("mode", {"bias", "contextual"}) == "bias" ? IrpeMode::bias : IrpeMode::contextual;
   out.form.bins = {args.number("alpha"), args.number("beta"), args.number("gamma")};
   require(args.number("ratio", out.form.bins.alpha) == out.form.bins.alpha, "verify",
           "the ratio {} is not alpha {}", args.number("ratio", 0.0), out.form.bins.alpha);
@@ -40,10 +36,7 @@ IrpeOptions options_of(const LayerArgs& args, const char* layout) {
 }
 
 OracleLayer irpe_attention(const LayerArgs& args, const Weights& w) {
-  const IrpeAttention layer(w, options_of(args, "NLC"));
-  return [layer](const Context& ctx, const std::vector<Var>& in) {
-    return std::vector<Var>{layer(ctx, in.at(0))};
-  };
+  return of_first_input(IrpeAttention(w, options_of(args, "NLC")));
 }
 
 // Keys inside the valid [h, w] of each sample: (B, 1, 1, 1, N).
@@ -68,7 +61,7 @@ OracleLayer irpe_detr_attention(const LayerArgs& args, const Weights& w) {
   if (args.has("valid_hw")) visibility = visibility_of(args.integer_rows("valid_hw"), options.grid);
   return [layer, visibility](const Context& ctx, const std::vector<Var>& in) {
     const auto turned = [&](const Var& x) { return permute(ctx, x, {1, 0, 2}); };
-    return std::vector<Var>{turned(layer(ctx, turned(in.at(0)), turned(in.at(1)), visibility))};
+    return std::vector<Var>{turned(layer(ctx, turned(input_at(in, 0)), turned(input_at(in, 1)), visibility))};
   };
 }
 

@@ -9,8 +9,7 @@ namespace locant {
 namespace {
 
 OracleLayer linear_attention_layer(const LayerArgs& args, const Weights& w) {
-  const std::string layout = args.text("layout", "NLC");
-  require(layout == "NLC", "verify", "the layout \"{}\" is not NLC", layout);
+  args.only("layout", "NLC");
   LinearAttentionLayer::Options options;
   options.width = args.integer("dim");
   options.heads = args.integer("heads");
@@ -19,9 +18,7 @@ OracleLayer linear_attention_layer(const LayerArgs& args, const Weights& w) {
                             std::max(args.integer("q_len", 1), args.integer("k_len", 1)));
   options.causal = args.boolean("causal", false);
   options.eps = static_cast<float>(args.number("eps"));
-  const std::string bias = args.text("qkv_bias", "full");
-  require(bias == "full" || bias == "none", "verify", "the qkv_bias \"{}\" is neither none nor full", bias);
-  options.qkv_bias = bias == "full";
+  options.qkv_bias = args.choice("qkv_bias", {"full", "none"}, "full") == "full";
   const std::vector<std::string> names = args.texts("projections");
   const bool projects = args.boolean("output_projection", false);
   require(names.size() == (projects ? 4u : 3u), "verify",
@@ -29,11 +26,10 @@ OracleLayer linear_attention_layer(const LayerArgs& args, const Weights& w) {
           names.size());
   std::copy_n(names.begin(), 3, options.projections.begin());
   options.out_projection = projects ? names[3] : "";
-  std::vector<std::int64_t> lengths;
-  if (args.has("key_lengths")) lengths = args.integers("key_lengths");
   const LinearAttentionLayer layer(w, options);
-  return [layer, lengths](const Context& ctx, const std::vector<Var>& in) {
-    return std::vector<Var>{layer(ctx, in.at(0), in.size() > 1 ? in[1] : in[0], lengths)};
+  return [layer, lengths = key_lengths_of(args)](const Context& ctx, const std::vector<Var>& in) {
+    const Var& x = input_at(in, 0);
+    return std::vector<Var>{layer(ctx, x, in.size() > 1 ? in[1] : x, lengths)};
   };
 }
 

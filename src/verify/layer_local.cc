@@ -7,8 +7,7 @@ namespace locant {
 namespace {
 
 SasaOptions sasa_options(const LayerArgs& args) {
-  const std::string layout = args.text("layout", "NCHW");
-  require(layout == "NCHW", "verify", "the layout \"{}\" is not NCHW", layout);
+  args.only("layout", "NCHW");
   require(args.integer("stride", 1) == 1, "verify", "a stride of {}; local attention keeps the map's size",
           args.integer("stride", 1));
   SasaOptions options;
@@ -22,17 +21,11 @@ SasaOptions sasa_options(const LayerArgs& args) {
 }
 
 OracleLayer sasa_conv(const LayerArgs& args, const Weights& w) {
-  const SasaConv layer(w, sasa_options(args));
-  return [layer](const Context& ctx, const std::vector<Var>& in) {
-    return std::vector<Var>{layer(ctx, in.at(0))};
-  };
+  return of_first_input(SasaConv(w, sasa_options(args)));
 }
 
 OracleLayer sasa_stem(const LayerArgs& args, const Weights& w) {
-  const SasaStem layer(w, sasa_options(args), args.integer("mixtures"));
-  return [layer](const Context& ctx, const std::vector<Var>& in) {
-    return std::vector<Var>{layer(ctx, in.at(0))};
-  };
+  return of_first_input(SasaStem(w, sasa_options(args), args.integer("mixtures")));
 }
 
 }  // namespace

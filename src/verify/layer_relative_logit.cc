@@ -7,20 +7,8 @@ namespace locant {
 
 namespace {
 
-void require_images(const LayerArgs& args) {
-  const std::string layout = args.text("layout", "NCHW");
-  require(layout == "NCHW", "verify", "the layout \"{}\" is not NCHW", layout);
-}
-
-template <class Layer>
-OracleLayer on_first_input(const Layer& layer) {
-  return [layer](const Context& ctx, const std::vector<Var>& in) {
-    return std::vector<Var>{layer(ctx, in.at(0))};
-  };
-}
-
 OracleLayer augmented_conv(const LayerArgs& args, const Weights& w) {
-  require_images(args);
+  args.only("layout", "NCHW");
   AugmentedConv::Options options;
   options.in = args.integer("in_dim");
   options.out = args.integer("out_dim");
@@ -33,28 +21,24 @@ OracleLayer augmented_conv(const LayerArgs& args, const Weights& w) {
   options.relative = args.boolean("relative");
   options.rows = args.integer("out_height");
   options.columns = args.integer("out_width");
-  return on_first_input(AugmentedConv(w, options));
+  return of_first_input(AugmentedConv(w, options));
 }
 
 bool relative(const LayerArgs& args) {
-  const std::string position = args.text("position");
-  require(position == "relative" || position == "absolute", "verify",
-          "unknown position \"{}\"; there are relative and absolute", position);
-  return position == "relative";
+  return args.choice("position", {"relative", "absolute"}) == "relative";
 }
 
 OracleLayer botnet_attention(const LayerArgs& args, const Weights& w) {
-  require_images(args);
+  args.only("layout", "NCHW");
   const std::int64_t dim = args.integer("dim"), heads = args.integer("heads");
   require(heads >= 1, "verify", "{} heads", heads);
-  return on_first_input(BotnetAttention(w, {dim, heads, args.integer("head_dim", dim / heads),
+  return of_first_input(BotnetAttention(w, {dim, heads, args.integer("head_dim", dim / heads),
                                             args.integer("height"), args.integer("width"), relative(args)}));
 }
 
 BotnetBlock::Options block_options(const LayerArgs& args) {
-  require_images(args);
-  const std::string act = args.text("act", "relu");
-  require(act == "relu", "verify", "the activation \"{}\" is not relu", act);
+  args.only("layout", "NCHW");
+  args.only("act", "relu");
   BotnetBlock::Options options;
   options.in = args.integer("dim");
   options.out = args.integer("out_dim");
@@ -70,11 +54,11 @@ BotnetBlock::Options block_options(const LayerArgs& args) {
 }
 
 OracleLayer botnet_block(const LayerArgs& args, const Weights& w) {
-  return on_first_input(BotnetBlock(w, block_options(args)));
+  return of_first_input(BotnetBlock(w, block_options(args)));
 }
 
 OracleLayer botnet_stack(const LayerArgs& args, const Weights& w) {
-  return on_first_input(BotnetStack(w, block_options(args), args.integer("depth")));
+  return of_first_input(BotnetStack(w, block_options(args), args.integer("depth")));
 }
 
 }  // namespace

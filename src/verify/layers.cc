@@ -33,6 +33,17 @@ struct LayerArgs::Content {
   }
 };
 
+namespace {
+
+std::int64_t bounded(const std::string& key, std::int64_t value) {
+  constexpr std::int64_t kLargest = 1 << 20;
+  require(value >= -kLargest && value <= kLargest, "verify", "the layer's option \"{}\" is {}; at most {}",
+          key, value, kLargest);
+  return value;
+}
+
+}  // namespace
+
 LayerArgs::LayerArgs(const std::string& json) : content_(std::make_shared<Content>()) {
   content_->json = Json::parse(json, nullptr, false);
   require(content_->json.is_object(), "verify", "the layer's options are no JSON object: {}", json);
@@ -43,7 +54,9 @@ bool LayerArgs::has(const std::string& key) const {
   const auto found = content_->json.find(key);
   return found != content_->json.end() && !found->is_null();
 }
-std::int64_t LayerArgs::integer(const std::string& key) const { return content_->get<std::int64_t>(key); }
+std::int64_t LayerArgs::integer(const std::string& key) const {
+  return bounded(key, content_->get<std::int64_t>(key));
+}
 std::int64_t LayerArgs::integer(const std::string& key, std::int64_t fallback) const {
   return has(key) ? integer(key) : fallback;
 }
@@ -60,22 +73,60 @@ std::string LayerArgs::text(const std::string& key, const std::string& fallback)
   return has(key) ? text(key) : fallback;
 }
 std::vector<std::int64_t> LayerArgs::integers(const std::string& key) const {
-  return content_->get<std::vector<std::int64_t>>(key);
+  auto out = content_->get<std::vector<std::int64_t>>(key);
+  for (const std::int64_t value : out) bounded(key, value);
+  return out;
+}
+std::vector<std::int64_t> LayerArgs::integers(const std::string& key, std::size_t count) const {
+  auto out = integers(key);
+  require(out.size() == count, "verify", "the layer's option \"{}\" has {} numbers; there must be {}", key,
+          out.size(), count);
+  return out;
+}
+std::string LayerArgs::choice(const std::string& key, const std::vector<std::string>& known) const {
+  const std::string given = text(key);
+  require(std::find(known.begin(), known.end(), given) != known.end(), "verify",
+          "the layer's option \"{}\" is \"{}\"; there are {}", key, given, fmt::join(known, ", "));
+  return given;
+}
+std::string LayerArgs::choice(const std::string& key, const std::vector<std::string>& known,
+                              const std::string& fallback) const {
+  return has(key) ? choice(key, known) : fallback;
+}
+void LayerArgs::only(const std::string& key, const std::string& supported) const {
+  choice(key, {supported}, supported);
 }
 std::vector<std::string> LayerArgs::texts(const std::string& key) const {
   return content_->get<std::vector<std::string>>(key);
 }
 std::vector<std::vector<std::int64_t>> LayerArgs::integer_rows(const std::string& key) const {
-  return content_->get<std::vector<std::vector<std::int64_t>>>(key);
+  auto out = content_->get<std::vector<std::vector<std::int64_t>>>(key);
+  for (const auto& row : out)
+    for (const std::int64_t value : row) bounded(key, value);
+  return out;
 }
 
 std::vector<std::string> LayerArgs::unused() const {
-  static const std::set<std::string> described = {"layout", "in_layout", "out_layout", "height", "width",
-                                                  "length", "q_len",     "k_len",      "mem_len"};
+  static const std::set<std::string> described = {"height", "width", "length", "q_len", "k_len"};
   std::vector<std::string> out;
   for (const auto& item : content_->json.items())
     if (content_->asked.count(item.key()) == 0 && described.count(item.key()) == 0) out.push_back(item.key());
   return out;
+}
+
+const Var& input_at(const std::vector<Var>& inputs, std::size_t index) {
+  require(index < inputs.size(), "verify", "{} inputs; the layer takes {} at least", inputs.size(),
+          index + 1);
+  return inputs[index];
+}
+
+std::vector<std::int64_t> key_lengths_of(const LayerArgs& args) {
+  return args.has("key_lengths") ? args.integers("key_lengths") : std::vector<std::int64_t>();
+}
+
+void require_hiding_mask(const LayerArgs& args) {
+  const double value = args.number("mask_value", -1e9);
+  require(value <= -100.0, "verify", "a mask of {} leaves hidden keys a weight", value);
 }
 
 const std::vector<LayerKind>& layer_kinds() {

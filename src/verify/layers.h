@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "autograd/tape.h"
@@ -12,7 +13,8 @@
 namespace locant {
 
 /// The options of one layer: `build.args` of an oracle file. Every accessor throws Error ("[verify] ...")
-/// that names the key when it is missing or of another type.
+/// that names the key when it is missing or of another type, or a whole number beyond +-2^20 (which keeps
+/// products of sizes far from overflow).
 class LayerArgs {
  public:
   /// A JSON object.
@@ -27,12 +29,20 @@ class LayerArgs {
   bool boolean(const std::string& key, bool fallback) const;
   std::string text(const std::string& key) const;
   std::string text(const std::string& key, const std::string& fallback) const;
+  /// The text, if it is one of those known.
+  std::string choice(const std::string& key, const std::vector<std::string>& known) const;
+  std::string choice(const std::string& key, const std::vector<std::string>& known,
+                     const std::string& fallback) const;
+  /// An option of which only one value is built; it may be absent.
+  void only(const std::string& key, const std::string& supported) const;
   std::vector<std::int64_t> integers(const std::string& key) const;
+  /// So many of them.
+  std::vector<std::int64_t> integers(const std::string& key, std::size_t count) const;
   std::vector<std::string> texts(const std::string& key) const;
   /// [[h, w], ...]
   std::vector<std::vector<std::int64_t>> integer_rows(const std::string& key) const;
-  /// Keys that nobody asked for (but `layout`, `height`, `width` and other mere descriptions): options that
-  /// the layer would silently ignore.
+  /// Keys that nobody asked for (but `height`, `length` and others that the input's shape says, too): options
+  /// that the layer would silently ignore.
   std::vector<std::string> unused() const;
 
  private:
@@ -44,6 +54,23 @@ class LayerArgs {
 /// output, others are its extra outputs in order. Stages are shown to ctx.probe under the official module
 /// paths.
 using OracleLayer = std::function<std::vector<Var>(const Context& ctx, const std::vector<Var>& inputs)>;
+
+/// Throws Error when the file has fewer inputs.
+const Var& input_at(const std::vector<Var>& inputs, std::size_t index);
+
+/// A layer that takes the first input alone.
+template <class Layer>
+OracleLayer of_first_input(Layer layer) {
+  return [layer = std::move(layer)](const Context& ctx, const std::vector<Var>& in) {
+    return std::vector<Var>{layer(ctx, input_at(in, 0))};
+  };
+}
+
+/// `key_lengths`; empty for all keys.
+std::vector<std::int64_t> key_lengths_of(const LayerArgs& args);
+/// Throws Error when the `mask_value` that the file adds to the scores of hidden keys would leave them a
+/// weight: here they have none. exp(-100) is lost beside any other in float32.
+void require_hiding_mask(const LayerArgs& args);
 
 /// A kind of layer by its official name.
 struct LayerKind {

@@ -63,8 +63,11 @@ OracleTensor tensor_of(const Json& json, std::string name) {
 }
 
 OracleFormula formula_of(const Json& json) {
-  return {json.at("name").get<std::string>(), shape_of(json.at("shape")), json.at("offset").get<double>(),
-          json.at("scale").get<double>()};
+  OracleFormula out{json.at("name").get<std::string>(), shape_of(json.at("shape")),
+                    json.at("offset").get<double>(), json.at("scale").get<double>()};
+  require(out.shape.numel() <= kLargestOracleTensor, "verify",
+          "{} of shape {}; at most {} numbers can be made", out.name, out.shape.str(), kLargestOracleTensor);
+  return out;
 }
 
 /// A number, or rows of numbers, in row-major order.

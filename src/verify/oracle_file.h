@@ -20,6 +20,9 @@ struct OracleTensor {
   std::vector<std::pair<std::int64_t, double>> samples;  ///< flat index, value
 };
 
+/// Numbers that a tensor of an oracle may have: a file of a few bytes can ask for any shape.
+constexpr std::int64_t kLargestOracleTensor = std::int64_t{1} << 26;
+
 /// A tensor that the formula gives.
 struct OracleFormula {
   std::string name;

@@ -42,13 +42,13 @@ struct VerifyReport {
   std::string json() const;
 };
 
-/// Builds the model that an oracle file's `build` key describes, gives its weights and input by the file's
-/// formula, runs it forward and backward, and compares outputs, stages and the gradient of every parameter.
-/// Bound of each: the larger of 5e-5 (gradients 2e-4) and ten times the error of torch's own float32 run.
-/// A gradient that is zero by structure may reach 2e-4 units of our tensor that holds it (all of a joint
-/// bias), of the median gradient where it is a tensor of its own. A parameter or stage that only one side has
-/// is a failure. Throws Error for an unreadable file, an unknown family (with the known ones) or a
-/// configuration that the family lacks.
+/// Builds the model or layer that an oracle file's `build` key describes, gives its weights and input by the
+/// file's formula, runs it forward and backward, and compares outputs, stages and the gradient of every
+/// parameter. Bound of each: the larger of 5e-5 (gradients 2e-4) and ten times the error of torch's own
+/// float32 run. A gradient that is zero by structure may reach 2e-4 units of our tensor that holds it (all of
+/// a joint bias), of the median gradient where it is a tensor of its own. A parameter or stage that only one
+/// side has is a failure. Throws Error for an unreadable file, an unknown family or layer (with the known
+/// ones) or a configuration that it lacks.
 VerifyReport verify_oracle(const std::string& json_path, const VerifyOptions& options = {});
 
 /// The same for real weights on a photograph: decoding and resizing (to the bit), input, embeddings, a block,

@@ -19,7 +19,7 @@ Tensor run(const AugmentedConv::Options& options) {
                               "attn_out.weight", "attn_out.bias", "key_rel_w", "key_rel_h"});
   const Weights w(source, WeightMode::train);
   const AugmentedConv layer(w, options);
-  return layer({}, Var(testing::cosine_input({1, 2, 2, 2}))).value();
+  return layer({}, Var(testing::golden_input({1, 2, 2, 2}))).value();
 }
 
 void expect_channels(const Tensor& got, std::int64_t first, const std::vector<double>& want) {

@@ -75,6 +75,9 @@ TEST_F(ConformerLayers, RefuseWhatDoesNotFit) {
   odd.kernel = 4;
   EXPECT_THROW(ConformerConvModule(w_, odd), Error);
   odd = options_;
+  odd.width = 0;
+  EXPECT_THROW(ConformerConvModule(w_, odd), Error);
+  odd = options_;
   odd.ffn_ratio = 0;
   EXPECT_THROW(ConformerFeedForward(w_, odd), Error);
   const ConformerRelativeAttention layer(w_, options_);

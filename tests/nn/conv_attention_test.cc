@@ -6,8 +6,6 @@
 #include "nn/locally_grouped_attention.h"
 #include "nn/peg.h"
 #include "nn/spatial_reduction_attention.h"
-#include "ops/layout.h"
-#include "ops/rearrange.h"
 #include "position/conv_projection.h"
 #include "tests/nn/sine_source.h"
 #include "tests/support/gradcheck.h"
@@ -15,7 +13,7 @@
 namespace locant {
 namespace {
 
-using testing::cosine_input;
+using testing::golden_input;
 using testing::SineSource;
 
 // The golden layers leave norms as they start.
@@ -51,7 +49,7 @@ TEST(SpatialReductionAttention, GoldenOfTheSpec) {
       {"q.weight", "q.bias", "kv.weight", "kv.bias", "proj.weight", "proj.bias", "sr.weight", "sr.bias"});
   for (const WeightMode mode : kModes) {
     const SpatialReductionAttention layer(Weights(source, mode), {.width = 4, .heads = 2, .ratio = 2});
-    const Tensor out = layer({}, Var(cosine_input({1, 8, 4})), {1, 2, 4}).value();
+    const Tensor out = layer({}, Var(golden_input({1, 8, 4})), {1, 2, 4}).value();
     expect_rows(out,
                 {{1.388859, 1.603612, -0.081981, -1.688790},
                  {1.454330, 1.559453, -0.188831, -1.744753},
@@ -65,7 +63,7 @@ TEST(LeffLayer, GoldenOfTheSpec) {
       {"conv1.weight", "conv1.bias", "conv2.weight", "conv2.bias", "conv3.weight", "conv3.bias"});
   for (const WeightMode mode : kModes) {
     const LeffLayer layer(Weights(source, mode), {.width = 4, .hidden = 8});
-    const Tensor out = layer({}, Var(cosine_input({1, 5, 4})), {1, 2, 2}, 1).value();
+    const Tensor out = layer({}, Var(golden_input({1, 5, 4})), {1, 2, 2}, 1).value();
     expect_rows(out,
                 {{1.000000, 0.932327, 0.738469, 0.444662},
                  {0.731961, 0.210407, -0.161219, 0.004924},
@@ -82,7 +80,7 @@ TEST(LocalityFfLayer, GoldenOfTheSpec) {
   for (const WeightMode mode : kModes) {
     const LocalityFfLayer layer(Weights(source, mode),
                                 {.in = 4, .out = 4, .expand_ratio = 2, .reduction = 4});
-    const Tensor out = layer({}, Var(cosine_input({1, 4, 2, 2}))).value();
+    const Tensor out = layer({}, Var(golden_input({1, 4, 2, 2}))).value();
     expect_rows(out,
                 {{1.024019, 0.930990, 0.727362, 0.463379},
                  {0.068393, -0.270675, -0.599738, -0.871299},
@@ -107,7 +105,7 @@ TEST(ConvProjection, GoldenOfTheSpec) {
                                           "proj.bias"};
   SineSource source(names);
   const Weights w(source, WeightMode::train);
-  const Var x(cosine_input({1, 9, 4}));
+  const Var x(golden_input({1, 9, 4}));
   const Var one(Tensor::full({4}, 1.0f)), zero(Tensor::zeros({4}));
   std::vector<Var> qkv;
   for (const char* letter : {"q", "k", "v"}) {
@@ -190,6 +188,8 @@ TEST(ConvLayers, RefuseWhatDoesNotFit) {
   EXPECT_THROW(LcaBlock(w, {.width = 4, .heads = 3}), Error);
   EXPECT_THROW(LinearAttentionLayer(w, {.width = 4, .heads = 3}), Error);
   const Weights train(source, WeightMode::train);
+  const LocallyGroupedAttention local(train / "b", {.width = 4, .heads = 2, .window = {2, 2}});
+  EXPECT_THROW(local({}, Var(Tensor::zeros({1, 4, 4})), {1, 2, 3}), Error);
   const LcaBlock lca(train, {.width = 4, .heads = 2});
   EXPECT_THROW(lca({}, Var(Tensor::zeros({1, 3, 5}))), Error);
   const LocalityFfLayer narrow(train / "a", {.in = 4, .out = 3});

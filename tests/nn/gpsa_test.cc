@@ -7,7 +7,7 @@
 namespace locant {
 namespace {
 
-using testing::cosine_input;
+using testing::golden_input;
 using testing::SineSource;
 
 // The spec's golden layer on 2 x 2 tokens.
@@ -19,7 +19,7 @@ TEST(GpsaAttention, GoldenOfTheSpec) {
                      "pos_proj.bias"});
   for (const WeightMode mode : {WeightMode::train, WeightMode::inference}) {
     const GpsaAttention layer(Weights(source, mode), {.width = 4, .heads = 2, .rows = 2, .columns = 2});
-    const Tensor out = layer({}, Var(cosine_input({1, 4, 4}))).value();
+    const Tensor out = layer({}, Var(golden_input({1, 4, 4}))).value();
     for (std::int64_t x = 0; x < 16; ++x) EXPECT_NEAR(out[x], kWant[x], 2e-6) << x;
   }
 }
@@ -45,7 +45,7 @@ TEST(GpsaAttention, LocalStart) {
     }
   }
   // A stronger start looks less far.
-  const Var x(cosine_input({1, 9, 8}));
+  const Var x(golden_input({1, 9, 8}));
   const Tensor near = layer.attention_distance(x);
   GpsaAttention::start_locally(root / "attn", -2.0);
   const Tensor far = layer.attention_distance(x);
@@ -59,7 +59,13 @@ TEST(GpsaAttention, RefusesWhatDoesNotFit) {
   EXPECT_THROW(GpsaAttention(w, {.width = 8, .heads = 3}), Error);
   EXPECT_THROW(GpsaAttention(w, {.width = 8, .heads = 2, .rows = 0}), Error);
   const GpsaAttention layer(w, {.width = 8, .heads = 2, .rows = 2, .columns = 3});
+  // A probe that wants the pairs must not make them of tokens that are not there.
+  struct Dense final : Probe {
+    void see(const std::string&, const Var&) override {}
+    bool dense() const override { return true; }
+  } probe;
   EXPECT_THROW(layer({}, Var(Tensor::zeros({1, 5, 8}))), Error);
+  EXPECT_THROW(layer({.probe = &probe}, Var(Tensor::zeros({1, 5, 8}))), Error);
 }
 
 }  // namespace

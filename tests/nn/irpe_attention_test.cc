@@ -7,7 +7,7 @@
 namespace locant {
 namespace {
 
-using testing::cosine_input;
+using testing::golden_input;
 using testing::SineSource;
 
 IrpeOptions small() { return {.width = 4, .heads = 2, .on = "qkv", .grid = {2, 2, 1}}; }
@@ -21,7 +21,7 @@ TEST(IrpeAttention, GoldenOfTheSpec) {
                      "rpe_k.lookup_table_weight", "rpe_v.lookup_table_weight"});
   for (const WeightMode mode : {WeightMode::train, WeightMode::inference}) {
     const IrpeAttention layer(Weights(source, mode), small());
-    const Tensor out = layer({}, Var(cosine_input({1, 5, 4}))).value();
+    const Tensor out = layer({}, Var(golden_input({1, 5, 4}))).value();
     for (std::int64_t x = 0; x < 20; ++x) EXPECT_NEAR(out[x], kWant[x], 2e-6) << x;
   }
 }
@@ -50,7 +50,7 @@ TEST(IrpeAttention, DetrLayerIsTheSameAttention) {
   options.grid = {2, 3, 0};
   const IrpeAttention deit(Weights(one, WeightMode::train), options);
   const IrpeDetrAttention detr(Weights(other, WeightMode::train), options);
-  const Var x(cosine_input({2, 6, 4}));
+  const Var x(golden_input({2, 6, 4}));
   testing::expect_close(detr({}, x, x).value(), testing::to_double(deit({}, x).value()), 1e-6, "out");
 }
 

@@ -7,7 +7,7 @@
 namespace locant {
 namespace {
 
-using testing::cosine_input;
+using testing::golden_input;
 using testing::random_tensor;
 using testing::SineSource;
 
@@ -20,7 +20,7 @@ TEST(WindowAttentionV2, GoldenOfTheSpec) {
                      "cpb_mlp.2.weight", "qkv.weight", "proj.weight", "proj.bias"});
   for (const WeightMode mode : {WeightMode::train, WeightMode::inference}) {
     const WindowAttentionV2 layer(Weights(source, mode), {.width = 4, .heads = 2, .window = {2, 2}});
-    const Tensor out = layer({}, Var(cosine_input({1, 4, 4}))).value();
+    const Tensor out = layer({}, Var(golden_input({1, 4, 4}))).value();
     for (std::int64_t x = 0; x < 16; ++x) EXPECT_NEAR(out[x], kWant[x], 2e-6) << x;
   }
 }
@@ -145,6 +145,15 @@ TEST(Windows3d, RefusesWhatDoesNotWork) {
   EXPECT_THROW(make_window_rows_3d({{1 << 15, 1 << 15, 1 << 15}, {1, 1, 1}}), Error);
 }
 
+TEST(Windows3d, MapsAreBuiltOnce) {
+  const WindowMaps maps;
+  const WindowLayout3d l{{2, 5, 7}, {1, 3, 2}, {0, 1, 1}};
+  const auto first = maps.rows(l);
+  EXPECT_EQ(maps.rows(l), first);
+  EXPECT_NE(maps.rows(WindowLayout3d{{2, 5, 7}, {1, 3, 2}, {0, 1, 0}}), first);
+  EXPECT_NE(maps.rows(WindowLayout3d{{5, 2, 7}, {1, 3, 2}, {0, 1, 1}}), first);
+}
+
 TEST(WindowAttention3d, TheCornerIsTheLeadingTokens) {
   RandomSource source(1);
   const WindowAttention3d layer(Weights(source, WeightMode::train),
@@ -155,6 +164,14 @@ TEST(WindowAttention3d, TheCornerIsTheLeadingTokens) {
   EXPECT_THROW(layer.gather(37), Error);
   EXPECT_THROW(layer.gather(0), Error);
   EXPECT_THROW(WindowAttention3d(Weights(source, WeightMode::train), {.width = 5, .heads = 2}), Error);
+}
+
+TEST(WindowAttention3d, TheTablesOwnMapIsMadeOnce) {
+  RandomSource source(1);
+  const WindowAttention3d layer(Weights(source, WeightMode::train),
+                                {.width = 4, .heads = 2, .window = {2, 3, 3}});
+  EXPECT_EQ(layer.gather(Grid{2, 3, 3}), layer.gather(Grid{2, 3, 3}));
+  EXPECT_NE(layer.gather(Grid{1, 3, 3}), layer.gather(Grid{2, 3, 3}));
 }
 
 TEST(VideoSwinBlock, RefusesAnotherGrid) {

@@ -158,6 +158,21 @@ TEST_P(ActivationRows, GluForEveryWidth) {
   }
 }
 
+TEST_P(ActivationRows, GradientsKeepNan) {
+  for (const std::int64_t n : {1, 16}) {
+    const Tensor x = Tensor::full({2 * n}, std::nanf("")), dy = Tensor::full({n}, 1.0f);
+    Tensor dx({2 * n});
+    ops().sigmoid_gradient(x.data(), 1.0f, dy.data(), n, dx.data());
+    EXPECT_TRUE(std::isnan(dx[n - 1]));
+    ops().silu_gradient(x.data(), 1.0f, dy.data(), n, dx.data());
+    EXPECT_TRUE(std::isnan(dx[n - 1]));
+    Tensor gate = Tensor::full({2 * n}, 1.0f);
+    std::fill_n(gate.data() + n, n, std::nanf(""));
+    ops().glu_gradient(gate.data(), dy.data(), 1, n, dx.data());
+    EXPECT_TRUE(std::isnan(dx[n - 1]) && std::isnan(dx[2 * n - 1]));
+  }
+}
+
 TEST_P(ActivationRows, CorrelateAndItsGradient) {
   for (const std::int64_t n : {0, 1, 15, 16, 17, 64, 131})
     for (const std::int64_t taps : {0, 1, 3, 4, 9}) {

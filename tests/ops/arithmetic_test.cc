@@ -10,10 +10,9 @@
 namespace locant {
 namespace {
 
+using testing::at;
 using testing::expect_op;
 using testing::random_tensor;
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Place in an operand that broadcasts to `result` for its number i.
 std::size_t source(const Shape& result, const Shape& operand, std::int64_t i) {

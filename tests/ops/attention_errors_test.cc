@@ -60,6 +60,7 @@ TEST(AttentionErrors, Sizes) {
   expect_bad({
       {{.heads = 0}, {"(2, 4, 18)", "0 heads"}},
       {{.heads = 4}, {"(2, 4, 18)", "4 heads"}},
+      {{.heads = std::numeric_limits<std::int64_t>::max()}, {"(2, 4, 18)"}},
       {{.heads = 2, .key_lengths = {4}}, {"1 key lengths", "batch of 2"}},
       {{.heads = 2, .key_lengths = {4, 5}}, {"5", "0 to 4"}},
       {{.heads = 2, .key_lengths = {-1, 4}}, {"-1", "0 to 4"}},

@@ -183,7 +183,7 @@ TEST(AttentionTerms, SeveralAtOnce) {
         term_kinds()[n].add(c);
         what += std::string(", ") + term_kinds()[n].name;
       }
-      if (c.options.terms.size() > 1) c.options.terms[1].head_scale = table({c.H});
+      if (!c.options.terms.empty()) c.options.terms.back().head_scale = table({c.H});
       check(what, c);
     }
 }

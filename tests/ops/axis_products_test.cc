@@ -115,6 +115,8 @@ TEST(AxisProducts, RefuseWhatDoesNotFit) {
   EXPECT_THROW(axis_products({}, x, 2, Var(Tensor::zeros({3, 3, 2})), index), Error);
   EXPECT_THROW(axis_products({}, x, 2, Var(Tensor::zeros({3, 1})), index, {.first = 2}), Error);
   EXPECT_THROW(axis_products({}, Var(Tensor::zeros({1, 2, 4})), 2, Var(Tensor::zeros({3, 2})), index), Error);
+  EXPECT_THROW(axis_products({}, x, 2, Var(Tensor::zeros({3, 1})), index, {.first = INT64_MAX}), Error);
+  EXPECT_EQ(AxisIndex({0}, 1, 1, {INT32_MAX}).table_rows(), std::int64_t{1} << 31);
   EXPECT_THROW(AxisIndex({2}, 2, 1, {0, 0}), Error);
   EXPECT_THROW(AxisIndex({0}, 2, 1, {0}), Error);
   EXPECT_THROW(AxisIndex({0}, 0, 1, {}), Error);

@@ -9,9 +9,8 @@
 namespace locant {
 namespace {
 
+using testing::at;
 using testing::random_tensor;
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Channel of each number of a shape.
 std::vector<std::size_t> channels_of(const Shape& shape, ChannelAxis axis) {

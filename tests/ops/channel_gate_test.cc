@@ -8,10 +8,9 @@
 namespace locant {
 namespace {
 
+using testing::at;
 using testing::expect_op;
 using testing::random_tensor;
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 template <class T>
 T gate_of(Gate gate, const T& v) {

@@ -6,10 +6,9 @@
 namespace locant {
 namespace {
 
+using testing::at;
 using testing::expect_op;
 using testing::random_tensor;
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 struct Sizes {
   std::int64_t B, C, L, out, kernel;
@@ -121,6 +120,7 @@ TEST(Conv1d, BadInputsAreErrors) {
   bad(x, weight, Var(Tensor::zeros({5})), {});
   bad(x, weight, Var(Tensor::zeros({6, 1})), {});
   bad(x, weight, {}, {.stride = 0});
+  bad(x, {4, 1, 3}, {}, {.stride = INT64_MAX, .groups = 4, .pad_left = 5});
   bad(x, weight, {}, {.dilation = 0});
   bad(x, weight, {}, {.groups = 0});
   bad(x, weight, {}, {.groups = 2});

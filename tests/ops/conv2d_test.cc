@@ -107,6 +107,10 @@ TEST(Conv2d, DepthwiseSameBitsForAnyThreads) {
   EXPECT_EQ(
       conv2d_forward(Tensor({0, 2, 4, 4}), Tensor::zeros({2, 1, 3, 3}), Tensor(), {.groups = 2}).shape(),
       (Shape{0, 2, 2, 2}));
+  constexpr std::int64_t kHuge = std::int64_t{1} << 40;  // nothing of such a size may be made or visited
+  EXPECT_EQ(
+      conv2d_forward(Tensor({0, 2, kHuge, 3}), Tensor::zeros({2, 1, 1, 3}), Tensor(), {.groups = 2}).shape(),
+      (Shape{0, 2, kHuge, 1}));
 }
 
 TEST(Conv2d, KnownNumbers) {
@@ -124,6 +128,7 @@ TEST(Conv2d, BadShapesAreErrors) {
   EXPECT_THROW(conv2d_forward(x, weight, Tensor(), {.stride_rows = 0}), Error);
   EXPECT_THROW(conv2d_forward(x, weight, Tensor(), {.pad_rows = -1}), Error);
   EXPECT_THROW(conv2d_forward(x, weight, Tensor(), {.pad_columns = INT64_MAX}), Error);
+  EXPECT_THROW(conv2d_forward(x, weight, Tensor(), {.stride_rows = INT64_MAX, .pad_rows = 5}), Error);
   EXPECT_THROW(conv2d_forward(Tensor({1, 4, 2, 5}), weight, Tensor(), {}), Error);
   Tensor dx;
   EXPECT_THROW(conv2d_backward(x, weight, Tensor({1, 6, 5, 5}), {}, &dx, nullptr, nullptr), Error);

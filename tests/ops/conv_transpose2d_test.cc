@@ -6,10 +6,9 @@
 namespace locant {
 namespace {
 
+using testing::at;
 using testing::expect_op;
 using testing::random_tensor;
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 struct Sizes {
   std::int64_t B, C, H, W, out, kh, kw;

@@ -14,6 +14,9 @@ namespace locant::testing {
 template <class T>
 using Values = std::vector<std::vector<T>>;
 
+/// An index of a std::vector.
+inline std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
 enum class Derivative { complex_step, differences };
 
 /// The op on leaves that all want a gradient, driven by `dy`: its result and the gradients.

@@ -9,10 +9,9 @@
 namespace locant {
 namespace {
 
+using testing::at;
 using testing::expect_op;
 using testing::random_tensor;
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // y[l] = alpha op(a[l]) op(b[l]) by three loops; strides of 0 share an operand.
 struct Product {

@@ -8,10 +8,9 @@
 namespace locant {
 namespace {
 
+using testing::at;
 using testing::expect_op;
 using testing::random_tensor;
-
-std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 // Coordinates of number i of a shape.
 std::vector<std::int64_t> coordinates(const Shape& shape, std::int64_t i) {
@@ -184,6 +183,7 @@ TEST(Tokens, ImagesAndBack) {
   EXPECT_EQ(images_to_tokens({}, Var(Tensor::zeros({B, C, H, W}))).shape(), tokens.shape());
   EXPECT_THROW(tokens_to_images({}, tokens, 4, 4), Error);
   EXPECT_THROW(tokens_to_images({}, tokens, -3, -5), Error);
+  EXPECT_THROW(tokens_to_images({}, tokens, INT64_MAX, INT64_MAX), Error);
   EXPECT_THROW(tokens_to_images({}, Var(Tensor::zeros({3, 5})), 1, 3), Error);
   EXPECT_THROW(images_to_tokens({}, tokens), Error);
 }

@@ -1,16 +1,12 @@
 #include "position/conformer.h"
 
 #include "core/error.h"
-#include "tests/support/gradcheck.h"
+#include "tests/position/sine_numbers.h"
 
 namespace locant {
 namespace {
 
-std::int64_t mapped(const GatherMap& gather, std::int64_t i, std::int64_t j) {
-  return gather.map.at(static_cast<std::size_t>(gather.query_code.at(static_cast<std::size_t>(i)) -
-                                                gather.key_code.at(static_cast<std::size_t>(j)) +
-                                                gather.origin));
-}
+using testing::mapped;
 
 TEST(Conformer, RowsByHand) {
   // Distances 0 -1 -2 / 1 0 -1 / 2 1 0 in a table from 2 down to -2.

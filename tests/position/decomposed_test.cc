@@ -9,7 +9,7 @@
 #include "ops/linear.h"
 #include "ops/norm.h"
 #include "ops/rearrange.h"
-#include "tests/position/golden_numbers.h"
+#include "tests/support/golden_numbers.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {
@@ -160,6 +160,7 @@ TEST(Decomposed, RefusesWhatDoesNotFit) {
   EXPECT_THROW(decomposed_indices(grid, {1, 2, -3}), Error);
   EXPECT_THROW(decomposed_indices({2, 2, 3}, grid), Error);
   EXPECT_THROW(decomposed_indices(grid, grid, -1), Error);
+  EXPECT_THROW(decomposed_indices(grid, grid, std::int64_t{1} << 40), Error);
   EXPECT_THROW(resize_decomposed({}, Var(Tensor::zeros({3})), 2, 2), Error);
   EXPECT_THROW(resize_decomposed({}, Var(Tensor::zeros({3, 4})), 0, 2), Error);
   try {

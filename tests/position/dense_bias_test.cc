@@ -26,6 +26,12 @@ TEST(DenseBias, RefusesWhatDoesNotFit) {
   Tensor poisoned = Tensor::zeros({4, 5});
   poisoned[7] = NAN;
   EXPECT_THROW(dense_bias_term({Var(poisoned)}, 2, 3, 4, 5), Error);
+  for (const std::int64_t at : {0, 65535, 65536, 89999})  // parts are looked through by themselves
+    for (const float x : {NAN, INFINITY}) {
+      Tensor large = Tensor::zeros({300, 300});
+      large[at] = x;
+      EXPECT_THROW(dense_bias_term({Var(large)}, 1, 1, 300, 300), Error) << at;
+    }
 }
 
 // -inf hides a key: the others share its weight, and a row of it alone gives zeros.

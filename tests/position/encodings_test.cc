@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
-#include "core/parallel.h"
 #include "position/all.h"
 #include "simd/isa.h"
 #include "tests/support/gradcheck.h"
@@ -108,17 +108,14 @@ void expect_equal_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& 
 
 class Encodings : public ::testing::TestWithParam<const Encoding*> {
  protected:
-  ~Encodings() override {
-    set_active_isa(isa_);
-    set_num_threads(threads_);
-  }
+  ~Encodings() override { set_active_isa(isa_); }
   Isa isa_ = active_isa();
-  int threads_ = num_threads();
 };
 
 // Values and every gradient: the fused kernel in each instruction set and the composed path, against the
-// paper's equation in double. The fused path may be wrong by twice what the composed one is, and by a few
-// roundings of scores of the usual size; the composed one by a few hundred.
+// paper's equation in double. The vector code may be wrong by twice what plain float32 is (the composed path,
+// and the scalar kernel), and by a few roundings of the largest score; plain float32 by some more.
+// Of the gradients its worst counts: that of a single small tensor is next to nothing by luck now and then.
 TEST_P(Encodings, FusedAndComposedAreTheEquation) {
   const Encoding& encoding = *GetParam();
   ASSERT_NE(encoding.cases, nullptr);
@@ -126,18 +123,26 @@ TEST_P(Encodings, FusedAndComposedAreTheEquation) {
     const EncodingRun run(encoding, c);
     const std::string what = describe(encoding, c);
     const Numbers want = run.truth();
+    const double roundings = 4 * 0x1p-23 * c.largest_score;  // P = exp(s - L): of s and L
     set_active_isa(isa_);
     const std::vector<double> composed = errors_of(run.tensors(AttentionPath::composed), want);
-    for (std::size_t x = 0; x < composed.size(); ++x)
-      EXPECT_LE(composed[x], 3e-5 * c.sharpness) << what << ": composed " << run.name_of(x);
+    set_active_isa(Isa::reference);
+    const std::vector<double> scalar = errors_of(run.tensors(AttentionPath::fused), want);
+    double plain_gradient = 0;
+    for (std::size_t x = 0; x < composed.size(); ++x) {
+      EXPECT_LE(composed[x], 16 * roundings) << what << ": composed " << run.name_of(x);
+      EXPECT_LE(scalar[x], 16 * roundings) << what << ": scalar " << run.name_of(x);
+      if (x > 0) plain_gradient = std::max({plain_gradient, composed[x], scalar[x]});
+    }
     for (const Isa isa : supported_isas()) {
       set_active_isa(isa);
       const std::vector<Tensor> got = run.tensors(AttentionPath::fused);
       const std::vector<double> fused = errors_of(got, want);
-      for (std::size_t x = 0; x < fused.size(); ++x)
-        EXPECT_LE(fused[x], 2 * composed[x] + 2e-6 * c.sharpness)
-            << what << ": " << isa_name(isa) << " " << run.name_of(x) << ", composed is wrong by "
-            << composed[x];
+      for (std::size_t x = 0; isa != Isa::reference && x < fused.size(); ++x) {
+        const double plain = x == 0 ? std::max(composed[0], scalar[0]) : plain_gradient;
+        EXPECT_LE(fused[x], 2 * plain + roundings) << what << ": " << isa_name(isa) << " " << run.name_of(x)
+                                                   << ", plain float32 is wrong by " << plain;
+      }
       expect_equal_bits(got, run.tensors(AttentionPath::fused), what);
     }
   }

@@ -69,6 +69,8 @@ TEST(Huang2020, RefusesWhatDoesNotFit) {
   EXPECT_THROW(add(Method::m4, 0, Tensor::zeros({1, 3}), 1), Error);
   EXPECT_THROW(huang2020_gather(Method::m4, 4, 3, 0), Error);
   EXPECT_THROW(huang2020_gather(Method::m4, 4, 2, 4, 3), Error);
+  EXPECT_THROW(huang2020_gather(Method::m4, std::int64_t{1} << 40, 3, 3), Error);  // rows beyond 32 bits
+  EXPECT_THROW(add(Method::m4, std::int64_t{1} << 62, Tensor::zeros({7, 3}), 4), Error);
   const Var q(Tensor::zeros({1, 4, 6}));
   EXPECT_THROW(huang2020_m3_attention({}, {Method::m3, 4, Var(Tensor::zeros({7, 4}))}, q, q, q, 2), Error);
   EXPECT_THROW(huang2020_m3_attention({}, {Method::m4, 4, Var(Tensor::zeros({7, 3}))}, q, q, q, 2), Error);

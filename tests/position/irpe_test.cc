@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "tests/position/sine_numbers.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {
@@ -28,12 +29,11 @@ IrpeMethod method_of(const json& item) {
                            : IrpeMethod::product;
 }
 
-// Bucket that a pair of tokens reads by the maps of the lowering.
-std::int64_t mapped(const IrpeLookup& lookup, std::int64_t i, std::int64_t j) {
-  const GatherMap& gather = *lookup.gather;
-  const std::int64_t offset = gather.query_code.at(static_cast<std::size_t>(i)) -
-                              gather.key_code.at(static_cast<std::size_t>(j)) + gather.origin;
-  return lookup.buckets.at(static_cast<std::size_t>(gather.map.at(static_cast<std::size_t>(offset))));
+// Bucket that each pair of tokens reads by the maps of the lowering, (N, N).
+std::vector<std::int64_t> buckets_by_map(const IrpeLookup& lookup) {
+  std::vector<std::int64_t> out = testing::rows_by_map(*lookup.gather);
+  for (std::int64_t& row : out) row = lookup.buckets.at(static_cast<std::size_t>(row));
+  return out;
 }
 
 TEST(Irpe, PiecewiseIndexOfTheOfficialCode) {
@@ -60,23 +60,20 @@ TEST(Irpe, BucketTablesOfTheOfficialCode) {
     EXPECT_EQ(irpe_buckets(form.method, form.bins, grid.skip), item["num_buckets"].get<std::int64_t>());
     const std::size_t part = item["part"] == "cols" ? 1 : 0;
     const IrpeMaps maps = irpe_maps(form, grid);
-    const std::int64_t N = grid.tokens();
-    ASSERT_EQ(static_cast<std::int64_t>(item["table"].size()), N * N);
-    for (std::int64_t i = 0; i < N; ++i)
-      for (std::int64_t j = 0; j < N; ++j) {
-        const auto want = item["table"][static_cast<std::size_t>(i * N + j)].get<std::int64_t>();
-        ASSERT_EQ(mapped(maps.on_k[part], i, j), want) << item["method"] << " " << i << " " << j;
-        ASSERT_EQ(mapped(maps.on_q[part], j, i), want) << item["method"] << " " << i << " " << j;
-        if (form.method == IrpeMethod::cross && part == 1) {
-          // On v the two tables are one: rows and columns of the same pair.
-          const GatherMap& gather = *maps.on_v.gather;
-          const auto at = static_cast<std::size_t>(gather.map.at(
-              static_cast<std::size_t>(gather.query_code[static_cast<std::size_t>(i)] -
-                                       gather.key_code[static_cast<std::size_t>(j)] + gather.origin)));
-          ASSERT_EQ(maps.on_v.columns[at], want);
-          ASSERT_EQ(maps.on_v.buckets[at], mapped(maps.on_k[0], i, j));
-        }
+    const auto N = static_cast<std::size_t>(grid.tokens());
+    ASSERT_EQ(item["table"].size(), N * N);
+    const auto on_k = buckets_by_map(maps.on_k[part]), on_q = buckets_by_map(maps.on_q[part]),
+               rows = buckets_by_map(maps.on_k[0]), on_v = testing::rows_by_map(*maps.on_v.gather);
+    for (std::size_t x = 0; x < N * N; ++x) {
+      const auto want = item["table"][x].get<std::int64_t>();
+      ASSERT_EQ(on_k[x], want) << item["method"] << " " << x / N << " " << x % N;
+      ASSERT_EQ(on_q[x % N * N + x / N], want) << item["method"] << " " << x / N << " " << x % N;
+      if (form.method == IrpeMethod::cross && part == 1) {
+        // On v the two tables are one: rows and columns of the same pair.
+        ASSERT_EQ(maps.on_v.columns.at(static_cast<std::size_t>(on_v[x])), want);
+        ASSERT_EQ(maps.on_v.buckets.at(static_cast<std::size_t>(on_v[x])), rows[x]);
       }
+    }
   }
 }
 
@@ -105,8 +102,8 @@ TEST(Irpe, TwoByTwoByHand) {
       {40, 39, 40, 39}, {41, 40, 41, 40}, {40, 39, 40, 39}, {41, 40, 41, 40}};
   const auto expect = [](const std::int64_t(&want)[4][4], IrpeMethod method, double ratio, std::size_t part) {
     const IrpeMaps maps = irpe_maps({method, IrpeMode::bias, IrpeBins::ratio(ratio)}, {2, 2, 0});
-    for (std::int64_t i = 0; i < 4; ++i)
-      for (std::int64_t j = 0; j < 4; ++j) EXPECT_EQ(mapped(maps.on_k[part], i, j), want[i][j]);
+    const auto rows = buckets_by_map(maps.on_k[part]);
+    for (std::size_t x = 0; x < 16; ++x) EXPECT_EQ(rows.at(x), want[x / 4][x % 4]);
   };
   expect(kProduct, IrpeMethod::product, 1.9, 0);
   expect(kEuclidean, IrpeMethod::euclidean, 20, 0);
@@ -114,11 +111,21 @@ TEST(Irpe, TwoByTwoByHand) {
   expect(kRows, IrpeMethod::cross, 20, 0);
   expect(kColumns, IrpeMethod::cross, 20, 1);
   // With a class token, row and column 0 read the last bucket.
-  const IrpeMaps maps = irpe_maps({}, {2, 2, 1});
-  for (std::int64_t i = 0; i < 5; ++i) {
-    EXPECT_EQ(mapped(maps.on_k[0], 0, i), 49);
-    EXPECT_EQ(mapped(maps.on_k[0], i, 0), 49);
+  const auto rows = buckets_by_map(irpe_maps({}, {2, 2, 1}).on_k[0]);
+  for (std::size_t i = 0; i < 5; ++i) {
+    EXPECT_EQ(rows.at(i), 49);
+    EXPECT_EQ(rows.at(5 * i), 49);
   }
+}
+
+// Every offset of 4 x 4 has a product bucket of its own, in the order of the offsets: no map is kept.
+TEST(Irpe, IdentityNeedsNoMap) {
+  const IrpeLookup lookup =
+      irpe_maps({IrpeMethod::product, IrpeMode::bias, {3.5, 3.5, 28}}, {4, 4, 0}).on_k[0];
+  EXPECT_TRUE(lookup.gather->map.empty());
+  ASSERT_EQ(lookup.buckets.size(), 49u);
+  EXPECT_EQ(buckets_by_map(lookup).front(), 24);
+  EXPECT_EQ(buckets_by_map(lookup).at(15), 0);
 }
 
 // Spec: on 14 x 14, quantised with ratio 33 reaches 50 of its buckets.

@@ -3,16 +3,12 @@
 #include <limits>
 
 #include "core/error.h"
-#include "tests/support/gradcheck.h"
+#include "tests/position/sine_numbers.h"
 
 namespace locant {
 namespace {
 
-std::int64_t mapped(const GatherMap& gather, std::int64_t i, std::int64_t j) {
-  return gather.map.at(static_cast<std::size_t>(gather.query_code.at(static_cast<std::size_t>(i)) -
-                                                gather.key_code.at(static_cast<std::size_t>(j)) +
-                                                gather.origin));
-}
+using testing::mapped;
 
 TEST(MusicTransformer, LastRowIsDistanceZero) {
   constexpr int kWant[4][4] = {{5, -1, -1, -1}, {4, 5, -1, -1}, {3, 4, 5, -1}, {2, 3, 4, 5}};

@@ -89,10 +89,10 @@ TEST(Natten, MapsShowEveryQueryItsWindow) {
 
 // A block of 8 x 8 queries meets 14 x 14 keys, not 20 x 20: memory and work are linear in the tokens.
 TEST(Natten, HalosAreHalfAWindow) {
-  const RowMaps& rows = *natten_maps({56, 56}, 7, 1).rows;
-  EXPECT_EQ(rows.groups, 49);
-  EXPECT_EQ(rows.queries, 64);
-  EXPECT_EQ(rows.keys, 14 * 14);
+  const NattenMaps maps = natten_maps({56, 56}, 7, 1);
+  EXPECT_EQ(maps.rows->groups, 49);
+  EXPECT_EQ(maps.rows->queries, 64);
+  EXPECT_EQ(maps.rows->keys, 14 * 14);
 }
 
 // The spec's golden: one head of width 4 on 4 x 3, K 3.
@@ -138,6 +138,7 @@ TEST(Natten, RefusesWhatDoesNotFit) {
   EXPECT_THROW(natten_maps({5, 0}, 1, 1), Error);
   EXPECT_THROW(natten_maps({5, 5}, 3, 1, 0), Error);
   EXPECT_THROW(natten_maps({1 << 20, 1 << 20}, 3, 1), Error);
+  EXPECT_THROW(natten_maps({1 << 14, 1 << 14}, 3, 1), Error);  // sides that fit, too many tokens
   AttentionOptions options;
   options.heads = 2;
   EXPECT_THROW(add_natten({}, {3, 1, sine({2, 3, 3}, 0)}, natten_maps({4, 4}, 3, 1), options), Error);

@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "core/error.h"
-#include "tests/position/golden_numbers.h"
+#include "tests/support/golden_numbers.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {
@@ -82,6 +82,9 @@ TEST(RelativeLogits, RefusesWhatDoesNotFit) {
   EXPECT_THROW(halo_rows({1, 4, 4}, 0, 1), Error);
   EXPECT_THROW(halo_rows({1, 4, 4}, 2, -1), Error);
   EXPECT_THROW(halo_indices(*halo_rows({1, 4, 4}, 2, 1), 16, 2, 2), Error);
+  EXPECT_THROW(halo_indices(*halo_rows({1, 4, 4}, 2, 1), 16, std::int64_t{1} << 40, 1), Error);
+  EXPECT_THROW(halo_indices(*halo_rows({1, 4, 4}, 2, 1), -16, 2, 1), Error);
+  EXPECT_THROW(relative_logits_indices({1, 1, 1 << 20}), Error);  // 2^40 pairs of places
   try {
     term(Tensor::zeros({3, 4}), Tensor::zeros({6, 4}));
   } catch (const Error& e) {

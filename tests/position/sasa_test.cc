@@ -3,7 +3,7 @@
 #include <limits>
 
 #include "core/error.h"
-#include "tests/position/golden_numbers.h"
+#include "tests/position/sine_numbers.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {
@@ -11,6 +11,7 @@ namespace {
 
 using testing::expect_golden;
 using testing::golden_parameter;
+using testing::mapped;
 
 TEST(Sasa, PlacesOfAWindowByHand) {
   constexpr int kRows[3][5] = {{0, 1, 2, -1, -1}, {-1, 0, 1, 2, -1}, {-1, -1, 0, 1, 2}};
@@ -35,14 +36,10 @@ TEST(Sasa, RowMapsByHand) {
   EXPECT_EQ(keys, (std::vector<std::int32_t>{-1, -1, -1, -1, 1, 2, -1, -1, 4, 5, -1, -1}));
   EXPECT_EQ(boxes, (std::vector<std::int32_t>{0, 3, 0, 3, 0, 3, 1, 4}));
   const auto gather = local_gather(LocalWindow::centred(3), block);
-  const auto row = [&](std::size_t i, std::size_t j) {
-    return gather->map.at(
-        static_cast<std::size_t>(gather->query_code.at(i) - gather->key_code.at(j) + gather->origin));
-  };
   constexpr int kFirst[12] = {0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1};
-  for (std::size_t j = 0; j < 12; ++j) {
-    EXPECT_EQ(row(0, j), kFirst[j]);
-    EXPECT_EQ(row(1, j), j % 4 == 0 ? -1 : kFirst[j - 1]);
+  for (int j = 0; j < 12; ++j) {
+    EXPECT_EQ(mapped(*gather, 0, j), kFirst[j]);
+    EXPECT_EQ(mapped(*gather, 1, j), j % 4 == 0 ? -1 : kFirst[j - 1]);
   }
 }
 

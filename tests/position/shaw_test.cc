@@ -3,25 +3,22 @@
 #include <limits>
 
 #include "core/error.h"
+#include "tests/position/sine_numbers.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {
 namespace {
 
+using testing::mapped;
 using testing::random_tensor;
-
-std::int64_t mapped(const GatherMap& gather, std::size_t i, std::size_t j) {
-  return gather.map.at(
-      static_cast<std::size_t>(gather.query_code.at(i) - gather.key_code.at(j) + gather.origin));
-}
 
 TEST(Shaw, IndexOfFourTokensByHand) {
   constexpr int kPaper[4][4] = {{2, 3, 4, 4}, {1, 2, 3, 4}, {0, 1, 2, 3}, {0, 0, 1, 2}};
   constexpr int kPorts[4][4] = {{2, 1, 0, 0}, {3, 2, 1, 0}, {4, 3, 2, 1}, {4, 4, 3, 2}};
   const auto paper = shaw_gather(2, ShawOrder::key_minus_query, 4, 4);
   const auto ports = shaw_gather(2, ShawOrder::query_minus_key, 4, 4);
-  for (std::size_t i = 0; i < 4; ++i)
-    for (std::size_t j = 0; j < 4; ++j) {
+  for (std::int64_t i = 0; i < 4; ++i)
+    for (std::int64_t j = 0; j < 4; ++j) {
       EXPECT_EQ(mapped(*paper, i, j), kPaper[i][j]);
       EXPECT_EQ(mapped(*ports, i, j), kPorts[i][j]);
       EXPECT_EQ(kPorts[i][j], 4 - kPaper[i][j]);  // the same table upside down
@@ -33,9 +30,7 @@ TEST(Shaw, MapGivesTheIndexOfUnequalLengths) {
     for (const std::int64_t K : {0, 1, 3, 40}) {
       const auto gather = shaw_gather(K, order, 5, 8);
       for (std::int64_t i = 0; i < 5; ++i)
-        for (std::int64_t j = 0; j < 8; ++j)
-          EXPECT_EQ(mapped(*gather, static_cast<std::size_t>(i), static_cast<std::size_t>(j)),
-                    shaw_row(K, order, i, j));
+        for (std::int64_t j = 0; j < 8; ++j) EXPECT_EQ(mapped(*gather, i, j), shaw_row(K, order, i, j));
     }
 }
 

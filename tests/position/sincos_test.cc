@@ -14,14 +14,19 @@ TEST(SinCos, GoldenRowOfAGridOfTwoByThree) {
   for (int c = 0; c < 8; ++c) EXPECT_NEAR(pe[8 + c], want[c], 5e-6) << "channel " << c;
 }
 
-TEST(SinCos, TableIsTheEquationAtEveryTokenAndChannel) {
-  constexpr std::int64_t kRows = 3, kColumns = 5, kC = 12;
-  const Tensor pe = sincos_2d(kRows, kColumns, kC, 100.0);
-  ASSERT_EQ(pe.shape(), (Shape{1, kRows * kColumns, kC}));
-  for (std::int64_t y = 0; y < kRows; ++y)
-    for (std::int64_t x = 0; x < kColumns; ++x)
-      for (std::int64_t c = 0; c < kC; ++c)
-        EXPECT_NEAR(pe[(y * kColumns + x) * kC + c], sincos_value<double>(y, x, c, kC, 100.0), 1e-7);
+// Row 1, column 2 of 2 x 3: frequencies 1 and 0.01.
+TEST(SinCos, BlocksOfTheOtherFlavours) {
+  const double want[2][8] = {{std::sin(2), std::sin(0.02), std::cos(2), std::cos(0.02), std::sin(1),
+                              std::sin(0.01), std::cos(1), std::cos(0.01)},
+                             {std::sin(1), std::sin(0.01), std::sin(2), std::sin(0.02), std::cos(1),
+                              std::cos(0.01), std::cos(2), std::cos(0.02)}};
+  const Tensor mae = sincos_2d(2, 3, 8, 10000.0, SinCosFlavour::mae),
+               timm = sincos_2d(2, 3, 8, 10000.0, SinCosFlavour::timm);
+  ASSERT_EQ(mae.shape(), (Shape{1, 6, 8}));
+  for (int c = 0; c < 8; ++c) {
+    EXPECT_NEAR(mae[5 * 8 + c], want[0][c], 1e-7) << "channel " << c;
+    EXPECT_NEAR(timm[5 * 8 + c], want[1][c], 1e-7) << "channel " << c;
+  }
 }
 
 TEST(SinCos, LastFrequencyIsOneOverTheTemperature) {
@@ -43,6 +48,8 @@ TEST(SinCos, WidthsWithoutAFormulaAreErrors) {
   EXPECT_THROW(sincos_2d(2, 2, 10, 10000.0), Error);
   EXPECT_THROW(sincos_2d(0, 2, 8, 10000.0), Error);
   EXPECT_THROW(SinCos2d(8, 0.0), Error);
+  EXPECT_THROW(sincos_2d(std::int64_t{1} << 40, std::int64_t{1} << 40, 8, 10000.0), Error);
+  EXPECT_THROW(kSincos.make({.query = {1, 2, 2}, .key = {1, 2, 2}, .prefix = 1}), Error);
 }
 
 }  // namespace

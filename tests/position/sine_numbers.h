@@ -1,26 +1,20 @@
 #pragma once
 
-#include <cmath>
 #include <vector>
 
 #include "ops/attention.h"
+#include "tests/support/golden_numbers.h"
 
 namespace locant::testing {
 
-/// Numbers of golden layers: element k of parameter tensor s is 0.5 sin(1.3 k + 0.1 s).
-inline Var sine(const Shape& shape, int s) {
-  Tensor out(shape);
-  for (std::int64_t k = 0; k < out.numel(); ++k)
-    out[k] = static_cast<float>(0.5 * std::sin(1.3 * static_cast<double>(k) + 0.1 * s));
-  return Var(out, true);
-}
+/// The numbers of golden layers as a leaf with gradient, and their input as a constant.
+inline Var sine(const Shape& shape, int s) { return Var(golden_parameter(shape, s), true); }
+inline Var cosine(const Shape& shape) { return Var(golden_input(shape)); }
 
-/// Their input: element k is cos(0.37 k).
-inline Var cosine(const Shape& shape) {
-  Tensor out(shape);
-  for (std::int64_t k = 0; k < out.numel(); ++k)
-    out[k] = static_cast<float>(std::cos(0.37 * static_cast<double>(k)));
-  return Var(out);
+/// The row that query slot i and key slot j read by a map.
+inline std::int64_t mapped(const GatherMap& map, std::int64_t i, std::int64_t j) {
+  return map.map.at(static_cast<std::size_t>(map.query_code.at(static_cast<std::size_t>(i)) -
+                                             map.key_code.at(static_cast<std::size_t>(j)) + map.origin));
 }
 
 /// The row that each pair of slots reads by a map: (Nq, Nk); -1: none, -2: an offset outside the map.

@@ -59,6 +59,8 @@ TEST(SwinBias, SmallerWindowTakesTheSameOffsets) {
     }
   EXPECT_THROW(swin_gather(kWindow, kTable), Error);
   EXPECT_THROW(swin_gather(kTable, {0, 3}), Error);
+  EXPECT_THROW(swin_gather({1 << 20, 1 << 20}, {2, 2}), Error);
+  EXPECT_THROW(kSwinBias.make({.query = {1, 2, 2}, .key = {1, 2, 3}}), Error);
 }
 
 TEST(SwinBias, TermRefusesATableOfAnotherWindow) {

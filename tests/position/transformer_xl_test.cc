@@ -3,18 +3,14 @@
 #include <limits>
 
 #include "core/error.h"
+#include "tests/position/sine_numbers.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {
 namespace {
 
+using testing::mapped;
 using testing::random_tensor;
-
-std::int64_t mapped(const GatherMap& gather, std::int64_t i, std::int64_t j) {
-  return gather.map.at(static_cast<std::size_t>(gather.query_code.at(static_cast<std::size_t>(i)) -
-                                                gather.key_code.at(static_cast<std::size_t>(j)) +
-                                                gather.origin));
-}
 
 TEST(TransformerXl, RowsByHand) {
   // Two queries after two keys: distances 2 1 0 (-1) / 3 2 1 0 and rows a1 a2 a3 . / b0 b1 b2 b3.

@@ -189,6 +189,27 @@ TEST(VerifyFailure, UnknownFamiliesAndLayersAreErrors) {
   EXPECT_NE(layer("heads", "four").find("the layer's option \"heads\""), std::string::npos);
 }
 
+TEST(VerifyFailure, ImpossibleSizesOfLayersAreErrors) {
+  const auto error = [](const char* file, const char* key, const Json& value) {
+    const Changed changed(std::string("official/") + file,
+                          [&](Json& json) { json["build"]["args"][key] = value; });
+    return error_of(changed.path());
+  };
+  const char* kMasked = "video_swin/window_attention_mask_2x2x2.json";
+  EXPECT_NE(error(kMasked, "window", {2, 0, 2}), "no error");
+  EXPECT_NE(error(kMasked, "mask_grid", {1 << 15, 1 << 15, 1}).find("for the mask"), std::string::npos);
+  EXPECT_NE(error("conformer/conv_module_T10.json", "dim", 0).find("groups do not divide 0 channels"),
+            std::string::npos);
+  EXPECT_NE(error("shaw/shaw_kv_L9_K2.json", "dim", std::int64_t{1} << 62).find("\"dim\" is 4611"),
+            std::string::npos);
+  EXPECT_NE(error("shaw/shaw_kv_L9_K2.json", "dim", 1 << 20).find("numbers can be made"), std::string::npos);
+  EXPECT_NE(error("convit/gpsa_h4_d16_7x7.json", "height", 30).find("30 x 7 tokens"), std::string::npos);
+  const Changed none("official/shaw/shaw_kv_L9_K2.json", [](Json& json) { json["input"] = Json::array(); });
+  EXPECT_NE(error_of(none.path()).find("0 inputs"), std::string::npos);
+  EXPECT_NE(error("swin/v2_window_attention_4x6.json", "window", {4, 32768}).find("at most 1024"),
+            std::string::npos);
+}
+
 TEST(VerifyFailure, DamagedFilesAreErrors) {
   EXPECT_NE(error_of(data("zoo/nothing.json")).find("[verify]"), std::string::npos);
   for (const char* text :

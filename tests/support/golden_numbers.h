@@ -9,7 +9,7 @@
 
 namespace locant::testing {
 
-/// Inputs of the golden values: x_k = cos(0.37 k) in memory order.
+/// Input of golden values: element k, in memory order, is cos(0.37 k).
 inline Tensor golden_input(const Shape& shape) {
   Tensor out(shape);
   for (std::int64_t k = 0; k < out.numel(); ++k)
@@ -17,7 +17,7 @@ inline Tensor golden_input(const Shape& shape) {
   return out;
 }
 
-/// Parameter number s: w_k = 0.5 sin(1.3 k + 0.1 s).
+/// Their parameter tensor number s: element k is 0.5 sin(1.3 k + 0.1 s).
 inline Tensor golden_parameter(const Shape& shape, int s) {
   Tensor out(shape);
   for (std::int64_t k = 0; k < out.numel(); ++k)
