@@ -7,7 +7,6 @@
 
 #include "core/error.h"
 #include "core/pool.h"
-#include "core/rng.h"
 #include "ops/attention.h"
 #include "ops/matmul.h"
 #include "position/swin_bias.h"
@@ -18,13 +17,6 @@ namespace {
 
 double matmul_flops(std::int64_t size) {
   return 2.0 * static_cast<double>(size * size) * static_cast<double>(size);
-}
-
-Tensor random_tensor(const Shape& shape, std::uint64_t seed) {
-  Tensor tensor(shape);
-  Rng rng(seed);
-  for (float& value : tensor.values()) value = rng.normal();
-  return tensor;
 }
 
 /// Row maps of shifted windows of side x side on a square grid, with a region id for each of the (up to) nine

@@ -5,9 +5,17 @@
 #include <chrono>
 
 #include "core/parallel.h"
+#include "core/rng.h"
 #include "simd/isa.h"
 
 namespace locant::bench {
+
+Tensor random_tensor(const Shape& shape, std::uint64_t seed) {
+  Tensor tensor(shape);
+  Rng rng(seed);
+  for (float& value : tensor.values()) value = rng.normal();
+  return tensor;
+}
 
 double seconds_of(const std::function<void()>& call) {
   const auto start = std::chrono::steady_clock::now();

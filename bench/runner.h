@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "core/tensor.h"
+
 namespace locant::bench {
 
 /// Shortest time seen: on a shared machine the one that was disturbed least.
@@ -13,6 +15,9 @@ struct Best {
   double seconds = std::numeric_limits<double>::infinity();
   void add(double measured) { seconds = measured < seconds ? measured : seconds; }
 };
+
+/// Normal numbers.
+Tensor random_tensor(const Shape& shape, std::uint64_t seed);
 
 /// Seconds of one call, steady clock.
 double seconds_of(const std::function<void()>& call);

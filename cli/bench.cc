@@ -15,13 +15,14 @@ void print_row(const BenchOptions& options, const bench::Row& row) {
 }
 
 CLI::App* add_measurement(CLI::App& bench, GlobalOptions& globals, BenchOptions& options, const char* name,
-                          const char* description, const char* examples, std::function<int()> run) {
-  CLI::App* sub =
-      add_command(bench, globals, name, description, examples, [&options, &globals, run = std::move(run)] {
-        banner(globals);
-        if (!options.json) out("{}\n", bench::row_heading());
-        return run();
-      });
+                          const char* description, const char* examples, std::function<int()> run,
+                          bool rows) {
+  CLI::App* sub = add_command(bench, globals, name, description, examples,
+                              [&options, &globals, rows, run = std::move(run)] {
+                                banner(globals);
+                                if (rows && !options.json) out("{}\n", bench::row_heading());
+                                return run();
+                              });
   sub->add_option("--seconds", options.seconds, "Time to spend on a case; the best call counts")
       ->type_name("S")
       ->check(CLI::Range(0.0, 3600.0));
@@ -105,6 +106,7 @@ void add_bench(CLI::App& app, GlobalOptions& globals) {
                   {});
   all->require_subcommand(1);
   add_bench_attention(*all, globals);
+  add_bench_encodings(*all, globals);
   add_bench_model(*all, globals);
   CLI::App* matmul = add_measurement(
       *all, globals, options->common, "matmul", "oneDNN's matmul rate, the measure of the others",

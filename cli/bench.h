@@ -15,13 +15,15 @@ struct BenchOptions {
 };
 
 /// A measurement as a subcommand of `bench`, with those options. `run` is called after the banner and the
-/// heading; it keeps `options` alive.
+/// heading of rows (unless it prints others); it keeps `options` alive.
 CLI::App* add_measurement(CLI::App& bench, GlobalOptions& globals, BenchOptions& options, const char* name,
-                          const char* description, const char* examples, std::function<int()> run);
+                          const char* description, const char* examples, std::function<int()> run,
+                          bool rows = true);
 /// A line on stdout, at once.
 void print_row(const BenchOptions& options, const bench::Row& row);
 
 void add_matmul_size(CLI::App* sub, BenchOptions& options);
 void add_bench_attention(CLI::App& bench, GlobalOptions& globals);
+void add_bench_encodings(CLI::App& bench, GlobalOptions& globals);
 
 }  // namespace locant::cli

@@ -228,7 +228,8 @@ BackwardPlan plan_backward(const AttentionGradArgs& grads, VectorShape shape) {
   auto plan = common_plan<BackwardPlan>(args, shape);
   plan.grads = &grads;
   plan.bands = plan_bands(plan, true);
-  plan.query_block = even_block(args.Nq, kQueries, kTileRows);
+  const std::int64_t queries = plan.bands.has_key_side() ? 2 * kQueries : kQueries;
+  plan.query_block = even_block(args.Nq, queries, plan.bands.row_unit(queries));
   plan.query_blocks = ceil_div(args.Nq, plan.query_block);
   std::int64_t most = kKeys;
   while (most > shape.panel() && plan.units() * ceil_div(args.Nk, most) < 4 * num_threads()) most /= 2;

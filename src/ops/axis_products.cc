@@ -20,11 +20,11 @@ struct View {
   std::int64_t token_stride, head_stride, width;
 };
 
-// Tokens of one coordinate and sample (and of one head, where heads have tables of their own).
+// Tokens of one coordinate in some samples (and of one head, where heads have tables of their own).
 struct Chunk {
-  std::int64_t b = 0, h = 0, heads = 0;
+  std::int64_t b = 0, samples = 1, h = 0, heads = 0;
   std::span<const std::int32_t> tokens = {};
-  std::int64_t rows() const { return static_cast<std::int64_t>(tokens.size()) * heads; }
+  std::int64_t rows() const { return samples * static_cast<std::int64_t>(tokens.size()) * heads; }
   bool consecutive() const {
     return tokens.back() - tokens.front() + 1 == static_cast<std::int32_t>(tokens.size());
   }
@@ -87,9 +87,13 @@ std::vector<Lane> lanes_of(const Call& call) {
   const std::int64_t parts = (kFewLanes + call.tables() - 1) / call.tables();
   for (std::int64_t t = 0; t < call.tables(); ++t) {
     std::vector<Chunk> chunks;
-    for (std::int64_t b = 0; b < call.B; ++b)
-      cut(call.index->tokens_at(t % call.Q()),
-          {b, call.per_head ? t / call.Q() : 0, call.per_head ? 1 : call.H}, chunks);
+    const std::span<const std::int32_t> tokens = call.index->tokens_at(t % call.Q());
+    const std::int64_t heads = call.per_head ? 1 : call.H;
+    // Windows have a handful of tokens a coordinate: products of several samples at once.
+    const std::int64_t rows = std::max<std::int64_t>(1, static_cast<std::int64_t>(tokens.size()) * heads);
+    const std::int64_t samples = std::max<std::int64_t>(1, kChunkRows / 2 / rows);
+    for (std::int64_t b = 0; b < call.B; b += samples)
+      cut(tokens, {b, std::min(samples, call.B - b), call.per_head ? t / call.Q() : 0, heads}, chunks);
     const auto count = static_cast<std::int64_t>(chunks.size());
     for (std::int64_t p = 0; p < parts && count > 0; ++p) {
       const auto begin = chunks.begin() + count * p / parts, end = chunks.begin() + count * (p + 1) / parts;
@@ -104,17 +108,18 @@ std::vector<Lane> lanes_of(const Call& call) {
 // Copies between the tokens and the rows (token, head) of a matrix.
 template <bool kToTokens>
 void copy_rows(const Call& call, const View& view, const Chunk& chunk, float* matrix) {
-  for (const std::int32_t n : chunk.tokens)
-    for (std::int64_t h = chunk.h; h < chunk.h + chunk.heads; ++h, matrix += view.width) {
-      float* at = view.data + (chunk.b * call.N + n) * view.token_stride + h * view.head_stride;
-      kToTokens ? std::copy_n(matrix, view.width, at) : std::copy_n(at, view.width, matrix);
-    }
+  for (std::int64_t b = chunk.b; b < chunk.b + chunk.samples; ++b)
+    for (const std::int32_t n : chunk.tokens)
+      for (std::int64_t h = chunk.h; h < chunk.h + chunk.heads; ++h, matrix += view.width) {
+        float* at = view.data + (b * call.N + n) * view.token_stride + h * view.head_stride;
+        kToTokens ? std::copy_n(matrix, view.width, at) : std::copy_n(at, view.width, matrix);
+      }
 }
 
 // Where the rows lie one after the other in the tensor itself; null: they do not.
 float* in_place(const Call& call, const View& view, const Chunk& chunk) {
   const bool dense = view.head_stride == view.width && view.token_stride == call.H * view.width &&
-                     chunk.heads == call.H && chunk.consecutive();
+                     chunk.heads == call.H && chunk.samples == 1 && chunk.consecutive();
   return dense ? view.data + (chunk.b * call.N + chunk.tokens.front()) * view.token_stride : nullptr;
 }
 

@@ -22,6 +22,13 @@ void check_rows(const Var& table, const char* name) {
 
 }  // namespace
 
+Var joint_absolute(const Var& table, std::int64_t frames, std::int64_t places) {
+  check_rows(table, "joint");
+  require(table.dim(1) == frames * places, kName, "a joint table of shape {} for {} frames of {} places",
+          table.shape().str(), frames, places);
+  return table;
+}
+
 Var temporal_absolute(const Context& ctx, const Var& time, std::int64_t frames, std::int64_t places) {
   check_rows(time, "temporal");
   require(time.dim(1) == frames && places >= 0 && places <= (1 << 24), kName,
@@ -78,7 +85,7 @@ EncodingInstance instance(const EncodingCase& c) {
   require(c.variant.empty() || c.variant == "joint", kName,
           "no variant \"{}\"; there are joint, factorised, temporal", c.variant);
   return token_instance(
-      c, {{"pos_embed", joint}}, [=](const Context&) { return joint; },
+      c, {{"pos_embed", joint}}, [=](const Context&) { return joint_absolute(joint, F, places); },
       [=](const Numbers& x, std::int64_t n, std::int64_t channel) { return number(x[3], n, channel); });
 }
 

@@ -17,6 +17,9 @@
 
 namespace locant {
 
+/// The joint table (1, F places, C) as it is. Throws Error when it is not of that shape, or not finite; so do
+/// the others.
+Var joint_absolute(const Var& table, std::int64_t frames, std::int64_t places);
 /// t_f for every token of F frames with `places` tokens each: time (1, F, C) -> (1, F places, C). Throws
 /// Error when the frames do not fit.
 Var temporal_absolute(const Context& ctx, const Var& time, std::int64_t frames, std::int64_t places);

@@ -26,6 +26,18 @@ const char* place_name(EncodingPlace place) {
   return "";
 }
 
+Grid natural_grid(const Encoding& encoding, std::int64_t side) {
+  bool sequence = true;
+  int videos = 0, pictures = 0;
+  for (const EncodingCase& c : encoding.cases()) {
+    sequence = sequence && c.query.rows == 1 && c.query.frames == 1;
+    videos += c.query.frames > 1;
+    pictures += c.query.frames == 1 && c.query.tokens() > 1;
+  }
+  if (videos > pictures) return side % 4 == 0 ? Grid{16, side / 4, side / 4} : Grid{side * side, 1, 1};
+  return sequence ? Grid{1, 1, side * side} : Grid{1, side, side};
+}
+
 Var random_parameter(const Shape& shape, std::uint64_t seed, float scale, float offset) {
   Tensor out(shape);
   Rng rng(seed);

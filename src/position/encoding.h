@@ -83,6 +83,10 @@ struct Encoding {
   Tensor (*picture)(const EncodingCase& c) = nullptr;
 };
 
+/// side^2 tokens as the encoding takes them: a square grid; a sequence where its cases are such; 16 frames
+/// (or side^2 where that does not divide) where most of them are videos.
+Grid natural_grid(const Encoding& encoding, std::int64_t side);
+
 /// Uniform in [-scale, scale] (+ offset), a leaf with gradient; for EncodingInstance::parameters.
 Var random_parameter(const Shape& shape, std::uint64_t seed, float scale = 0.5f, float offset = 0.0f);
 

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "ops/layout.h"
+#include "position/sequence.h"
 #include "position/token_instance.h"
 
 namespace locant {
@@ -58,6 +59,7 @@ LearnedAbsolute::LearnedAbsolute(Var table, const Layout& layout)
 }
 
 Var LearnedAbsolute::table(const Context& ctx, std::int64_t rows, std::int64_t columns) const {
+  check_table("learned_absolute", "the table", table_, table_.shape());
   if (rows == layout_.rows && columns == layout_.columns) return table_;
   require(layout_.resize.allowed, "learned_absolute",
           "the position table is made for a grid of {} x {} and this model does not resize it to {} x {}; "

@@ -48,7 +48,7 @@ class LearnedAbsolute {
 
   /// The table for a grid: (1, prefix + rows * columns, C). The parameter itself where the grid is its own; a
   /// resampled one is kept and given again while nothing is recorded. Safe to call from several threads.
-  /// Throws Error when the grids differ and the rule is "none".
+  /// Throws Error when the grids differ and the rule is "none", or a number is not finite.
   Var table(const Context& ctx, std::int64_t rows, std::int64_t columns) const;
 
  private:

@@ -4,6 +4,7 @@
 #include "ops/layout.h"
 #include "ops/resize.h"
 #include "position/score_instance.h"
+#include "position/sequence.h"
 
 namespace locant {
 namespace {
@@ -51,6 +52,7 @@ AttentionTerm swin_bias_term(const SwinBias& bias, std::shared_ptr<const GatherM
   if (shape.rank() != 2 || shape[0] != rows)
     fail(kName, "a table of shape {} does not belong to a {}x{} window: {} rows were expected", shape.str(),
          bias.window.rows, bias.window.columns, rows);
+  check_table(kName, SwinBias::kTable, bias.table, {rows, shape[1]});
   return gather_term(bias.table, std::move(gather));
 }
 
@@ -66,10 +68,12 @@ Window window_of(const EncodingCase& c) {
 EncodingInstance instance(const EncodingCase& c) {
   const Window w = window_of(c);
   const Var table = random_parameter({checked_rows(w), c.H}, c.seed);
-  const AttentionTerm term = swin_bias_term({w, table}, swin_gather(w, w));
+  const auto gather = swin_gather(w, w);
   return score_instance(
       c, {{SwinBias::kTable, table}},
-      [term](const Context&, AttentionOptions& options) { options.terms = {term}; },
+      [=](const Context&, AttentionOptions& options) {
+        options.terms = {swin_bias_term({w, table}, gather)};
+      },
       [w](const auto& call, const auto& x, auto b, auto h, auto i, auto j) {
         const auto qk = call.dot(b, h, i, j) / std::sqrt(static_cast<double>(call.c.D));
         return swin_bias_score<std::complex<double>>(qk, x[3], call.c.H, h, w, i, j);

@@ -67,7 +67,8 @@ Var resize_swin_bias(const Context& ctx, const Var& table, Window from, Window t
 /// Codes and origin for a window in use no larger than the table's. Throws Error when it is larger, or empty.
 std::shared_ptr<const GatherMap> swin_gather(Window table, Window w);
 
-/// The term for ops/attention.h. Throws Error when the table's rows do not fit its window.
+/// The term for ops/attention.h. Throws Error when the table's rows do not fit its window, or a number is not
+/// finite.
 AttentionTerm swin_bias_term(const SwinBias& bias, std::shared_ptr<const GatherMap> gather);
 
 // ---- the equation, as it stands: oracle of values and gradients

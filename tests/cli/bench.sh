@@ -22,6 +22,16 @@ mistake 'exclude each other' bench attention --preset global --n 64 -q --json
 mistake 'no square grid' bench attention --side 4 --windows 3 -q --json
 mistake '--d' bench attention --d 257
 
+run 0 bench encodings swin_bias 'shaw:k*' --shape swin_stage1 --seconds 0 --json
+json_lines
+out_lines 2
+out_has '^\{"name":"swin_bias","shape":"swin_stage1",.*"causal":false,.*"over_none":[0-9.]+,"both_over_none":[0-9.]+,.*"composed_both_over_none":[0-9.]+'
+out_has '^\{"name":"shaw:keys",'
+run 0 bench encodings music_transformer --shape swin_stage1 --seconds 0 --no-composed --markdown
+out_has '^\| music_transformer \(causal\) \| [0-9.]+ \| [0-9.]+ \| - \| - \|'
+mistake 'no encoding is called swim_bias' bench encodings swim_bias -q
+mistake 'no shape is called vit; there are vit_b' bench encodings swin_bias --shape vit -q
+
 run 0 bench model swin_digits --seconds 0 --profile --json
 json_lines
 out_has '^\{"name":"swin_digits","pass":"forward",.*"batch":1,"ms":[0-9.]+,"peak_mb":[0-9.]+,"images_per_s":[0-9.]+\}$'

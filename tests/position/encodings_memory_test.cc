@@ -20,21 +20,9 @@ struct Asked {
   std::int64_t largest = 0;  ///< bytes of one request
 };
 
-// An encoding's first case tells what it acts on: a video, a grid or a sequence.
-EncodingCase sized(const Encoding& encoding, std::int64_t side) {
-  bool sequence = true, video = true;
-  for (const EncodingCase& c : encoding.cases()) {
-    sequence = sequence && c.query.rows == 1 && c.query.frames == 1;
-    video = video && (c.query.tokens() == 1 || (c.query.frames > 1 && c.query.rows * c.query.columns == 1));
-  }
-  EncodingCase c{.H = 2, .D = 8, .Dv = 8};
-  c.query = video ? Grid{side * side, 1, 1} : sequence ? Grid{1, 1, side * side} : Grid{1, side, side};
-  c.key = c.query;
-  return c;
-}
-
 Asked asked(const Encoding& encoding, std::int64_t side) {
-  const EncodingCase c = sized(encoding, side);
+  EncodingCase c{.H = 2, .D = 8, .Dv = 8};
+  c.query = c.key = natural_grid(encoding, side);
   const EncodingInstance instance = encoding.make(c);
   const Var q(random_tensor({c.B, c.Nq(), c.H * c.D}, 1), true),
       k(random_tensor({c.B, c.Nk(), c.H * c.D}, 2), true),
