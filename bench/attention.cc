@@ -9,6 +9,7 @@
 #include "core/pool.h"
 #include "ops/attention.h"
 #include "ops/matmul.h"
+#include "position/decomposed.h"
 #include "position/swin_bias.h"
 
 namespace locant::bench {
@@ -62,6 +63,7 @@ class Work {
       maps->queries = maps->keys = which.n;
       options_.rows = maps;
     }
+    if (which.decomposed) add_decomposed(which);
   }
 
   void forward(bool composed, Best& best) const {
@@ -80,16 +82,42 @@ class Work {
     both.add(forward_s + backward_s);
     qkv_.clear_grad();
     for (AttentionTerm& term : options_.terms) term.table.clear_grad();
+    tables_.rows.clear_grad();
+    tables_.columns.clear_grad();
   }
 
  private:
+  void add_decomposed(const AttentionCase& which) {
+    const auto across = std::llround(std::sqrt(static_cast<double>(which.n)));
+    require(which.side == 0 && across * across == which.n, "bench",
+            "{} tokens are no square; the decomposed term is measured on square grids without shift",
+            which.n);
+    const Grid grid{1, across, across};
+    tables_.rows = Var(random_tensor({2 * across - 1, which.d}, 4), true);
+    tables_.columns = Var(random_tensor({2 * across - 1, which.d}, 5), true);
+    if (options_.rows == nullptr) {
+      auto maps = std::make_shared<RowMaps>();
+      maps->groups = 1;
+      maps->queries = maps->keys = which.n;
+      options_.rows = maps;
+    }
+    width_ = which.d;
+    indices_ = decomposed_window_indices(*options_.rows, which.windows * which.n, grid, grid);
+  }
+
   Var run(const Context& ctx, bool composed) const {
-    return composed ? attention_composed(ctx, qkv_, options_) : attention(ctx, qkv_, options_);
+    AttentionOptions options = options_;
+    if (width_ > 0)
+      options.terms.push_back(decomposed_term(ctx, tables_, qkv_, options_.heads, indices_, width_));
+    return composed ? attention_composed(ctx, qkv_, options) : attention(ctx, qkv_, options);
   }
 
   Var qkv_;
   Tensor dout_;
   AttentionOptions options_;
+  Decomposed tables_ = {};
+  AxisIndices indices_ = {};
+  std::int64_t width_ = 0;  ///< of a head where there is a decomposed term
 };
 
 /// Most bytes in use at once during a call, in MB, beyond what was in use before the case.
@@ -104,6 +132,8 @@ double peak_mb_of(std::int64_t before, const std::function<void()>& call) {
 const std::vector<AttentionCase>& attention_cases() {
   static const std::vector<AttentionCase> cases = {
       {.name = "global", .heads = 4, .n = 4096, .d = 64},
+      {.name = "sam_global", .heads = 12, .n = 4096, .d = 64, .decomposed = true},
+      {.name = "sam_windows", .windows = 25, .heads = 12, .n = 196, .d = 64, .decomposed = true},
       {.name = "swin_stage1", .windows = 64, .heads = 3, .n = 49, .d = 32, .side = 7},
       {.name = "swin_stage2", .windows = 16, .heads = 6, .n = 49, .d = 32, .side = 7},
       {.name = "swin_stage3", .windows = 4, .heads = 12, .n = 49, .d = 32, .side = 7},

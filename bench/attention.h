@@ -19,9 +19,11 @@ struct AttentionCase {
   std::int64_t d = 64;    ///< head width
   std::int64_t side =
       0;  ///< window side of Swin: table, cyclic shift by side / 2 and region mask; 0: none of it
+  bool decomposed = false;  ///< SAM's term on square groups, products with its tables included
 };
 
-/// "global": 4 heads, 4096 tokens, d 64. "swin_stage1" to "swin_stage4": Swin-T at 224, shifted.
+/// "global": 4 heads, 4096 tokens, d 64. "sam_global", "sam_windows": layers of SAM ViT-B at 1024.
+/// "swin_stage1" to "swin_stage4": Swin-T at 224, shifted.
 const std::vector<AttentionCase>& attention_cases();
 
 /// Times the fused op beside the packed matmul of matmul_size^3 and beside attention_composed (left out

@@ -73,8 +73,9 @@ void add_bench_attention(CLI::App& bench, GlobalOptions& globals) {
                                   "locant bench attention --preset 'swin*'\n"
                                   "locant bench attention --n 1024 --d 80 --heads 16 --no-composed\n",
                                   [options] { return run(*options); });
-  sub->add_option("--preset", options->preset,
-                  "global, swin_stage1 .. swin_stage4, or a pattern; all of them otherwise")
+  sub->add_option(
+         "--preset", options->preset,
+         "global, sam_global, sam_windows, swin_stage1 .. swin_stage4, or a pattern; all of them otherwise")
       ->type_name("NAME");
   add_matmul_size(sub, options->common);
   bench::AttentionCase& custom = options->custom;

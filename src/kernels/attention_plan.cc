@@ -231,7 +231,8 @@ BackwardPlan plan_backward(const AttentionGradArgs& grads, VectorShape shape) {
   const std::int64_t queries = plan.bands.has_key_side() ? 2 * kQueries : kQueries;
   plan.query_block = even_block(args.Nq, queries, plan.bands.row_unit(queries));
   plan.query_blocks = ceil_div(args.Nq, plan.query_block);
-  std::int64_t most = kKeys;
+  // Each block of keys reads every query's numbers and adds to their gradients: the fewer blocks the better.
+  std::int64_t most = plan.loose.empty() ? kKeys : 4 * kKeys;
   while (most > shape.panel() && plan.units() * ceil_div(args.Nk, most) < 4 * num_threads()) most /= 2;
   plan.key_block = even_block(args.Nk, std::max(most, shape.panel()), shape.panel());
   // A head without keys still has gradients to clear.
