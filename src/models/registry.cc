@@ -6,6 +6,7 @@
 #include "models/dinov2.h"
 #include "models/simple_vit.h"
 #include "models/swin.h"
+#include "models/tiny_vit.h"
 #include "models/vit.h"
 
 namespace locant {
@@ -24,6 +25,7 @@ constexpr Family kFamilies[] = {
     {"deit", make_deit, register_deit},                    //
     {"dinov2", make_dinov2, register_dinov2},              //
     {"simple_vit", make_simple_vit, register_simple_vit},  //
+    {"tiny_vit", make_tiny_vit, register_tiny_vit},        //
 };
 
 }  // namespace

@@ -202,6 +202,7 @@ const std::vector<Renames>& renames_of(const std::string& family) {
       {"deit", renames_deit()},
       {"dinov2", renames_dinov2()},
       {"simple_vit", renames_simple_vit()},
+      {"tiny_vit", renames_tiny_vit()},
   };
   std::vector<std::string> families;
   for (const auto& entry : table) {

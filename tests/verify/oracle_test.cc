@@ -49,11 +49,12 @@ std::vector<std::string> files() {
       "zoo/vit_pytorch_simple_vit.json",
       "zoo/timm_vit_tiny_patch16_224_at_256x320.json",
       "zoo/timm_deit_tiny_distilled_patch16_224.json",
+      "zoo/timm_tiny_vit_5m_224.json",
       "official/swin/swin_small_ape_56.json",
   };
   if (std::getenv("LOCANT_ALL_ORACLES") == nullptr) return out;
   out.clear();
-  for (const char* folder : {"zoo", "official/swin"})
+  for (const char* folder : {"zoo", "official/swin", "official/mobilesam"})
     for (const auto& entry : std::filesystem::directory_iterator(data(folder))) {
       std::ifstream in(entry.path());
       const auto json = nlohmann::json::parse(in, nullptr, false);
