@@ -41,23 +41,35 @@ Sizes sizes_of(const Shape& x, std::int64_t heads, const RotaryTable& t, Pairing
   return s;
 }
 
-// sign -1: the inverse.
+// A head's pairs; sign -1: the inverse.
+template <Pairing kPairing>
+void turn(std::int64_t P, const float* __restrict from, const float* __restrict cosine,
+          const float* __restrict sine, float sign, float* __restrict to) {
+  for (std::int64_t p = 0; p < P; ++p) {
+    const std::int64_t at = kPairing == Pairing::halves ? p : 2 * p;
+    const std::int64_t second = at + (kPairing == Pairing::halves ? P : 1);
+    const float one = from[at], other = from[second];
+    to[at] = one * cosine[p] - sign * other * sine[p];
+    to[second] = other * cosine[p] + sign * one * sine[p];
+  }
+}
+
 Tensor turned(const Sizes& s, const Tensor& x, const RotaryTable& t, float sign) {
   Tensor y(x.shape());
   const std::int64_t row = s.H * s.D;
   parallel_for(s.B * (s.prefix + s.N), row_grain(row), [&](std::int64_t begin, std::int64_t end) {
-    std::copy(x.data() + begin * row, x.data() + end * row, y.data() + begin * row);
+    if (s.prefix > 0 || 2 * s.P < s.D)  // what does not turn
+      std::copy(x.data() + begin * row, x.data() + end * row, y.data() + begin * row);
     for (std::int64_t at = begin; at < end; ++at) {
       const std::int64_t b = at / (s.prefix + s.N), n = at % (s.prefix + s.N) - s.prefix;
       for (std::int64_t h = 0; n >= 0 && h < s.H; ++h) {
         const float *cosine = t.cosines.data() + s.angle(n, h), *sine = t.sines.data() + s.angle(n, h);
         const float* from = x.data() + s.place(b, n, h);
         float* to = y.data() + s.place(b, n, h);
-        for (std::int64_t p = 0; p < s.P; ++p) {
-          const float one = from[p * s.step], other = from[p * s.step + s.second];
-          to[p * s.step] = one * cosine[p] - sign * other * sine[p];
-          to[p * s.step + s.second] = other * cosine[p] + sign * one * sine[p];
-        }
+        if (s.step == 1)
+          turn<Pairing::halves>(s.P, from, cosine, sine, sign, to);
+        else
+          turn<Pairing::neighbours>(s.P, from, cosine, sine, sign, to);
       }
     }
   });
