@@ -4,6 +4,7 @@
 #include "models/config_json.h"
 #include "models/deit.h"
 #include "models/dinov2.h"
+#include "models/sam_image_encoder.h"
 #include "models/simple_vit.h"
 #include "models/swin.h"
 #include "models/tiny_vit.h"
@@ -20,12 +21,13 @@ struct Family {
 
 /// Every model family: one line each.
 constexpr Family kFamilies[] = {
-    {"swin", make_swin, register_swin},                    //
-    {"vit", make_vit, register_vit},                       //
-    {"deit", make_deit, register_deit},                    //
-    {"dinov2", make_dinov2, register_dinov2},              //
-    {"simple_vit", make_simple_vit, register_simple_vit},  //
-    {"tiny_vit", make_tiny_vit, register_tiny_vit},        //
+    {"swin", make_swin, register_swin},                                         //
+    {"vit", make_vit, register_vit},                                            //
+    {"deit", make_deit, register_deit},                                         //
+    {"dinov2", make_dinov2, register_dinov2},                                   //
+    {"simple_vit", make_simple_vit, register_simple_vit},                       //
+    {"tiny_vit", make_tiny_vit, register_tiny_vit},                             //
+    {"sam_image_encoder", make_sam_image_encoder, register_sam_image_encoder},  //
 };
 
 }  // namespace

@@ -122,5 +122,6 @@ std::vector<Renames> renames_deit();
 std::vector<Renames> renames_dinov2();
 std::vector<Renames> renames_simple_vit();
 std::vector<Renames> renames_tiny_vit();
+std::vector<Renames> renames_sam_image_encoder();
 
 }  // namespace locant

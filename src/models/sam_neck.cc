@@ -15,8 +15,10 @@ SamNeck::SamNeck(const Weights& w, std::int64_t in, std::int64_t out, float norm
 Var SamNeck::operator()(const Context& ctx, const Var& tokens, std::int64_t rows,
                         std::int64_t columns) const {
   Var x = reduce_(ctx, tokens);
-  ctx.show([&] { return path_ + ".0"; }, ctx.probe != nullptr ? tokens_to_images(ctx, x, rows, columns) : x);
-  x = conv_(ctx, tokens_to_images(ctx, norm1_(ctx, x), rows, columns));
+  if (ctx.probe != nullptr) ctx.show([&] { return path_ + ".0"; }, tokens_to_images({}, x, rows, columns));
+  x = tokens_to_images(ctx, norm1_(ctx, x), rows, columns);
+  ctx.show([&] { return path_ + ".1"; }, x);
+  x = conv_(ctx, x);
   x = tokens_to_images(ctx, norm2_(ctx, images_to_tokens(ctx, x)), rows, columns);
   ctx.show([&] { return path_; }, x);
   return x;

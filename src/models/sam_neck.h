@@ -14,7 +14,8 @@ class SamNeck {
   SamNeck() = default;
   SamNeck(const Weights& w, std::int64_t in, std::int64_t out, float norm_eps);
   bool defined() const { return reduce_.defined(); }
-  /// Tokens (B, rows * columns, in) -> images (B, out, rows, columns). Shows "<path>.0" and "<path>".
+  /// Tokens (B, rows * columns, in) -> images (B, out, rows, columns). Shows "<path>.0",
+  /// "<path>.1" and "<path>".
   Var operator()(const Context& ctx, const Var& tokens, std::int64_t rows, std::int64_t columns) const;
 
  private:

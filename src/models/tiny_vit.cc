@@ -8,7 +8,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <utility>
 
 #include "core/error.h"
@@ -146,17 +145,6 @@ struct TokenGrid {
   std::int64_t rows = 0, columns = 0;
 };
 
-/// The grid with zeros at the bottom and right. For looking at a model; no gradient.
-TokenGrid padded(const TokenGrid& x, const WindowLayout& layout) {
-  const std::int64_t B = x.tokens.dim(0), C = x.tokens.dim(2);
-  const std::int64_t rows = layout.padded_rows(), columns = layout.padded_columns();
-  Tensor out = Tensor::zeros({B, rows * columns, C});
-  for (std::int64_t line = 0; line < B * x.rows; ++line)
-    std::copy_n(x.tokens.value().data() + line * x.columns * C, x.columns * C,
-                out.data() + (line / x.rows * rows + line % x.rows) * columns * C);
-  return {Var(std::move(out)), rows, columns};
-}
-
 /// x + attention in windows, a depthwise convolution over the grid, then + mlp.
 class Block {
  public:
@@ -215,7 +203,9 @@ Var Block::attend(const Context& ctx, const TokenGrid& x, const Var& skip, const
     ctx.show([&] { return path_ + ".attn"; },
              Var(window_order(proj_(Context{}, out).value(), *options.rows)));
   if (ctx.probe != nullptr && layout.pads())  // the sources' windows hold padded queries, too
-    attend({.probe = ctx.probe}, padded(x, layout), Var(), maps);
+    attend({.probe = ctx.probe},
+           {Var(padded_grid(x.tokens.value(), layout)), layout.padded_rows(), layout.padded_columns()}, Var(),
+           maps);
   return proj_(ctx, out, Activation::none, skip);
 }
 

@@ -124,6 +124,16 @@ std::shared_ptr<const GatherMap> WindowMaps::gather(Window table, Window window)
   return map;
 }
 
+Tensor padded_grid(const Tensor& tokens, const WindowLayout& layout) {
+  const std::int64_t B = tokens.dim(0), C = tokens.dim(2);
+  const std::int64_t rows = layout.padded_rows(), columns = layout.padded_columns();
+  Tensor out = Tensor::zeros({B, rows * columns, C});
+  for (std::int64_t line = 0; line < B * layout.rows; ++line)
+    std::copy_n(tokens.data() + line * layout.columns * C, layout.columns * C,
+                out.data() + (line / layout.rows * rows + line % layout.rows) * columns * C);
+  return out;
+}
+
 Tensor window_order(const Tensor& tokens, const RowMaps& rows) {
   const std::int64_t B = tokens.dim(0), N = tokens.dim(1), C = tokens.dim(2);
   const std::int64_t slots = rows.groups * rows.queries;

@@ -77,6 +77,9 @@ class WindowMaps {
   mutable std::map<WindowKey, std::shared_ptr<const GatherMap>> gathers_;
 };
 
+/// Tokens (B, N, C) of the layout's grid with the zeros that its padding adds: (B, padded N, C). For looking
+/// at a model; no gradient.
+Tensor padded_grid(const Tensor& tokens, const WindowLayout& layout);
 /// Tokens (B, N, C) in window order: (B * groups, slots, C), padding slots zero. For looking at a model; no
 /// gradient.
 Tensor window_order(const Tensor& tokens, const RowMaps& rows);

@@ -98,5 +98,6 @@ std::vector<LayerKind> sequence_layer_kinds();   ///< shaw_attention, relative_k
                                                  ///< transformer_xl_attention
 std::vector<LayerKind> linear_layer_kinds();     ///< linear_attention
 std::vector<LayerKind> conformer_layer_kinds();  ///< conformer_*
+std::vector<LayerKind> sam_layer_kinds();        ///< sam_prompt_encoder, sam_mask_decoder
 
 }  // namespace locant

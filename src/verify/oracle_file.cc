@@ -62,18 +62,29 @@ OracleTensor tensor_of(const Json& json, std::string name) {
   return out;
 }
 
-OracleFormula formula_of(const Json& json) {
-  OracleFormula out{json.at("name").get<std::string>(), shape_of(json.at("shape")),
-                    json.at("offset").get<double>(), json.at("scale").get<double>()};
-  require(out.shape.numel() <= kLargestOracleTensor, "verify",
-          "{} of shape {}; at most {} numbers can be made", out.name, out.shape.str(), kLargestOracleTensor);
-  return out;
-}
-
 /// A number, or rows of numbers, in row-major order.
 void flatten(const Json& json, std::vector<double>& values) {
   if (!json.is_array()) return values.push_back(json.get<double>());
   for (const Json& item : json) flatten(item, values);
+}
+
+OracleFormula formula_of(const Json& json) {
+  OracleFormula out{json.at("name").get<std::string>(),
+                    shape_of(json.at("shape")),
+                    json.value("offset", 0.0),
+                    json.value("scale", 1.0),
+                    {}};
+  if (json.contains("data")) {
+    flatten(json["data"], out.values);
+    require(static_cast<std::int64_t>(out.values.size()) == out.shape.numel(), "verify",
+            "{} of shape {} with {} numbers", out.name, out.shape.str(), out.values.size());
+  } else {
+    json.at("offset").get<double>();  // a formula has both
+    json.at("scale").get<double>();
+  }
+  require(out.shape.numel() <= kLargestOracleTensor, "verify",
+          "{} of shape {}; at most {} numbers can be made", out.name, out.shape.str(), kLargestOracleTensor);
+  return out;
 }
 
 OracleOverride override_of(const std::string& name, const Json& json) {
@@ -99,6 +110,12 @@ void read_build(const Json& build, OracleFile& out) {
   Json kwargs = build.at("kwargs");
   out.naming = kwargs.at("naming").get<std::string>();
   out.name_prefix = kwargs.value("name_prefix", "");
+  if (kwargs.contains("inputs")) {  // a part of a model, which takes more than images: as a layer
+    for (const char* key : {"naming", "name_prefix", "in_layout", "out_layout"}) kwargs.erase(key);
+    out.layer = out.family;
+    out.config = kwargs.dump();
+    return;
+  }
   for (const char* key : kOfTheRun) kwargs.erase(key);
   out.config = kwargs.dump();
 }

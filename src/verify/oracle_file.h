@@ -28,6 +28,7 @@ struct OracleFormula {
   std::string name;
   Shape shape{0};
   double offset = 0.0, scale = 1.0;
+  std::vector<double> values = {};  ///< instead of the formula's
 };
 
 /// Numbers that replace the formula's in a parameter.

@@ -70,6 +70,8 @@ class OracleRun {
   void compare_gradients(const Subject& subject, const std::vector<Var>& inputs);
   void compare_zero_gradients(const std::map<std::string, Tensor>& gradients,
                               const std::map<std::string, Tensor>& whole);
+  /// What the model shows as this stage of the file.
+  std::string our_path(const std::string& stage) const;
   std::set<std::string> wanted_paths() const;
   /// Number `x` of the file's extra outputs: a layer returns it, a model shows it.
   Var extra_output(const StageProbe& probe, const std::vector<Var>& results, std::size_t x) const {
@@ -140,14 +142,24 @@ Subject OracleRun::build(WeightMode mode) {
 
 std::vector<Var> OracleRun::inputs(bool gradients) const {
   std::vector<Var> out;
-  for (const OracleFormula& in : file_.inputs)
-    out.emplace_back(formula_tensor(in.shape, in.name, in.offset, in.scale), gradients);
+  for (const OracleFormula& in : file_.inputs) {
+    Tensor numbers =
+        in.values.empty() ? formula_tensor(in.shape, in.name, in.offset, in.scale) : Tensor(in.shape);
+    for (std::size_t n = 0; n < in.values.size(); ++n)
+      numbers[static_cast<std::int64_t>(n)] = static_cast<float>(in.values[n]);
+    out.emplace_back(std::move(numbers), gradients);
+  }
   return out;
+}
+
+std::string OracleRun::our_path(const std::string& stage) const {
+  const bool prefixed = stage.compare(0, file_.name_prefix.size(), file_.name_prefix) == 0;
+  return renames_.to_ours(prefixed ? stage.substr(file_.name_prefix.size()) : stage);
 }
 
 std::set<std::string> OracleRun::wanted_paths() const {
   std::set<std::string> out;
-  for (const OracleTensor& stage : file_.stages) out.insert(renames_.to_ours(stage.name));
+  for (const OracleTensor& stage : file_.stages) out.insert(our_path(stage.name));
   for (const OracleTensor& extra : file_.extra_outputs) out.insert(renames_.to_ours(extra.name));
   return out;
 }
@@ -169,7 +181,7 @@ void OracleRun::run_recorded() {
   report_.forward_ms = milliseconds_since(start);
 
   for (const OracleTensor& stage : file_.stages)
-    compare("stage", stage, probe.find(renames_.to_ours(stage.name)), value_bound(file_.stage_error));
+    compare("stage", stage, probe.find(our_path(stage.name)), value_bound(file_.stage_error));
   compare("output", file_.output, output, value_bound(file_.output_error));
   std::vector<std::pair<Var, Tensor>> cotangents;
   if (output.shape() == file_.output.shape)
@@ -205,7 +217,7 @@ void OracleRun::run_inference() {
 void OracleRun::compare(const char* kind, const OracleTensor& want, const Var& got, double bound) {
   VerifyEntry entry{kind, want.name, 0.0, bound, ""};
   if (!got.defined())
-    entry.problem = fmt::format("the model shows no stage \"{}\"", renames_.to_ours(want.name));
+    entry.problem = fmt::format("the model shows no stage \"{}\"", our_path(want.name));
   else if (got.value().numel() != want.shape.numel() ||
            got.dim(-1) != want.shape[-1])  // (B, N, C) serves (B, H, W, C)
     entry.problem = fmt::format("shape {}, {} was expected", got.shape().str(), want.shape.str());

@@ -50,11 +50,20 @@ std::vector<std::string> files() {
       "zoo/timm_vit_tiny_patch16_224_at_256x320.json",
       "zoo/timm_deit_tiny_distilled_patch16_224.json",
       "zoo/timm_tiny_vit_5m_224.json",
+      "zoo/sam_encoder_rel_pos_interpolated.json",
+      "zoo/sam_encoder_rel_pos_interpolated_low_variance.json",
+      "zoo/sam_prompt_points_box_mask.json",
+      "zoo/sam_prompt_points_only.json",
+      "zoo/sam_mask_decoder_single.json",
+      "zoo/sam_mask_decoder_multimask.json",
+      "zoo/sam_mask_decoder_multimask_low_variance.json",
+      "official/deepseek_ocr/sam_small_192.json",
+      "official/deepseek_ocr/sam_small_192_input_160_resized_abs_and_rel_pos.json",
       "official/swin/swin_small_ape_56.json",
   };
   if (std::getenv("LOCANT_ALL_ORACLES") == nullptr) return out;
   out.clear();
-  for (const char* folder : {"zoo", "official/swin", "official/mobilesam"})
+  for (const char* folder : {"zoo", "official/swin", "official/mobilesam", "official/deepseek_ocr"})
     for (const auto& entry : std::filesystem::directory_iterator(data(folder))) {
       std::ifstream in(entry.path());
       const auto json = nlohmann::json::parse(in, nullptr, false);

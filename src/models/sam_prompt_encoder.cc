@@ -1,0 +1,145 @@
+#include "models/sam_prompt_encoder.h"
+
+#include <cmath>
+
+#include "core/error.h"
+#include "ops/elementwise.h"
+#include "ops/layout.h"
+#include "ops/rearrange.h"
+
+namespace locant {
+namespace {
+
+constexpr const char* kOp = "sam_prompt_encoder";
+constexpr double kTwoPi = 6.283185307179586;
+// Rows of the table of kinds.
+constexpr std::int32_t kNotAPoint = 4, kFirstCorner = 2;
+
+/// A norm over the channels of images (B, C, H, W).
+Var norm_images(const Context& ctx, const LayerNorm& norm, const Var& x) {
+  return tokens_to_images(ctx, norm(ctx, images_to_tokens(ctx, x)), x.dim(2), x.dim(3));
+}
+
+}  // namespace
+
+std::int64_t SamPrompts::batch() const {
+  std::int64_t B = -1;
+  const auto agree = [&](const char* what, std::int64_t count) {
+    require(B < 0 || B == count, kOp, "{} {} beside {} of other prompts", count, what, B);
+    B = count;
+  };
+  require(points.defined() == labels.defined(), kOp, "points need labels, and labels points");
+  if (points.defined()) {
+    const Shape& s = points.shape();
+    require(s.rank() == 3 && s[2] == 2 && labels.shape().rank() == 2 && labels.dim(0) == s[0] &&
+                labels.dim(1) == s[1],
+            kOp, "points of shape {} and labels of shape {}; (B, P, 2) and (B, P) were expected", s.str(),
+            labels.shape().str());
+    for (const float label : labels.values())
+      require(label == 1.0f || label == 0.0f || label == -1.0f, kOp,
+              "a label of {}; there are 1 (inside), 0 (outside) and -1 (no point)", label);
+    agree("sets of points", s[0]);
+  }
+  if (boxes.defined()) {
+    require(boxes.shape().rank() == 2 && boxes.dim(1) == 4, kOp, "boxes of shape {}; (B, 4) was expected",
+            boxes.shape().str());
+    agree("boxes", boxes.dim(0));
+  }
+  if (mask.defined()) {
+    require(mask.shape().rank() == 4 && mask.dim(1) == 1, kOp,
+            "masks of shape {}; (B, 1, rows, columns) was expected", mask.shape().str());
+    agree("masks", mask.dim(0));
+  }
+  return B < 0 ? 1 : B;
+}
+
+SamPromptEncoder::SamPromptEncoder(const Weights& w, const Options& o) : path_(w.path()), options_(o) {
+  require(o.width >= 4 && o.width % 2 == 0 && o.mask_chans >= 4 && o.mask_chans % 4 == 0 && o.rows > 0 &&
+              o.columns > 0 && o.image_rows > 0 && o.image_columns > 0,
+          kOp, "width {} must be even, mask_chans {} a multiple of 4, and sides {}x{} and {}x{} positive",
+          o.width, o.mask_chans, o.rows, o.columns, o.image_rows, o.image_columns);
+  const std::int64_t C = o.width, M = o.mask_chans;
+  matrix_ = (w / "pe_layer").buffer("positional_encoding_gaussian_matrix", {2, C / 2}, Init::normal(1.0f));
+  for (std::int64_t kind = 0; kind < 4; ++kind)
+    kinds_[kind] = (w / "point_embeddings" / kind).get("weight", {1, C}, Init::normal(1.0f));
+  not_a_point_ = (w / "not_a_point_embed").get("weight", {1, C}, Init::normal(1.0f));
+  no_mask_ = (w / "no_mask_embed").get("weight", {1, C}, Init::normal(1.0f));
+  const Weights down = w / "mask_downscaling";
+  conv1_ = Conv2d(down / 0, 1, M / 4, Conv2d::square(2, 2));
+  norm1_ = LayerNorm(down / 1, M / 4, o.norm_eps);
+  conv2_ = Conv2d(down / 3, M / 4, M, Conv2d::square(2, 2));
+  norm2_ = LayerNorm(down / 4, M, o.norm_eps);
+  conv3_ = Conv2d(down / 6, M, C, Conv2d::square(1));
+}
+
+/// x and y in [0, 1].
+void SamPromptEncoder::put_positions(double x, double y, float* to) const {
+  const std::int64_t half = options_.width / 2;
+  const float* G = matrix_.value().data();
+  for (std::int64_t c = 0; c < half; ++c) {
+    const double angle = kTwoPi * ((2.0 * x - 1.0) * G[c] + (2.0 * y - 1.0) * G[half + c]);
+    to[c] = static_cast<float>(std::sin(angle));
+    to[half + c] = static_cast<float>(std::cos(angle));
+  }
+}
+
+Tensor SamPromptEncoder::image_positions() const {
+  const std::int64_t C = options_.width, rows = options_.rows, columns = options_.columns;
+  Tensor out({1, rows * columns, C});
+  for (std::int64_t n = 0; n < rows * columns; ++n)
+    put_positions((static_cast<double>(n % columns) + 0.5) / static_cast<double>(columns),
+                  (static_cast<double>(n / columns) + 0.5) / static_cast<double>(rows), out.data() + n * C);
+  return out;
+}
+
+Var SamPromptEncoder::points(const Context& ctx, const SamPrompts& prompts) const {
+  const std::int64_t B = prompts.batch(), C = options_.width;
+  const std::int64_t given = prompts.points.defined() ? prompts.points.dim(1) : 0;
+  // Points without a box get one that is none: training always saw two kinds at least.
+  const bool closes = prompts.points.defined() && !prompts.boxes.defined();
+  const std::int64_t corners = prompts.boxes.defined() ? 2 : 0;
+  const std::int64_t S = given + (closes ? 1 : 0) + corners;
+  if (S == 0) return Var(Tensor({B, 0, C}));
+  Tensor positions = Tensor::zeros({B * S, C});
+  std::vector<std::int32_t> kinds;
+  // Pixels have their centres at half coordinates.
+  const auto put = [&](const float* point, std::int32_t kind) {
+    float* to = positions.data() + static_cast<std::int64_t>(kinds.size()) * C;
+    if (kind != kNotAPoint)
+      put_positions((static_cast<double>(point[0]) + 0.5) / static_cast<double>(options_.image_columns),
+                    (static_cast<double>(point[1]) + 0.5) / static_cast<double>(options_.image_rows), to);
+    kinds.push_back(kind);
+  };
+  for (std::int64_t b = 0; b < B; ++b) {
+    for (std::int64_t p = 0; p < given; ++p) {
+      const float label = prompts.labels[b * given + p];
+      put(prompts.points.data() + (b * given + p) * 2,
+          label < 0.0f ? kNotAPoint : static_cast<std::int32_t>(label));
+    }
+    if (closes) put(nullptr, kNotAPoint);
+    for (std::int32_t corner = 0; corner < corners; ++corner)
+      put(prompts.boxes.data() + b * 4 + 2 * corner, kFirstCorner + corner);
+  }
+  const Var table = concat_axis(ctx, {kinds_[0], kinds_[1], kinds_[2], kinds_[3], not_a_point_}, 0);
+  return reshape(ctx, add(ctx, gather_rows(ctx, table, kinds), Var(std::move(positions))), {B, S, C});
+}
+
+Var SamPromptEncoder::downscaled(const Context& ctx, const Var& mask) const {
+  require(mask.dim(2) == 4 * options_.rows && mask.dim(3) == 4 * options_.columns, kOp,
+          "a mask prompt of {}x{}; the low-resolution logits of {}x{} were expected", mask.dim(2),
+          mask.dim(3), 4 * options_.rows, 4 * options_.columns);
+  Var x = gelu(ctx, norm_images(ctx, norm1_, conv1_(ctx, mask)));
+  x = conv3_(ctx, gelu(ctx, norm_images(ctx, norm2_, conv2_(ctx, x))));
+  ctx.show([&] { return join_path(path_, "mask_downscaling"); }, x);
+  return images_to_tokens(ctx, x);
+}
+
+SamPromptEmbedding SamPromptEncoder::operator()(const Context& ctx, const SamPrompts& prompts) const {
+  SamPromptEmbedding out;
+  out.sparse = points(ctx, prompts);
+  out.dense =
+      prompts.mask.defined() ? downscaled(ctx, prompts.mask) : reshape(ctx, no_mask_, {1, 1, options_.width});
+  return out;
+}
+
+}  // namespace locant
