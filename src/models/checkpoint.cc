@@ -69,7 +69,7 @@ CheckpointFit CheckpointSource::fit(const std::vector<Parameter>& parameters) co
     const std::string name = renames_.normalised(tensors[i].name);
     if (renames_.is_derived(name))
       fit.derived.push_back(tensors[i].name);
-    else if (renames_.is_unused(name))
+    else if (renames_.is_unused(name) || by_name_.at(name) != i)  // or a copy under another spelling
       fit.unused.push_back(tensors[i].name);
     else
       fit.unexpected.push_back(tensors[i].name);

@@ -204,6 +204,7 @@ const std::vector<Renames>& renames_of(const std::string& family) {
       {"simple_vit", renames_simple_vit()},
       {"tiny_vit", renames_tiny_vit()},
       {"sam_image_encoder", renames_sam_image_encoder()},
+      {"sam", renames_sam()},
   };
   std::vector<std::string> families;
   for (const auto& entry : table) {

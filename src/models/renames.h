@@ -123,5 +123,6 @@ std::vector<Renames> renames_dinov2();
 std::vector<Renames> renames_simple_vit();
 std::vector<Renames> renames_tiny_vit();
 std::vector<Renames> renames_sam_image_encoder();
+std::vector<Renames> renames_sam();
 
 }  // namespace locant
