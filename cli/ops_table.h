@@ -30,6 +30,8 @@ constexpr Named kOps[] = {
     {"dropout", "ops/elementwise.h", "zeroes elements while training"},
     {"drop_path", "ops/elementwise.h", "zeroes samples while training"},
     {"cross_entropy", "ops/loss.h", "with label smoothing"},
+    {"focal_loss", "ops/mask_loss.h", "of mask logits, mean over pixels"},
+    {"dice_loss", "ops/mask_loss.h", "of mask logits"},
     {"mean_pool", "ops/layout.h", "mean over tokens"},
     {"concat_rows", "ops/layout.h", "tokens of several tensors in a row"},
     {"patchify", "ops/layout.h", "picture to patches"},

@@ -34,7 +34,8 @@
 #include "ops/layout.h"             // patchify, mean_pool, ...
 #include "ops/linear.h"             // linear
 #include "ops/linear_attention.h"   // linear_attention
-#include "ops/loss.h"               // cross_entropy
+#include "ops/loss.h"
+#include "ops/mask_loss.h"               // cross_entropy
 #include "ops/matmul.h"             // matmul
 #include "ops/norm.h"               // layer_norm
 #include "ops/pool2d.h"             // max_pool2d, average_pool2d, ...
