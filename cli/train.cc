@@ -8,6 +8,7 @@
 
 #include "cli/cli.h"
 #include "cli/train_report.h"
+#include "cli/train_segment.h"
 #include "core/error.h"
 #include "train/state.h"
 
@@ -16,7 +17,7 @@ namespace {
 
 struct Options {
   TrainOptions train;
-  std::string resume, config;
+  std::string task = "classify", embeddings, resume, config;
   double cache_gb = 2.0;
 };
 
@@ -49,6 +50,9 @@ TrainOptions chosen(const Options& options, const CLI::App& sub, const GlobalOpt
 }
 
 int run(const Options& options, const CLI::App& sub, const GlobalOptions& globals) {
+  if (options.task == "segment")
+    return run_fine_tune(fine_tune_options(options.train, options.embeddings, sub), globals);
+  require(options.embeddings.empty(), "train", "--embeddings goes with --task segment");
   const TrainOptions train_options = chosen(options, sub, globals);
   banner(globals);
   const StopSignals signals;
@@ -78,8 +82,17 @@ int run(const Options& options, const CLI::App& sub, const GlobalOptions& global
 
 void add_data_options(CLI::App* sub, const std::shared_ptr<Options>& o) {
   TrainOptions& t = o->train;
+  sub->add_option(
+         "--task", o->task,
+         "classify; or segment: Segment Anything's mask decoder, the encoder frozen and its embeddings "
+         "kept")
+      ->type_name("TASK")
+      ->check(CLI::IsMember({"classify", "segment"}));
+  sub->add_option("--embeddings", o->embeddings, "Folder for embeddings (segment); without it OUT/embeddings")
+      ->type_name("DIR");
   sub->add_option("--data", t.data.path,
-                  "Folder: train/CLASS/.. and val/CLASS/.., CLASS/.., or MNIST's IDX files")
+                  "Folder: train/CLASS/.. and val/CLASS/.., CLASS/.., or MNIST's IDX files; for segment "
+                  "images/NAME.jpg and masks/NAME.png, a colour an object")
       ->type_name("DIR");
   sub->add_option("--val", t.data.val, "Validate on this folder instead")->type_name("DIR");
   sub->add_option("--val-split", t.data.val_split, "Validate on this part of the training pictures instead")
@@ -109,6 +122,7 @@ void add_train(CLI::App& app, GlobalOptions& globals) {
       add_command(app, globals, "train", "Trains a model on labelled pictures",
                   "locant train --data data/digits --model swin_digits --out runs/digits --epochs 40\n"
                   "locant train --data photos --init swin_tiny.pth --epochs 20 --lr 1e-4 --out runs/photos\n"
+                  "locant train --task segment --data cells --init sam_vit_b_01ec64.pth --out runs/cells\n"
                   "locant train --resume runs/digits\n",
                   [options, self, &globals] { return run(*options, **self, globals); });
   *self = sub;

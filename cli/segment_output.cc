@@ -1,0 +1,94 @@
+#include "cli/segment_output.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+namespace locant::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr double kOpacity = 0.45, kEdge = 0.85;
+
+/// Colours that differ from their neighbours: hues by the golden ratio.
+std::array<double, 3> colour(std::size_t index) {
+  const double hue = 6.0 * std::fmod(0.58 + static_cast<double>(index) * 0.6180339887498949, 1.0);
+  const auto channel = [&](double shift) {
+    const double k = std::fmod(shift + hue, 6.0);
+    return 255.0 * (1.0 - 0.8 * std::clamp(std::min(k, 4.0 - k), 0.0, 1.0));
+  };
+  return {channel(5.0), channel(3.0), channel(1.0)};
+}
+
+void paint(const Mask& mask, const std::array<double, 3>& colour, Image& out) {
+  const std::int64_t rows = mask.size.rows, columns = mask.size.columns;
+  const auto set = [&](std::int64_t y, std::int64_t x) {
+    return y >= 0 && x >= 0 && y < rows && x < columns &&
+           mask.bits[static_cast<std::size_t>(y * columns + x)] != 0;
+  };
+  for (std::int64_t y = 0; y < rows; ++y)
+    for (std::int64_t x = 0; x < columns; ++x) {
+      if (!set(y, x)) continue;
+      const bool edge = !set(y - 1, x) || !set(y + 1, x) || !set(y, x - 1) || !set(y, x + 1);
+      const double share = edge ? kEdge : kOpacity, light = edge ? 0.6 : 1.0;
+      std::uint8_t* pixel = out.rgb.data() + 3 * (y * columns + x);
+      for (std::size_t c = 0; c < 3; ++c)
+        pixel[c] = static_cast<std::uint8_t>(
+            std::lround((1.0 - share) * static_cast<double>(pixel[c]) + share * light * colour[c]));
+    }
+}
+
+Json record_of(const SegmentMask& mask) {
+  const PixelBox box = rle_to_box(mask.rle);
+  Json out;
+  if (mask.prompt >= 0) out["prompt"] = mask.prompt;
+  out["segmentation"] = {{"size", {mask.rle.size.rows, mask.rle.size.columns}},
+                         {"counts", coco_encode_rle(mask.rle)}};
+  out["area"] = area_from_rle(mask.rle);
+  out["bbox"] = box_xyxy_to_xywh(box);
+  out["predicted_iou"] = mask.predicted_iou;
+  if (!mask.point_coords.empty()) {
+    Json points = Json::array();
+    for (const PromptPoint& point : mask.point_coords) points.push_back({point.x, point.y});
+    out["point_coords"] = points;
+  }
+  if (mask.stability_score) out["stability_score"] = *mask.stability_score;
+  if (mask.crop_box) out["crop_box"] = *mask.crop_box;
+  return out;
+}
+
+}  // namespace
+
+Image mask_picture(const Mask& mask) {
+  Image out{mask.size.rows, mask.size.columns, std::vector<std::uint8_t>(3 * mask.bits.size())};
+  for (std::size_t n = 0; n < mask.bits.size(); ++n)
+    std::fill_n(out.rgb.begin() + static_cast<std::ptrdiff_t>(3 * n), 3,
+                static_cast<std::uint8_t>(mask.bits[n] != 0 ? 255 : 0));
+  return out;
+}
+
+Image overlay_picture(const Image& picture, const std::vector<SegmentMask>& masks) {
+  std::vector<std::int64_t> areas;
+  for (const SegmentMask& mask : masks) areas.push_back(area_from_rle(mask.rle));
+  std::vector<std::size_t> order(masks.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return areas[a] > areas[b]; });
+  Image out = picture;
+  for (const std::size_t n : order) paint(rle_to_mask(masks[n].rle), colour(n), out);
+  return out;
+}
+
+std::string coco_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks) {
+  Json out;
+  out["picture"] = picture;
+  out["height"] = size.rows;
+  out["width"] = size.columns;
+  out["masks"] = Json::array();
+  for (const SegmentMask& mask : masks) out["masks"].push_back(record_of(mask));
+  return out.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace locant::cli

@@ -1,0 +1,82 @@
+// locant train --task segment: fine-tunes Segment Anything's mask decoder.
+#include "cli/train_segment.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <optional>
+
+#include "cli/train_report.h"
+#include "core/error.h"
+
+namespace locant::cli {
+
+FineTuneOptions fine_tune_options(const TrainOptions& train, const std::string& embeddings,
+                                  const CLI::App& sub) {
+  static const std::vector<std::string> kKnown = {
+      "--task",  "--data",  "--init",   "--out",   "--model",        "--embeddings",    "--epochs",
+      "--batch", "--lr",    "--min-lr", "--clip",  "--weight-decay", "--warmup-epochs", "--val-split",
+      "--seed",  "--force", "--help",   "--quiet", "--threads"};
+  for (const CLI::Option* option : sub.get_options())
+    require(
+        option->count() == 0 || std::find(kKnown.begin(), kKnown.end(), option->get_name()) != kKnown.end(),
+        "train", "{} does not go with --task segment", option->get_name());
+  FineTuneOptions out;
+  const auto take = [&](const char* flag, auto& to, const auto& from) {
+    if (sub.get_option(flag)->count() > 0) to = from;
+  };
+  out.data = train.data.path;
+  out.init = train.init;
+  out.out = train.out;
+  out.embeddings = embeddings;
+  out.model = sub.get_option("--model")->count() > 0 ? train.model : "";
+  take("--epochs", out.epochs, train.epochs);
+  take("--batch", out.batch, train.batch);
+  take("--lr", out.lr, train.lr);
+  take("--min-lr", out.min_lr, train.min_lr);
+  take("--clip", out.clip, train.clip);
+  take("--weight-decay", out.weight_decay, train.weight_decay);
+  take("--warmup-epochs", out.warmup_epochs, train.warmup_epochs);
+  take("--val-split", out.val_split, train.data.val_split);
+  take("--seed", out.seed, train.seed);
+  out.force = train.force;
+  return out;
+}
+
+int run_fine_tune(const FineTuneOptions& options, const GlobalOptions& globals) {
+  banner(globals);
+  const StopSignals signals;
+  const Stopwatch watch;
+  std::optional<Progress> bar;
+  FineTuneProgress::Phase phase = FineTuneProgress::Phase::train;
+  FineTuneCallbacks callbacks;
+  callbacks.progress = [&](const FineTuneProgress& p) {
+    const bool encodes = p.phase == FineTuneProgress::Phase::encode;
+    if (!bar || p.phase != phase) bar.emplace(globals, encodes ? "encode" : "train", p.total);
+    phase = p.phase;
+    bar->update(p.done, encodes ? "" : fmt::format("loss {:.4f}", p.loss));
+  };
+  callbacks.line = [&](const std::string& text) {
+    if (bar)
+      bar->line(text);
+    else
+      write_note(globals, text);
+  };
+  callbacks.stop = stop_requested;
+  const FineTuneResult result = fine_tune(options, callbacks);
+  if (bar) bar->finish();
+  if (!result.finished) {
+    warn(result.steps == 0
+             ? std::string("interrupted before the first step; embeddings made so far are kept")
+             : fmt::format("interrupted after {} steps; {}/sam.safetensors holds the best epoch",
+                           result.steps, options.out));
+    return kInterrupted;
+  }
+  out("{}/sam.safetensors: {} steps, {}", options.out, result.steps, human_seconds(watch.seconds()));
+  if (result.point_iou >= 0.0)
+    out(", held-out IoU from a point {:.4f} (before {:.4f}), from the box {:.4f} (before {:.4f})",
+        result.point_iou, result.point_iou_before, result.box_iou, result.box_iou_before);
+  out("\n");
+  return kOk;
+}
+
+}  // namespace locant::cli
