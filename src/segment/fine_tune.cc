@@ -128,7 +128,7 @@ FineTune::FineTune(const FineTuneOptions& options, const FineTuneCallbacks& call
   require(options_.force || !fs::exists(saved), kOp,
           "{} is there already; give another folder, or replace it", saved.string());
   LoadSamOptions load{.model = options_.model, .mode = WeightMode::train, .sam = {}};
-  load.sam.parts = Sam::Parts::decoder;
+  load.sam = {.image_size = options_.image_size, .parts = Sam::Parts::decoder};
   LoadedSam loaded = load_sam(options_.init, load);
   decoder_ = std::move(loaded.sam);
   for (const std::string& note : loaded.notes) say(note);
@@ -173,6 +173,7 @@ bool FineTune::encode() {
   if (missing.empty()) return true;
   say(fmt::format("encoding {} of {} pictures", missing.size(), data_.pictures.size()));
   LoadSamOptions load{.model = options_.model, .mode = WeightMode::inference, .sam = {}};
+  load.sam.image_size = options_.image_size;
   const LoadedSam whole = load_sam(options_.init, load);
   const ResizeLongestSide transform(whole.sam->image_size());
   for (std::size_t n = 0; n < missing.size(); ++n) {

@@ -69,8 +69,7 @@ TEST(Sam, EncoderTensorsAreThoseOfDeepSeekOcr) {
   const std::string config = renames.configure(find_model("sam_image_encoder_vit_b").config);
   for (const Parameter& p : model_parameters("sam_image_encoder", config)) got.emplace(p.name, p.shape);
   const Json file = read_json("official/deepseek_ocr/names_sam_vit_b.json");
-  for (const Json& tensor : file["tensors"])
-    want.emplace(tensor["name"], shape_of(tensor["shape"]));
+  for (const Json& tensor : file["tensors"]) want.emplace(tensor["name"], shape_of(tensor["shape"]));
   EXPECT_EQ(got, want);
 }
 
