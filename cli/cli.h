@@ -32,10 +32,13 @@ struct GlobalOptions {
 void add_demo(CLI::App& app, GlobalOptions& globals);
 void add_classify(CLI::App& app, GlobalOptions& globals);
 void add_features(CLI::App& app, GlobalOptions& globals);
+void add_segment(CLI::App& app, GlobalOptions& globals);
+void add_embed(CLI::App& app, GlobalOptions& globals);
 void add_train(CLI::App& app, GlobalOptions& globals);
 void add_verify(CLI::App& app, GlobalOptions& globals);
 void add_inspect(CLI::App& app, GlobalOptions& globals);
 void add_list(CLI::App& app, GlobalOptions& globals);
+void add_draw(CLI::App& app, GlobalOptions& globals);
 void add_bench(CLI::App& app, GlobalOptions& globals);
 
 /// A subcommand with defaults in its help, global options allowed after it, and `examples` (whole command

@@ -117,10 +117,13 @@ int run_main(int argc, char** argv) {
   add_demo(app, globals);
   add_classify(app, globals);
   add_features(app, globals);
+  add_segment(app, globals);
+  add_embed(app, globals);
   add_train(app, globals);
   add_verify(app, globals);
   add_inspect(app, globals);
   add_list(app, globals);
+  add_draw(app, globals);
   add_bench(app, globals);
   const int code = parse_and_run(app, globals, argc, argv);
   flush_out();

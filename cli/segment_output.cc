@@ -40,6 +40,17 @@ void paint(const Mask& mask, const std::array<double, 3>& colour, Image& out) {
     }
 }
 
+/// Indices: what is small is painted last.
+std::vector<std::size_t> larger_first(const std::vector<SegmentMask>& masks) {
+  std::vector<std::int64_t> areas;
+  for (const SegmentMask& mask : masks) areas.push_back(area_from_rle(mask.rle));
+  std::vector<std::size_t> order(masks.size());
+  std::iota(order.begin(), order.end(), 0u);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return areas[a] > areas[b]; });
+  return order;
+}
+
 Json record_of(const SegmentMask& mask) {
   const PixelBox box = rle_to_box(mask.rle);
   Json out;
@@ -69,15 +80,22 @@ Image mask_picture(const Mask& mask) {
   return out;
 }
 
+Image masks_picture(ImageSize size, const std::vector<SegmentMask>& masks) {
+  Image out{size.rows, size.columns,
+            std::vector<std::uint8_t>(static_cast<std::size_t>(3 * size.rows * size.columns))};
+  for (const std::size_t n : larger_first(masks)) {
+    const Mask mask = rle_to_mask(masks[n].rle);
+    const std::array<double, 3> own = colour(n);
+    for (std::size_t i = 0; i < mask.bits.size(); ++i)
+      for (std::size_t c = 0; c < 3 && mask.bits[i] != 0; ++c)
+        out.rgb[3 * i + c] = static_cast<std::uint8_t>(std::lround(own[c]));
+  }
+  return out;
+}
+
 Image overlay_picture(const Image& picture, const std::vector<SegmentMask>& masks) {
-  std::vector<std::int64_t> areas;
-  for (const SegmentMask& mask : masks) areas.push_back(area_from_rle(mask.rle));
-  std::vector<std::size_t> order(masks.size());
-  std::iota(order.begin(), order.end(), 0u);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return areas[a] > areas[b]; });
   Image out = picture;
-  for (const std::size_t n : order) paint(rle_to_mask(masks[n].rle), colour(n), out);
+  for (const std::size_t n : larger_first(masks)) paint(rle_to_mask(masks[n].rle), colour(n), out);
   return out;
 }
 

@@ -22,6 +22,8 @@ struct SegmentMask {
 
 /// White where the mask is.
 Image mask_picture(const Mask& mask);
+/// Each mask in a colour of its own on black, larger ones first.
+Image masks_picture(ImageSize size, const std::vector<SegmentMask>& masks);
 /// The picture with each mask in a colour of its own, larger ones first, and a darker edge.
 Image overlay_picture(const Image& picture, const std::vector<SegmentMask>& masks);
 /// One JSON object: the picture's name and sides, and the masks as COCO records (segmentation with compressed

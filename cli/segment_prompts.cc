@@ -1,11 +1,13 @@
 #include "cli/segment_prompts.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "io/tensor_file.h"
 
 namespace locant::cli {
 namespace {
@@ -44,9 +46,9 @@ std::vector<double> numbers_of(const Json& json, std::size_t count, const std::s
   return out;
 }
 
-SegmentPrompt prompt_of(const Json& json, const std::string& where) {
+SamPrompt prompt_of(const Json& json, const std::string& where) {
   require(json.is_object(), "segment", "{}: {} is no object", where, json.dump().substr(0, 60));
-  SegmentPrompt out;
+  SamPrompt out;
   for (const auto& item : json.items()) {
     const Json& value = item.value();
     if (item.key() == "points") {
@@ -87,32 +89,34 @@ PromptBox parse_box(const std::string& text) {
   return {x[0], x[1], x[2], x[3]};
 }
 
-std::vector<SegmentPrompt> read_prompts(const std::string& path) {
+std::vector<SamPrompt> read_prompts(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
   require(in.good(), "segment", "cannot read the prompts {}", path);
   const Json json = Json::parse(in, nullptr, false);
   require(json.is_array() && !json.empty() && json.size() <= kMostPrompts, "segment",
           "{}: a JSON list of 1 to {} prompts was expected", path, kMostPrompts);
-  std::vector<SegmentPrompt> out;
+  std::vector<SamPrompt> out;
   for (const Json& item : json)
     out.push_back(prompt_of(item, path + ": prompt " + std::to_string(out.size())));
   return out;
 }
 
-void check_prompt(const SegmentPrompt& prompt, ImageSize picture) {
-  require(!prompt.points.empty() || !prompt.box.empty(), "segment", "a prompt without points and box");
-  const auto rows = static_cast<double>(picture.rows), columns = static_cast<double>(picture.columns);
-  for (const PromptPoint& p : prompt.points)
-    require(p.x >= 0 && p.y >= 0 && p.x < columns && p.y < rows, "segment",
-            "the point {},{} lies outside the picture of {} x {} pixels", p.x, p.y, picture.columns,
-            picture.rows);
-  for (const PromptBox& b : prompt.box) {
-    require(b.x1 > b.x0 && b.y1 > b.y0, "segment",
-            "the box {},{},{},{} is empty; it is left, top, right, bottom", b.x0, b.y0, b.x1, b.y1);
-    require(b.x0 >= 0 && b.y0 >= 0 && b.x1 <= columns && b.y1 <= rows, "segment",
-            "the box {},{},{},{} leaves the picture of {} x {} pixels", b.x0, b.y0, b.x1, b.y1,
-            picture.columns, picture.rows);
-  }
+Tensor read_mask_prompt(const std::string& path) {
+  const std::unique_ptr<TensorFile> file = open_tensor_file(path);
+  const auto has = [&](const char* name) {
+    return std::any_of(file->tensors().begin(), file->tensors().end(),
+                       [&](const TensorInfo& info) { return info.name == name; });
+  };
+  require(has("low_res_logits") && has("iou_predictions"), "segment",
+          "{}: no low_res_logits of one prompt; a file that --logits wrote was expected", path);
+  const Tensor logits = file->read("low_res_logits"), iou = file->read("iou_predictions");
+  const Shape& s = logits.shape();
+  require(s.rank() == 4 && s[0] == 1 && s[1] >= 1 && s[2] == s[3] && iou.numel() == s[1], "segment",
+          "{}: low_res_logits of shape {}; (1, masks, side, side) was expected", path, s.str());
+  const auto best = std::max_element(iou.values().begin(), iou.values().end()) - iou.values().begin();
+  Tensor out({s[2], s[3]});
+  std::copy_n(logits.data() + best * out.numel(), out.numel(), out.data());
+  return out;
 }
 
 }  // namespace locant::cli

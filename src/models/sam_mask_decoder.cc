@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "core/error.h"
 #include "ops/activation.h"
 #include "ops/arithmetic.h"
-#include "ops/conv_transpose2d.h"
 #include "ops/elementwise.h"
 #include "ops/layout.h"
 #include "ops/product.h"
@@ -17,6 +17,8 @@ namespace locant {
 namespace {
 
 constexpr const char* kOp = "sam_mask_decoder";
+// Prompts answered at once: what a layer holds of them should stay near the caches.
+constexpr std::int64_t kTogether = 8;
 
 Linear linear_at(const Weights& w, std::int64_t in, std::int64_t out) {
   return Linear(w, in, out, {.weight_init = Init::fan_in(in), .bias_init = Init::fan_in(in)});
@@ -28,6 +30,11 @@ std::vector<Linear> chain_at(const Weights& w, std::int64_t in, std::int64_t hid
   for (std::int64_t n = 0; n < depth; ++n)
     chain.push_back(linear_at(w / "layers" / n, n == 0 ? in : hidden, n + 1 == depth ? out : hidden));
   return chain;
+}
+
+/// One sample B times.
+Var repeated(const Context& ctx, const Var& x, std::int64_t B) {
+  return x.dim(0) == B ? x : add_broadcast(ctx, x, Var(Tensor::zeros({B, 1, 1})));
 }
 
 }  // namespace
@@ -66,12 +73,7 @@ SamMaskDecoder::SamMaskDecoder(const Weights& w, const Options& o) : path_(w.pat
   final_norm_ = LayerNorm(transformer / "norm_final_attn", C, o.norm_eps);
   iou_token_ = (w / "iou_token").get("weight", {1, C}, Init::normal(1.0f));
   mask_tokens_ = (w / "mask_tokens").get("weight", {o.mask_tokens, C}, Init::normal(1.0f));
-  const Weights up = w / "output_upscaling";
-  up1_weight_ = (up / 0).get("weight", {C, C / 4, 2, 2}, Init::fan_in(C));
-  up1_bias_ = (up / 0).get("bias", {C / 4}, Init::fan_in(C));
-  upscale_norm_ = LayerNorm(up / 1, C / 4, o.upscale_norm_eps);
-  up2_weight_ = (up / 3).get("weight", {C / 4, C / 8, 2, 2}, Init::fan_in(C / 4 * 4));
-  up2_bias_ = (up / 3).get("bias", {C / 8}, Init::fan_in(C / 4 * 4));
+  upscaling_ = SamUpscaling(w / "output_upscaling", C, o.upscale_norm_eps);
   for (std::int64_t m = 0; m < o.mask_tokens; ++m)
     hyper_.push_back(chain_at(w / "output_hypernetworks_mlps" / m, C, C, C / 8, 3));
   iou_head_ = chain_at(w / "iou_prediction_head", C, o.iou_width, o.mask_tokens, o.iou_depth);
@@ -81,7 +83,14 @@ Var SamMaskDecoder::Attention::operator()(const Context& ctx, const Var& queries
                                           const Var& values, const Var& residual) const {
   AttentionOptions options;
   options.heads = heads;
-  const Var x = attention(ctx, q(ctx, queries), k(ctx, keys), v(ctx, values), options);
+  const std::int64_t B = std::max(queries.dim(0), keys.dim(0)), Nq = queries.dim(1);
+  Var projected = q(ctx, queries);
+  // Keys that all share: the queries of all samples are those of one.
+  projected =
+      keys.dim(0) == B ? repeated(ctx, projected, B) : reshape(ctx, projected, {1, B * Nq, projected.dim(2)});
+  Var x = attention(ctx, projected, k(ctx, keys), v(ctx, values), options);
+  x = reshape(ctx, x, {B, Nq, x.dim(2)});
+  if (residual.defined() && residual.dim(0) != B) return add_broadcast(ctx, out(ctx, x), residual);
   return out(ctx, x, Activation::none, residual);
 }
 
@@ -109,18 +118,6 @@ void SamMaskDecoder::run_layer(const Context& ctx, std::size_t index, State& s) 
   ctx.show([&] { return join_path(path_, fmt::format("transformer.layers.{}", index)); }, s.tokens);
 }
 
-/// Image (B, N, C) -> (B, C / 8, 4 rows, 4 columns).
-Var SamMaskDecoder::upscaled(const Context& ctx, const Var& image, std::int64_t rows,
-                             std::int64_t columns) const {
-  const ConvTranspose2dOptions twice{.stride_rows = 2, .stride_columns = 2};
-  Var x = conv_transpose2d(ctx, tokens_to_images(ctx, image, rows, columns), up1_weight_, up1_bias_, twice);
-  x = upscale_norm_(ctx, images_to_tokens(ctx, x));
-  x = tokens_to_images(ctx, gelu(ctx, x), 2 * rows, 2 * columns);
-  x = gelu(ctx, conv_transpose2d(ctx, x, up2_weight_, up2_bias_, twice));
-  ctx.show([&] { return join_path(path_, "output_upscaling"); }, x);
-  return x;
-}
-
 SamMasks SamMaskDecoder::operator()(const Context& ctx, const Var& image, const Var& positions,
                                     const SamPromptEmbedding& prompts, std::int64_t rows,
                                     std::int64_t columns, bool several) const {
@@ -130,25 +127,44 @@ SamMasks SamMaskDecoder::operator()(const Context& ctx, const Var& image, const 
               ss.rank() == 3 && ss[2] == C && (is[0] == 1 || is[0] == ss[0]),
           kOp, "image {}, positions {} and prompts {} do not fit a grid of {}x{} and width {}", is.str(),
           positions.shape().str(), ss.str(), rows, columns, C);
-  const std::int64_t B = ss[0], M = options_.mask_tokens;
+  const std::int64_t B = ss[0];
   require(ds.rank() == 3 && ds[2] == C && (ds[0] == 1 || ds[0] == B) && (ds[1] == 1 || ds[1] == N), kOp,
           "dense prompts {} beside sparse ones {}", ds.str(), ss.str());
 
+  if (B <= kTogether || ctx.tape != nullptr || ctx.probe != nullptr)
+    return answer(ctx, image, positions, prompts, rows, columns, several);
+  std::vector<Var> masks, iou;
+  for (std::int64_t first = 0; first < B; first += kTogether) {
+    const auto part = [&](const Var& x) {
+      return x.dim(0) == 1 ? x : slice_axis(ctx, x, 0, first, std::min(B, first + kTogether));
+    };
+    const SamMasks some = answer(ctx, part(image), positions, {part(prompts.sparse), part(prompts.dense)},
+                                 rows, columns, several);
+    masks.push_back(some.masks);
+    iou.push_back(some.iou);
+  }
+  return {concat_axis(ctx, masks, 0), concat_axis(ctx, iou, 0)};
+}
+
+SamMasks SamMaskDecoder::answer(const Context& ctx, const Var& image, const Var& positions,
+                                const SamPromptEmbedding& prompts, std::int64_t rows, std::int64_t columns,
+                                bool several) const {
+  const std::int64_t C = options_.width, B = prompts.sparse.dim(0), M = options_.mask_tokens;
   const Var own = reshape(ctx, concat_axis(ctx, {iou_token_, mask_tokens_}, 0), {1, 1 + M, C});
   State s;
-  s.tokens = B == 1 ? own : add_broadcast(ctx, own, Var(Tensor::zeros({B, 1, 1})));
-  if (ss[1] > 0) s.tokens = concat_axis(ctx, {s.tokens, prompts.sparse}, 1);
+  s.tokens = repeated(ctx, own, B);
+  if (prompts.sparse.dim(1) > 0) s.tokens = concat_axis(ctx, {s.tokens, prompts.sparse}, 1);
   s.token_positions = s.tokens;
   s.image = add_broadcast(ctx, image, prompts.dense);
-  if (s.image.dim(0) != B) s.image = add_broadcast(ctx, s.image, Var(Tensor::zeros({B, 1, 1})));
   s.image_positions = positions;
   for (std::size_t n = 0; n < layers_.size(); ++n) run_layer(ctx, n, s);
-  const Var keys = add_broadcast(ctx, s.image, s.image_positions);
-  s.tokens =
-      final_norm_(ctx, final_attention_(ctx, add(ctx, s.tokens, s.token_positions), keys, s.image, s.tokens));
+  {
+    const Var keys = add_broadcast(ctx, s.image, s.image_positions);
+    s.tokens = final_norm_(
+        ctx, final_attention_(ctx, add(ctx, s.tokens, s.token_positions), keys, s.image, s.tokens));
+  }
   ctx.show([&] { return join_path(path_, "transformer"); }, s.tokens);
 
-  const Var up = upscaled(ctx, s.image, rows, columns);
   const auto token = [&](std::int64_t n) {
     return reshape(ctx, slice_axis(ctx, s.tokens, 1, n, n + 1), {B, C});
   };
@@ -158,11 +174,10 @@ SamMasks SamMaskDecoder::operator()(const Context& ctx, const Var& image, const 
     vectors.push_back(
         reshape(ctx, run(ctx, hyper_[static_cast<std::size_t>(m)], token(1 + m)), {B, 1, C / 8}));
   const Var weights = vectors.size() == 1 ? vectors[0] : concat_axis(ctx, vectors, 1);
-  const Var masks = product(ctx, weights, reshape(ctx, up, {B, C / 8, 16 * N}));
-  SamMasks out;
-  out.masks = reshape(ctx, masks, {B, end - first, 4 * rows, 4 * columns});
-  out.iou = slice_axis(ctx, run(ctx, iou_head_, token(0)), 1, first, end);
-  return out;
+  const Var places = upscaling_(ctx, s.image, rows, columns);
+  const Var masks = product(ctx, weights, places, {.transpose_b = true});
+  return {SamUpscaling::to_images(ctx, masks, rows, columns),
+          slice_axis(ctx, run(ctx, iou_head_, token(0)), 1, first, end)};
 }
 
 }  // namespace locant

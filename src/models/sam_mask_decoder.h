@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "models/sam_prompt_encoder.h"
+#include "models/sam_upscaling.h"
 #include "nn/layers.h"
 #include "ops/attention.h"
 
@@ -32,13 +33,15 @@ class SamMaskDecoder {
 
   /// image: embedding (1 or B, rows * columns, C). positions: of its places, (1, rows * columns, C).
   /// `several`: mask tokens 1, 2, .. instead of 0. Shows "<path>.transformer.*" and
-  /// "<path>.output_upscaling". Throws Error when shapes do not fit.
+  /// "<path>.output_upscaling". Without a tape many prompts are answered a few at a time, so that memory does
+  /// not grow with B. Throws Error when shapes do not fit.
   SamMasks operator()(const Context& ctx, const Var& image, const Var& positions,
                       const SamPromptEmbedding& prompts, std::int64_t rows, std::int64_t columns,
                       bool several) const;
 
  private:
-  /// q, k and v projected, attended to and projected back.
+  /// q, k and v projected, attended to and projected back. Queries, or keys and values, may be of one sample
+  /// that all share (and the residual with the queries): it is projected once.
   struct Attention {
     Linear q, k, v, out;
     std::int64_t heads = 1;
@@ -54,22 +57,24 @@ class SamMaskDecoder {
   };
   /// What passes through the transformer.
   struct State {
-    Var tokens, image;                     // (B, T, C), (B, N, C)
+    Var tokens, image;                     // (B, T, C); (B, N, C), or (1, N, C) while all share it
     Var token_positions, image_positions;  // the first tokens; (1, N, C)
   };
 
   Attention attention_at(const Weights& w, std::int64_t inner) const;
   static Var run(const Context& ctx, const Chain& chain, Var x);
   void run_layer(const Context& ctx, std::size_t index, State& state) const;
-  Var upscaled(const Context& ctx, const Var& image, std::int64_t rows, std::int64_t columns) const;
+  SamMasks answer(const Context& ctx, const Var& image, const Var& positions,
+                  const SamPromptEmbedding& prompts, std::int64_t rows, std::int64_t columns,
+                  bool several) const;
 
   std::string path_;
   Options options_;
   std::vector<Layer> layers_;
   Attention final_attention_;
-  LayerNorm final_norm_, upscale_norm_;
+  LayerNorm final_norm_;
   Var iou_token_, mask_tokens_;
-  Var up1_weight_, up1_bias_, up2_weight_, up2_bias_;
+  SamUpscaling upscaling_;
   std::vector<Chain> hyper_;
   Chain iou_head_;
 };

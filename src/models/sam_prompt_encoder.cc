@@ -1,6 +1,7 @@
 #include "models/sam_prompt_encoder.h"
 
 #include <cmath>
+#include <vector>
 
 #include "core/error.h"
 #include "ops/elementwise.h"
@@ -84,11 +85,34 @@ void SamPromptEncoder::put_positions(double x, double y, float* to) const {
 }
 
 Tensor SamPromptEncoder::image_positions() const {
-  const std::int64_t C = options_.width, rows = options_.rows, columns = options_.columns;
-  Tensor out({1, rows * columns, C});
-  for (std::int64_t n = 0; n < rows * columns; ++n)
-    put_positions((static_cast<double>(n % columns) + 0.5) / static_cast<double>(columns),
-                  (static_cast<double>(n / columns) + 0.5) / static_cast<double>(rows), out.data() + n * C);
+  const std::int64_t half = options_.width / 2, rows = options_.rows, columns = options_.columns;
+  const float* G = matrix_.value().data();
+  // sin and cos of what each axis adds to the angle, (side, half); those of the sum follow from them.
+  struct Waves {
+    std::vector<double> sine, cosine;
+  };
+  const auto along = [half](std::int64_t side, const float* g) {
+    Waves out;
+    for (std::int64_t n = 0; n < side; ++n)
+      for (std::int64_t c = 0; c < half; ++c) {
+        const double at = 2.0 * (static_cast<double>(n) + 0.5) / static_cast<double>(side) - 1.0;
+        out.sine.push_back(std::sin(kTwoPi * at * static_cast<double>(g[c])));
+        out.cosine.push_back(std::cos(kTwoPi * at * static_cast<double>(g[c])));
+      }
+    return out;
+  };
+  const Waves x = along(columns, G), y = along(rows, G + half);
+  Tensor out({1, rows * columns, 2 * half});
+  for (std::int64_t n = 0; n < rows * columns; ++n) {
+    const std::int64_t i = n % columns * half, j = n / columns * half;
+    const double *sx = x.sine.data() + i, *cx = x.cosine.data() + i;
+    const double *sy = y.sine.data() + j, *cy = y.cosine.data() + j;
+    float* to = out.data() + n * 2 * half;
+    for (std::int64_t c = 0; c < half; ++c) {
+      to[c] = static_cast<float>(sx[c] * cy[c] + cx[c] * sy[c]);
+      to[half + c] = static_cast<float>(cx[c] * cy[c] - sx[c] * sy[c]);
+    }
+  }
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include "ops/layout.h"
 #include "ops/rearrange.h"
 #include "ops/resize.h"
+#include "position/picture.h"
 #include "position/sequence.h"
 #include "position/token_instance.h"
 
@@ -99,6 +100,19 @@ std::vector<EncodingCase> cases() {
   };
 }
 
+// Which row of its table each token reads, frame beside frame; factorised: the rows in time above those in
+// space.
+Tensor picture(const EncodingCase& c) {
+  const std::int64_t F = c.query.frames, places = c.query.rows * c.query.columns;
+  const bool factorised = c.variant == "factorised";
+  return panels(factorised ? 2 * F : F, F, c.query.rows, c.query.columns,
+                [&](std::int64_t n, std::int64_t y, std::int64_t x) {
+                  const std::int64_t place = y * c.query.columns + x, frame = n % F;
+                  if (factorised) return n < F ? frame : place;
+                  return c.variant == "temporal" ? frame : frame * places + place;
+                });
+}
+
 }  // namespace
 
 const Encoding kAbsolute3d = {
@@ -115,6 +129,7 @@ const Encoding kAbsolute3d = {
     .memory = "F h w C",
     .cases = cases,
     .make = instance,
+    .picture = picture,
 };
 
 }  // namespace locant

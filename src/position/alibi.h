@@ -7,8 +7,7 @@
 // For another H: the slopes of the power of two below, then every other one of the power above. Enters:
 // score, unscaled. Causal in the paper; encoders take the absolute distance in both directions. Parameters:
 // none; the slopes may be learned (H). Gradient: dm_h = -sum dS |i - j|, by kernel and tape. Cost: one
-// look-up and addition a score, from a table of max(Nq, Nk) distances a head. Models: BLOOM, MPT, Falcon
-// (RW).
+// look-up and addition a score, from a table of max(Nq, Nk) distances a head. Models: BLOOM, MPT.
 
 #include <cmath>
 #include <cstdint>

@@ -146,7 +146,7 @@ const Encoding kConvProjection = {
     .formula = "q, k, v = W BN(DWConv(X)), stride 1, 2, 2",
     .lowering = "convolutions and batch norms before q, k and v",
     .parameters = "3 (k^2 + 2) C",
-    .multiply_adds = "1.5 k^2 N C, and N^2 C / 4 in place of N^2 C",
+    .multiply_adds = "1.5 k^2 N C, and N^2 C / 2 in place of 2 N^2 C",
     .memory = "1.5 N C",
     .cases = cases,
     .make = instance,

@@ -1,8 +1,12 @@
 #include "position/cosine_attention.h"
 
+#include <cmath>
+#include <numbers>
+
 #include "core/error.h"
 #include "ops/arithmetic.h"
 #include "ops/layout.h"
+#include "position/picture.h"
 #include "position/sequence.h"
 
 namespace locant {
@@ -62,6 +66,28 @@ std::vector<EncodingCase> cases() {
   };
 }
 
+// Scores of tokens that point all around a circle, of lengths 1, 2, 3, 1, ..., head beside head: the
+// temperatures differ, the lengths do not show.
+Tensor picture(const EncodingCase& c) {
+  const auto around = [&](std::int64_t N) {
+    Tensor out = Tensor::zeros({1, N, c.H * c.D});
+    for (std::int64_t n = 0; n < N; ++n)
+      for (std::int64_t h = 0; h < c.H; ++h) {
+        const double turn = 2.0 * std::numbers::pi * static_cast<double>(n) / static_cast<double>(N);
+        const auto length = static_cast<double>(1 + n % 3);
+        float* x = out.data() + (n * c.H + h) * c.D;
+        x[0] = static_cast<float>(length * std::cos(turn));
+        if (c.D > 1) x[1] = static_cast<float>(length * std::sin(turn));
+      }
+    return Var(std::move(out));
+  };
+  const CosineQueryKey unit =
+      cosine_query_key({}, around(c.Nq()), around(c.Nk()), instance(c).parameters[0].second, c.H);
+  return panels(c.H, c.H, c.Nq(), c.Nk(), [&](std::int64_t h, std::int64_t i, std::int64_t j) {
+    return token_dot(unit.q.value(), unit.k.value(), c.H, h, i, j);
+  });
+}
+
 }  // namespace
 
 const Encoding kCosineAttention = {
@@ -78,6 +104,7 @@ const Encoding kCosineAttention = {
     .memory = "5 N C",
     .cases = cases,
     .make = instance,
+    .picture = picture,
 };
 
 }  // namespace locant

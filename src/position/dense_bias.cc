@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "position/picture.h"
 #include "position/score_instance.h"
 
 namespace locant {
@@ -89,6 +90,14 @@ std::vector<EncodingCase> cases() {
   return out;
 }
 
+// The numbers of the first sample's first head.
+Tensor picture(const EncodingCase& c) {
+  const Tensor bias = instance(c).parameters[0].second.value();
+  return panels(1, 1, c.Nq(), c.Nk(), [&](std::int64_t, std::int64_t i, std::int64_t j) {
+    return bias[(c.variant == "keys" ? 0 : i * c.Nk()) + j];
+  });
+}
+
 }  // namespace
 
 const Encoding kDenseBias = {
@@ -106,6 +115,7 @@ const Encoding kDenseBias = {
     .growth = MemoryGrowth::quadratic,
     .cases = cases,
     .make = instance,
+    .picture = picture,
 };
 
 }  // namespace locant

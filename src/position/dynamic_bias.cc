@@ -203,7 +203,7 @@ const Encoding kDynamicBias = {
     .models = "CrossFormer, timm vit_relpos",
     .formula = "s = q.k / sqrt(D) + MLP(dr, dc)[h]",
     .lowering = "gather term of the MLP's table",
-    .parameters = "2e^2 + 10e + (e + 1) H, e = C/16; relpos: 384 + 129 H",
+    .parameters = "2e^2 + 11e + (e + 1) H, e = C/16; relpos: 384 + 129 H",
     .multiply_adds = "(2h - 1)(2w - 1)(2e^2 + 2e + e H)",
     .memory = "(2h - 1)(2w - 1)(7e + H)",
     .cases = cases,

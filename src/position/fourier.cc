@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "ops/layout.h"
 #include "ops/linear.h"
+#include "position/picture.h"
 #include "position/sequence.h"
 #include "position/sincos.h"
 #include "position/token_instance.h"
@@ -26,11 +27,22 @@ Var fourier_position(const Context& ctx, const Var& weight, const Var& bias, std
 
 namespace {
 
+constexpr std::int64_t kWidth = 4;  // channels an axis: short tables
+
+struct Numbers {
+  Var weight, bias;
+};
+Numbers numbers_of(const EncodingCase& c) {
+  const std::int64_t C = c.H * c.D;
+  return {random_parameter({C, 2 * kWidth, 1, 1}, c.seed), random_parameter({C}, c.seed + 1)};
+}
+
 EncodingInstance instance(const EncodingCase& c) {
   check_tokens("fourier", c, c.query.rows * c.query.columns);
   require(c.variant.empty(), "fourier", "unknown variant \"{}\"; there is none", c.variant);
-  const std::int64_t C = c.H * c.D, d = 4;  // 4 channels an axis: short tables
-  const Var weight = random_parameter({C, 2 * d, 1, 1}, c.seed), bias = random_parameter({C}, c.seed + 1);
+  constexpr std::int64_t d = kWidth;
+  const Numbers numbers = numbers_of(c);
+  const Var weight = numbers.weight, bias = numbers.bias;
   return token_instance(
       c, {{"pos_embed.token_projection.weight", weight}, {"pos_embed.token_projection.bias", bias}},
       [=](const Context& ctx) { return fourier_position(ctx, weight, bias, c.query.rows, c.query.columns); },
@@ -60,6 +72,13 @@ std::vector<EncodingCase> cases() {
   };
 }
 
+// The channels of the projected code, a panel each.
+Tensor picture(const EncodingCase& c) {
+  const Numbers numbers = numbers_of(c);
+  return channel_panels(
+      fourier_position({}, numbers.weight, numbers.bias, c.query.rows, c.query.columns).value(), c.query);
+}
+
 }  // namespace
 
 const Encoding kFourier = {
@@ -76,6 +95,7 @@ const Encoding kFourier = {
     .memory = "64 N + N C",
     .cases = cases,
     .make = instance,
+    .picture = picture,
 };
 
 }  // namespace locant

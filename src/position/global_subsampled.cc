@@ -107,7 +107,7 @@ const Encoding kGlobalSubsampled = {
     .formula = "X' = LN(S(X, wh x ww, stride wh x ww)), k = X' Wk, v = X' Wv",
     .lowering = "a convolution or a pooling, and a norm, before keys and values",
     .parameters = "wh ww C^2 + 3 C; depthwise wh ww C + 3 C; mean 2 C",
-    .multiply_adds = "N C^2 (depthwise N C), and N^2 C / (wh ww) in place of N^2 C",
+    .multiply_adds = "N C^2 (depthwise N C), and 2 N^2 C / (wh ww) in place of 2 N^2 C",
     .memory = "2 N C / (wh ww)",
     .cases = cases,
     .make = instance,

@@ -1,5 +1,6 @@
 #include "core/error.h"
 #include "position/gpsa.h"
+#include "position/picture.h"
 
 namespace locant {
 
@@ -49,20 +50,19 @@ std::vector<EncodingCase> cases() {
   return out;
 }
 
-// Where the heads of the local start look from the middle of the grid, head beside head.
+// Where the heads of the local start look from the middle of the grid, a panel each.
 Tensor picture(const EncodingCase& c) {
   const Grid grid = c.query;
   const Gpsa gpsa{Var(gpsa_local_weight(Tensor::zeros({c.H, 3}))), {}, Var(Tensor::full({c.H}, 20.0f))};
   const Tensor none = Tensor::zeros({1, grid.tokens(), c.H});
-  Tensor out({grid.rows, c.H * grid.columns});
-  std::vector<float> row(static_cast<std::size_t>(grid.tokens()));
-  for (std::int64_t h = 0; h < c.H; ++h) {
+  std::vector<float> rows(static_cast<std::size_t>(c.H * grid.tokens()));
+  for (std::int64_t h = 0; h < c.H; ++h)
     gpsa_row(gpsa, grid, grid, none, none, 0.0f, 0, h, grid.rows / 2 * grid.columns + grid.columns / 2,
-             row.data());
-    for (std::int64_t j = 0; j < grid.tokens(); ++j)
-      out[(j / grid.columns * c.H + h) * grid.columns + j % grid.columns] = row[static_cast<std::size_t>(j)];
-  }
-  return out;
+             rows.data() + h * grid.tokens());
+  return panels(c.H, squarish(c.H), grid.rows, grid.columns,
+                [&](std::int64_t h, std::int64_t y, std::int64_t x) {
+                  return rows[static_cast<std::size_t>(h * grid.tokens() + y * grid.columns + x)];
+                });
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "ops/layout.h"
+#include "position/picture.h"
 #include "position/sequence.h"
 #include "position/token_instance.h"
 
@@ -108,16 +109,25 @@ Taps taps(std::int64_t at, std::int64_t n) {
   return {low, low + 1 < kOwnSide ? low + 1 : low, clamped - static_cast<double>(low)};
 }
 
+bool on_own_grid(const EncodingCase& c) { return c.query.rows == kOwnSide && c.query.columns == kOwnSide; }
+
+Var table_of(const EncodingCase& c) {
+  return random_parameter({1, c.prefix + kOwnSide * kOwnSide, c.H * c.D}, c.seed);
+}
+
+LearnedAbsolute encoding_of(const EncodingCase& c, const Var& table) {
+  return {table, {kOwnSide, kOwnSide, c.prefix, parse_position_resize(on_own_grid(c) ? "none" : "bilinear")}};
+}
+
 EncodingInstance instance(const EncodingCase& c) {
   const std::int64_t C = c.H * c.D;
-  const bool own = c.query.rows == kOwnSide && c.query.columns == kOwnSide;
+  const bool own = on_own_grid(c);
   check_tokens("learned_absolute", c, c.prefix + c.query.rows * c.query.columns);
   require(c.variant.empty() || c.variant == "bilinear", "learned_absolute",
           "no variant \"{}\"; there is bilinear, by which grids other than {} x {} are made", c.variant,
           kOwnSide, kOwnSide);
-  const Var table = random_parameter({1, c.prefix + kOwnSide * kOwnSide, C}, c.seed);
-  const LearnedAbsolute encoding(
-      table, {kOwnSide, kOwnSide, c.prefix, parse_position_resize(own ? "none" : "bilinear")});
+  const Var table = table_of(c);
+  const LearnedAbsolute encoding = encoding_of(c, table);
   return token_instance(
       c, {{"pos_embed", table}},
       [=](const Context& ctx) { return encoding.table(ctx, c.query.rows, c.query.columns); },
@@ -144,6 +154,12 @@ std::vector<EncodingCase> cases() {
   };
 }
 
+// The channels of the table as the grid takes it, a panel each; the prefix has no place in it.
+Tensor picture(const EncodingCase& c) {
+  const LearnedAbsolute encoding = encoding_of(c, table_of(c));
+  return channel_panels(encoding.table({}, c.query.rows, c.query.columns).value(), c.query, c.prefix);
+}
+
 }  // namespace
 
 const Encoding kLearnedAbsolute = {
@@ -152,7 +168,7 @@ const Encoding kLearnedAbsolute = {
     .title = "a learned row per token, resized to other grids by seven rules",
     .place = EncodingPlace::tokens,
     .paper = "Dosovitskiy et al. 2021, An Image is Worth 16x16 Words, equation 1",
-    .models = "ViT, DeiT, DINOv2, SAM, BEiT",
+    .models = "ViT, DeiT, DINOv2, SAM, ViTDet",
     .formula = "x_n + p_n",
     .lowering = "added to the tokens",
     .parameters = "N C",
@@ -160,6 +176,7 @@ const Encoding kLearnedAbsolute = {
     .memory = "N C",
     .cases = cases,
     .make = instance,
+    .picture = picture,
 };
 
 }  // namespace locant

@@ -62,6 +62,13 @@ std::vector<EncodingCase> cases() {
   };
 }
 
+// Scores of the first head where all queries and keys are ones.
+Tensor picture(const EncodingCase& c) {
+  const Variant variant = variant_of(c);
+  return rotary_scores(c, rope_table(c.query.tokens(), variant.d_rot, variant.first_query),
+                       rope_table(c.key.tokens(), variant.d_rot), variant.pairing);
+}
+
 }  // namespace
 
 const Encoding kRope = {
@@ -78,6 +85,7 @@ const Encoding kRope = {
     .memory = "2 N C + N D",
     .cases = cases,
     .make = instance,
+    .picture = picture,
 };
 
 }  // namespace locant

@@ -136,6 +136,20 @@ std::vector<EncodingCase> cases() {
   };
 }
 
+// Scores of the first head where all queries and keys are ones.
+Tensor picture(const EncodingCase& c) {
+  const auto scores = [&](Pairing pairing, const auto& table) {
+    return rotary_scores(c, table(c.query), table(c.key), pairing);
+  };
+  if (c.variant == "mixed") {
+    const Var freqs(rope_mixed_init(c.H, c.D, c.seed));
+    return scores(Pairing::neighbours,
+                  [&](const Grid& g) { return rope_mixed_table({}, freqs, g.rows, g.columns, c.H); });
+  }
+  const Rope2d rope = rope_of(c);
+  return scores(rope.pairing(), [&](const Grid& g) { return rope_2d_table(rope, g.rows, g.columns, c.D); });
+}
+
 }  // namespace
 
 const Encoding kRope2d = {
@@ -152,6 +166,7 @@ const Encoding kRope2d = {
     .memory = "2 N C + N D; mixed: 3.5 N C",
     .cases = cases,
     .make = instance,
+    .picture = picture,
 };
 
 }  // namespace locant

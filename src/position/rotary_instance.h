@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "position/picture.h"
 #include "position/rope.h"
 
 namespace locant {
@@ -43,6 +44,20 @@ EncodingInstance rotary_instance(const EncodingCase& c, std::vector<std::pair<st
     });
   };
   return out;
+}
+
+/// (Nq, Nk): scores of the first head where every channel of queries and keys is 1, which leaves what the
+/// angles make of them.
+inline Tensor rotary_scores(const EncodingCase& c, const RotaryTable& query, const RotaryTable& key,
+                            Pairing pairing) {
+  const auto turned = [&](std::int64_t N, const RotaryTable& table) {
+    return rotate({}, Var(Tensor::full({1, N, c.H * c.D}, 1.0f)), c.H, table, pairing, c.prefix).value();
+  };
+  const Tensor q = turned(c.Nq(), query), k = turned(c.Nk(), key);
+  const float scale = 1.0f / std::sqrt(static_cast<float>(c.D));
+  return panels(1, 1, c.Nq(), c.Nk(), [&](std::int64_t, std::int64_t i, std::int64_t j) {
+    return scale * token_dot(q, k, c.H, 0, i, j);
+  });
 }
 
 }  // namespace locant

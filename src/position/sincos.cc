@@ -4,6 +4,7 @@
 #include <numbers>
 
 #include "core/error.h"
+#include "position/picture.h"
 #include "position/token_instance.h"
 
 namespace locant {
@@ -152,6 +153,10 @@ std::vector<EncodingCase> cases() {
   };
 }
 
+Tensor picture(const EncodingCase& c) {
+  return channel_panels(sincos_2d(c.query.rows, c.query.columns, c.H * c.D, 10000.0, flavour_of(c)), c.query);
+}
+
 }  // namespace
 
 const Encoding kSincos = {
@@ -168,6 +173,7 @@ const Encoding kSincos = {
     .memory = "N C",
     .cases = cases,
     .make = instance,
+    .picture = picture,
 };
 
 }  // namespace locant

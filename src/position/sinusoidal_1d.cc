@@ -82,6 +82,11 @@ std::vector<EncodingCase> cases() {
   };
 }
 
+// A line a position, a column a channel.
+Tensor picture(const EncodingCase& c) {
+  return sinusoidal_1d(layout_of(c), c.Nq(), c.H * c.D).reshaped({c.Nq(), c.H * c.D});
+}
+
 }  // namespace
 
 const Encoding kSinusoidal1d = {
@@ -98,6 +103,7 @@ const Encoding kSinusoidal1d = {
     .memory = "N C",
     .cases = cases,
     .make = instance,
+    .picture = picture,
 };
 
 }  // namespace locant

@@ -98,7 +98,7 @@ const Encoding kSpatialReduction = {
     .formula = "X' = LN(Conv(X, R x R, stride R)), k = X' Wk, v = X' Wv",
     .lowering = "a convolution and a norm before keys and values",
     .parameters = "R^2 C^2 + 3 C",
-    .multiply_adds = "N C^2, and N^2 C / R^2 in place of N^2 C",
+    .multiply_adds = "N C^2, and 2 N^2 C / R^2 in place of 2 N^2 C",
     .memory = "2 N C / R^2",
     .cases = cases,
     .make = instance,

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -239,12 +240,23 @@ void Trainer::train_step(const std::vector<std::int64_t>& rows) {
     const ProfileScope scope("batch");
     pictures = load_batch(*data_.train, rows, model_.form, geometry);
   }
-  const Var logits = model_.model->forward(ctx, Var(std::move(pictures)));
+  const auto diverged = [&](double loss) {
+    fail("train",
+         "the loss is {} in epoch {}, step {}; the last checkpoint is whole. Try a lower learning rate", loss,
+         state_.epoch + 1, state_.epoch_step + 1);
+  };
+  Var logits;
+  try {
+    logits = model_.model->forward(ctx, Var(std::move(pictures)));
+  } catch (const Error&) {  // of an encoding whose table the last step made infinite
+    for (const Parameter& p : model_.model->parameters())
+      for (const float x : p.value.value().values())
+        if (!std::isfinite(x)) diverged(std::numeric_limits<double>::quiet_NaN());
+    throw;
+  }
   const Var loss = cross_entropy(ctx, logits, labels, static_cast<float>(options_.label_smoothing));
   const double loss_value = loss.value()[0];
-  require(std::isfinite(loss_value), "train",
-          "the loss is {} in epoch {}, step {}; the last checkpoint is whole. Try a lower learning rate",
-          loss_value, state_.epoch + 1, state_.epoch_step + 1);
+  if (!std::isfinite(loss_value)) diverged(loss_value);
   const std::int64_t correct = count_correct(logits.value(), labels);
   tape.backward(loss);
 

@@ -75,7 +75,9 @@ TEST(Sam, EncoderTensorsAreThoseOfDeepSeekOcr) {
 
 class SamFile : public ::testing::Test {
  protected:
-  SamFile() : path_(::testing::TempDir() + "/sam.safetensors") {
+  SamFile()
+      : path_(::testing::TempDir() + "/sam_" +
+              ::testing::UnitTest::GetInstance()->current_test_info()->name() + ".safetensors") {
     RandomSource source(5);
     const Sam sam(find_sam_variant("mobile_sam"), Weights(source, WeightMode::train), {});
     for (const Parameter& p : sam.parameters()) tensors_.emplace_back(p.name, p.value.value());

@@ -18,7 +18,10 @@ namespace fs = std::filesystem;
 /// Pictures of two discs each, with their masks, and a MobileSAM with random numbers.
 class FineTune : public ::testing::Test {
  protected:
-  FineTune() : folder_(fs::path(::testing::TempDir()) / "fine_tune") {
+  FineTune()
+      : folder_(
+            fs::path(::testing::TempDir()) /
+            (std::string("fine_tune_") + ::testing::UnitTest::GetInstance()->current_test_info()->name())) {
     fs::remove_all(folder_);
     fs::create_directories(folder_ / "images");
     fs::create_directories(folder_ / "masks");

@@ -1,0 +1,247 @@
+// locant segment: masks of Segment Anything from points, boxes and earlier masks, or of everything.
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <optional>
+
+#include "cli/embeddings.h"
+#include "cli/segment_output.h"
+#include "cli/segment_prompts.h"
+#include "cli/train_report.h"
+#include "core/error.h"
+#include "io/atomic_file.h"
+#include "io/safetensors.h"
+#include "segment/predictor.h"
+
+namespace locant::cli {
+namespace {
+
+struct Options {
+  EmbeddingOptions embedding;
+  std::string picture, prompts, mask, output, overlay, coco, logits;
+  std::vector<std::string> points, negative_points, boxes;
+  bool multimask = false, everything = false, json = false;
+  MaskGeneratorOptions generator;
+};
+
+std::vector<SamPrompt> prompts_of(const Options& o) {
+  std::vector<SamPrompt> out;
+  if (!o.prompts.empty()) {
+    require(o.points.empty() && o.negative_points.empty() && o.boxes.empty() && o.mask.empty(), "segment",
+            "--prompts and --point, --negative-point, --box or --mask exclude each other");
+    return read_prompts(o.prompts);
+  }
+  SamPrompt one;
+  for (const std::string& text : o.points) one.points.push_back(parse_point(text));
+  one.labels.assign(one.points.size(), 1);
+  for (const std::string& text : o.negative_points) one.points.push_back(parse_point(text));
+  one.labels.resize(one.points.size(), 0);
+  if (!o.mask.empty()) one.mask_input = read_mask_prompt(o.mask);
+  require(
+      o.boxes.size() <= 1 || (one.points.empty() && o.mask.empty()), "segment",
+      "several boxes are prompts of their own; points or a mask beside them belong into --prompts FILE.json");
+  for (const std::string& text : o.boxes) {
+    out.push_back(one);
+    out.back().box = {parse_box(text)};
+  }
+  if (o.boxes.empty()) out.push_back(one);
+  return out;
+}
+
+/// One file for one mask; NAME_1.png, NAME_2.png, .. for several.
+std::string numbered(const std::string& path, std::size_t n, std::size_t count) {
+  if (count == 1) return path;
+  const std::size_t dot = path.find_last_of('.'), slash = path.find_last_of('/');
+  const bool has = dot != std::string::npos && (slash == std::string::npos || dot > slash);
+  return fmt::format("{}_{}{}", has ? path.substr(0, dot) : path, n + 1, has ? path.substr(dot) : "");
+}
+
+struct Answers {
+  std::vector<SegmentMask> masks;
+  std::vector<std::pair<std::string, Tensor>> logits;
+};
+
+Answers answer(const Options& o, const SamPredictor& predictor, const std::vector<SamPrompt>& prompts) {
+  Answers out;
+  for (std::size_t p = 0; p < prompts.size(); ++p) {
+    const SamPrediction prediction = predictor.predict(prompts[p], o.multimask);
+    const std::vector<Mask> masks = prediction.masks();
+    for (std::size_t m = 0; m < masks.size(); ++m)
+      out.masks.push_back({.rle = mask_to_rle(masks[m]),
+                           .predicted_iou = prediction.iou[static_cast<std::int64_t>(m)],
+                           .prompt = static_cast<std::int64_t>(p)});
+    if (o.logits.empty()) continue;
+    const std::string prefix = prompts.size() == 1 ? "" : fmt::format("{}.", p);
+    out.logits.emplace_back(prefix + "low_res_logits", prediction.low_res);
+    out.logits.emplace_back(prefix + "logits", prediction.logits());
+    out.logits.emplace_back(prefix + "iou_predictions", prediction.iou);
+  }
+  return out;
+}
+
+std::vector<SegmentMask> generate(const Options& o, PointPredictor& predictor, const Image& picture,
+                                  const GlobalOptions& globals) {
+  const StopSignals signals;
+  std::optional<Progress> bar;
+  const MaskGenerator generator(predictor, o.generator);
+  std::vector<SegmentMask> out;
+  const auto progress = [&](const MaskGeneratorProgress& p) {
+    if (!bar) bar.emplace(globals, "segment", p.points_in_all);
+    bar->update(p.points, fmt::format("{} masks", p.candidates));
+    return !stop_requested();
+  };
+  for (const MaskRecord& record : generator.generate(picture, progress))
+    out.push_back({.rle = record.segmentation,
+                   .predicted_iou = record.predicted_iou,
+                   .prompt = -1,
+                   .stability_score = record.stability_score,
+                   .point_coords = record.point_coords,
+                   .crop_box = record.crop_box});
+  return out;
+}
+
+void write(const Options& o, const Image& picture, const Answers& answers) {
+  const std::vector<SegmentMask>& masks = answers.masks;
+  const bool together = o.everything && !o.output.empty();  // hundreds of masks are one picture
+  if (together) write_png(o.output, masks_picture({picture.rows, picture.columns}, masks));
+  for (std::size_t n = 0; n < masks.size() && !o.output.empty() && !together; ++n)
+    write_png(numbered(o.output, n, masks.size()), mask_picture(rle_to_mask(masks[n].rle)));
+  if (!o.overlay.empty()) write_png(o.overlay, overlay_picture(picture, masks));
+  const ImageSize size{picture.rows, picture.columns};
+  if (!o.coco.empty()) {
+    const std::string text = coco_json(o.picture, size, masks) + "\n";
+    write_file_atomically(o.coco, std::as_bytes(std::span(text)));
+  }
+  if (!o.logits.empty()) write_safetensors(o.logits, answers.logits, {{"picture", o.picture}});
+  if (o.json) {
+    out("{}\n", coco_json(o.picture, size, masks));
+    return;
+  }
+  if (o.everything) {
+    out("{}: {} masks\n", o.picture, masks.size());
+    return;
+  }
+  for (std::size_t n = 0; n < masks.size(); ++n) {
+    const PixelBox box = rle_to_box(masks[n].rle);
+    out("prompt {}: mask of {} pixels in {},{} to {},{}, predicted IoU {:.3f}{}\n", masks[n].prompt + 1,
+        area_from_rle(masks[n].rle), box.x0, box.y0, box.x1, box.y1, masks[n].predicted_iou,
+        o.output.empty() ? "" : " -> " + numbered(o.output, n, masks.size()));
+  }
+}
+
+/// The whole picture's embedding is there already; crops are encoded.
+class CachedPredictor final : public PointPredictor {
+ public:
+  CachedPredictor(SamPredictor& predictor, PictureEmbedding embedding)
+      : predictor_(predictor), embedding_(std::move(embedding)) {}
+  void set_image(const Image& crop) override {
+    const bool whole = ImageSize{crop.rows, crop.columns} == embedding_.original;
+    whole ? predictor_.set_embedding(embedding_) : predictor_.set_image(crop);
+  }
+  void reset_image() override { predictor_.reset_image(); }
+  std::unique_ptr<CandidateMasks> predict(std::span<const PromptPoint> points) override {
+    return predictor_.predict(points);
+  }
+
+ private:
+  SamPredictor& predictor_;
+  PictureEmbedding embedding_;
+};
+
+int run(const Options& o, const GlobalOptions& globals) {
+  const std::vector<SamPrompt> prompts = o.everything ? std::vector<SamPrompt>() : prompts_of(o);
+  require(o.everything || !prompts[0].points.empty() || !prompts[0].box.empty() ||
+              prompts[0].mask_input.defined(),
+          "segment",
+          "nothing is asked: give --point X,Y, --box X0,Y0,X1,Y1, --prompts FILE.json or --everything");
+  const bool asks = !o.points.empty() || !o.negative_points.empty() || !o.boxes.empty() ||
+                    !o.prompts.empty() || !o.mask.empty() || !o.logits.empty();
+  require(!o.everything || !asks, "segment",
+          "--everything goes with no point, box, mask, prompts or logits: it asks by itself");
+  require(!o.output.empty() || !o.overlay.empty() || !o.coco.empty() || !o.logits.empty() || o.json,
+          "segment", "nowhere to write: give -o MASK.png, --overlay, --coco, --logits or --json");
+  for (const std::string& file : {o.output, o.overlay, o.coco, o.logits})
+    if (!file.empty()) require_writable(file);
+
+  banner(globals);
+  const PictureFile picture = read_picture(o.picture);
+  const ImageSize size{picture.image.rows, picture.image.columns};
+  for (const SamPrompt& prompt : prompts) check_sam_prompt(prompt, size);
+  // With crops every crop is a picture of its own: the encoder is needed whatever the cache holds.
+  const bool crops = o.everything && o.generator.crop_n_layers > 0;
+  const EmbeddedPicture embedded = embed_picture(o.embedding, picture, crops, globals);
+  SamPredictor predictor(*embedded.sam);
+  Answers answers;
+  if (o.everything) {
+    CachedPredictor cached(predictor, embedded.embedding);
+    answers.masks = generate(o, cached, picture.image, globals);
+  } else {
+    predictor.set_embedding(embedded.embedding);
+    answers = answer(o, predictor, prompts);
+  }
+  if (o.everything && stop_requested()) return kInterrupted;
+  write(o, picture.image, answers);
+  return kOk;
+}
+
+void add_generator_options(CLI::App* sub, MaskGeneratorOptions& g) {
+  const auto add = [&](const char* flag, auto& value, const char* type, const char* what) {
+    sub->add_option(flag, value, what)->type_name(type)->group("everything");
+  };
+  add("--points-per-side", g.points_per_side, "N", "Points along each side of the grid");
+  add("--points-per-batch", g.points_per_batch, "N", "Points answered at once");
+  add("--pred-iou-thresh", g.pred_iou_thresh, "X", "Least predicted IoU of a mask");
+  add("--stability-score-thresh", g.stability_score_thresh, "X", "Least stability of a mask");
+  add("--stability-score-offset", g.stability_score_offset, "X",
+      "Shift of the logits that stability is measured by");
+  add("--box-nms-thresh", g.box_nms_thresh, "X", "IoU of boxes above which the lesser mask goes");
+  add("--crop-n-layers", g.crop_n_layers, "N", "Layers of crops: layer i has 4^i");
+  add("--crop-nms-thresh", g.crop_nms_thresh, "X", "The same between crops");
+  add("--crop-overlap-ratio", g.crop_overlap_ratio, "X", "Overlap of crops, part of the shorter side");
+  add("--crop-n-points-downscale-factor", g.crop_n_points_downscale_factor, "N",
+      "Points a side in layer i are divided by this to the power of i");
+  add("--min-mask-region-area", g.min_mask_region_area, "N", "Smaller holes and islands go, in pixels");
+}
+
+}  // namespace
+
+void add_segment(CLI::App& app, GlobalOptions& globals) {
+  auto options = std::make_shared<Options>();
+  Options& o = *options;
+  CLI::App* sub = add_command(
+      app, globals, "segment", "Cuts objects out of a picture: Segment Anything's masks",
+      "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --point 500,375 -o mask.png\n"
+      "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --box 75,275,1725,850 --negative-point "
+      "500,600 "
+      "--overlay seen.png\n"
+      "locant segment photo.jpg --weights mobile_sam.pt --everything --coco masks.json --overlay all.png\n",
+      [options, &globals] { return run(*options, globals); });
+  sub->add_option("PICTURE", o.picture, "JPEG, PNG, WebP or PPM file, or - for stdin")->required();
+  add_embedding_options(sub, o.embedding);
+  sub->add_flag("--no-cache", o.embedding.no_cache, "Neither use nor keep the picture's embedding");
+  sub->add_option("--point", o.points, "A point of the object; again for more")
+      ->type_name("X,Y")
+      ->allow_extra_args(false);
+  sub->add_option("--negative-point", o.negative_points, "A point that is not of it")
+      ->type_name("X,Y")
+      ->allow_extra_args(false);
+  sub->add_option("--box", o.boxes, "A box around the object; several boxes are several objects")
+      ->type_name("X0,Y0,X1,Y1")
+      ->allow_extra_args(false);
+  sub->add_option("--mask", o.mask, "An earlier answer to refine: what --logits wrote")->type_name("FILE");
+  sub->add_option("--prompts", o.prompts,
+                  "JSON list of prompts: {\"points\": [[x, y]], \"labels\": [1], \"box\": [x0, y0, x1, y1]}")
+      ->type_name("FILE");
+  sub->add_flag("--multimask", o.multimask, "Three masks a prompt: whole, part, subpart");
+  sub->add_flag("--everything", o.everything, "Masks of everything in the picture, by a grid of points");
+  sub->add_option("-o,--output", o.output, "PNG, white where the mask is; NAME_1.png, .. for several")
+      ->type_name("FILE");
+  sub->add_option("--overlay", o.overlay, "PNG: the picture with the masks in colours")->type_name("FILE");
+  sub->add_option("--coco", o.coco, "JSON with COCO run lengths")->type_name("FILE");
+  sub->add_option("--logits", o.logits,
+                  "safetensors: low_res_logits, logits at the picture's size, iou_predictions")
+      ->type_name("FILE");
+  sub->add_flag("--json", o.json, "The JSON of --coco on stdout");
+  add_generator_options(sub, o.generator);
+}
+
+}  // namespace locant::cli

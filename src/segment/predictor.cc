@@ -1,0 +1,159 @@
+#include "segment/predictor.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/error.h"
+
+namespace locant {
+namespace {
+
+constexpr const char* kOp = "segment";
+
+bool inside(const PromptPoint& p, ImageSize picture) {
+  return p.x >= 0 && p.y >= 0 && p.x <= static_cast<double>(picture.columns) &&
+         p.y <= static_cast<double>(picture.rows);
+}
+
+void check_box(const PromptBox& b, ImageSize picture) {
+  require(b.x1 > b.x0 && b.y1 > b.y0, kOp, "the box {},{},{},{} is empty; it is left, top, right, bottom",
+          b.x0, b.y0, b.x1, b.y1);
+  require(inside({b.x0, b.y0}, picture) && inside({b.x1, b.y1}, picture), kOp,
+          "the box {},{},{},{} leaves the picture of {} x {} pixels", b.x0, b.y0, b.x1, b.y1, picture.columns,
+          picture.rows);
+}
+
+/// Low-resolution answers that are looked at in the picture's size row by row.
+class LowResCandidates final : public CandidateMasks {
+ public:
+  explicit LowResCandidates(SamPrediction prediction)
+      : prediction_(std::move(prediction)),
+        upscaler_({prediction_.low_res.dim(2), prediction_.low_res.dim(3)}, prediction_.frame) {}
+  std::int64_t count() const override { return prediction_.iou.numel(); }
+  float predicted_iou(std::int64_t i) const override { return prediction_.iou[i]; }
+  void rows(std::int64_t i, float floor, const MaskUpscaler::RowSink& sink) const override {
+    const std::int64_t size = prediction_.low_res.dim(2) * prediction_.low_res.dim(3);
+    upscaler_.rows(prediction_.low_res.values().subspan(static_cast<std::size_t>(i * size),
+                                                        static_cast<std::size_t>(size)),
+                   floor, sink);
+  }
+
+ private:
+  SamPrediction prediction_;
+  MaskUpscaler upscaler_;
+};
+
+}  // namespace
+
+void check_sam_prompt(const SamPrompt& prompt, ImageSize picture) {
+  require(prompt.labels.size() == prompt.points.size(), kOp, "{} labels for {} points", prompt.labels.size(),
+          prompt.points.size());
+  require(prompt.box.size() <= 1, kOp, "{} boxes in one prompt; give each a prompt of its own",
+          prompt.box.size());
+  for (const int label : prompt.labels)
+    require(label == 0 || label == 1, kOp, "a label of {}; there are 1 (inside) and 0 (outside)", label);
+  for (const PromptPoint& p : prompt.points)
+    require(inside(p, picture), kOp, "the point {},{} lies outside the picture of {} x {} pixels", p.x, p.y,
+            picture.columns, picture.rows);
+  for (const PromptBox& box : prompt.box) check_box(box, picture);
+}
+
+SamPredictor::SamPredictor(const Sam& sam, const SamNormalisation& normalisation)
+    : sam_(sam), normalisation_(normalisation), transform_(sam.image_size()) {}
+
+void SamPredictor::set_image(const Image& image) {
+  reset_image();
+  require(sam_.has_image_encoder(), kOp,
+          "only the decoder was loaded: set_embedding, or load the whole model");
+  const Image resized = transform_.apply_image(image);
+  const Tensor input = sam_input(resized, sam_.image_size(), normalisation_);
+  embedding_ = {sam_.image_embedding({}, Var(input)).value(),
+                {image.rows, image.columns},
+                {resized.rows, resized.columns}};
+}
+
+void SamPredictor::set_embedding(PictureEmbedding embedding) {
+  if (embedding.features.shape() != sam_.embedding_shape())
+    fail(kOp, "an embedding of shape {}; {} was expected", embedding.features.shape().str(),
+         sam_.embedding_shape().str());
+  require(transform_.target_size(embedding.original) == embedding.input, kOp,
+          "an embedding of a {} x {} picture resized to {} x {}; that is not this model's size",
+          embedding.original.columns, embedding.original.rows, embedding.input.columns, embedding.input.rows);
+  embedding_ = std::move(embedding);
+}
+
+void SamPredictor::reset_image() { embedding_ = {}; }
+
+const PictureEmbedding& SamPredictor::embedding() const {
+  require(is_image_set(), kOp, "no picture is set; set_image comes first");
+  return embedding_;
+}
+
+SamFrame SamPredictor::frame() const { return {sam_.image_size(), embedding().input, embedding().original}; }
+
+SamPrediction SamPredictor::answer(const SamPrompts& prompts, bool several) const {
+  const SamMasks out = sam_.decode({}, Var(embedding().features), sam_.encode_prompts({}, prompts), several);
+  return {out.masks.value(), out.iou.value(), frame()};
+}
+
+SamPrediction SamPredictor::predict(const SamPrompt& prompt, bool multimask_output) const {
+  const ImageSize picture = embedding().original;
+  check_sam_prompt(prompt, picture);
+  SamPrompts prompts;
+  if (const auto P = static_cast<std::int64_t>(prompt.points.size()); P > 0) {
+    prompts.points = Tensor({1, P, 2});
+    prompts.labels = Tensor({1, P});
+    const std::vector<PromptPoint> points = transform_.apply_coords(prompt.points, picture);
+    for (std::int64_t p = 0; p < P; ++p) {
+      const auto at = static_cast<std::size_t>(p);
+      prompts.points[2 * p] = static_cast<float>(points[at].x);
+      prompts.points[2 * p + 1] = static_cast<float>(points[at].y);
+      prompts.labels[p] = static_cast<float>(prompt.labels[at]);
+    }
+  }
+  if (!prompt.box.empty()) {
+    const PromptBox box = transform_.apply_boxes(prompt.box, picture)[0];
+    prompts.boxes =
+        Tensor::from({1, 4}, std::vector<float>{static_cast<float>(box.x0), static_cast<float>(box.y0),
+                                                static_cast<float>(box.x1), static_cast<float>(box.y1)});
+  }
+  if (prompt.mask_input.defined()) {
+    const std::int64_t low = sam_.image_size() / 4;
+    if (prompt.mask_input.shape() != Shape({low, low}))
+      fail(kOp,
+           "a mask prompt of shape {}; the low-resolution logits of an earlier answer, ({}, {}), were "
+           "expected",
+           prompt.mask_input.shape().str(), low, low);
+    prompts.mask = Var(prompt.mask_input.reshaped({1, 1, low, low}));
+  }
+  return answer(prompts, multimask_output);
+}
+
+SamPrediction SamPredictor::predict_boxes(std::span<const PromptBox> boxes, bool multimask_output) const {
+  const ImageSize picture = embedding().original;
+  require(!boxes.empty(), kOp, "no boxes");
+  for (const PromptBox& box : boxes) check_box(box, picture);
+  SamPrompts prompts;
+  prompts.boxes = Tensor({static_cast<std::int64_t>(boxes.size()), 4});
+  float* to = prompts.boxes.data();
+  for (const PromptBox& box : transform_.apply_boxes(boxes, picture))
+    for (const double x : {box.x0, box.y0, box.x1, box.y1}) *to++ = static_cast<float>(x);
+  return answer(prompts, multimask_output);
+}
+
+std::unique_ptr<CandidateMasks> SamPredictor::predict(std::span<const PromptPoint> points) {
+  const auto B = static_cast<std::int64_t>(points.size());
+  require(B > 0, kOp, "no points");
+  SamPrompts prompts;
+  prompts.points = Tensor({B, 1, 2});
+  prompts.labels = Tensor::full({B, 1}, 1.0f);
+  float* to = prompts.points.data();
+  for (const PromptPoint& p : transform_.apply_coords(points, embedding().original)) {
+    *to++ = static_cast<float>(p.x);
+    *to++ = static_cast<float>(p.y);
+  }
+  return std::make_unique<LowResCandidates>(answer(prompts, true));
+}
+
+}  // namespace locant

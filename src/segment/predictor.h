@@ -1,0 +1,76 @@
+#pragma once
+
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "models/sam.h"
+#include "segment/embedding_cache.h"
+#include "segment/mask.h"
+#include "segment/mask_generator.h"
+#include "segment/postprocess.h"
+#include "segment/transforms.h"
+
+namespace locant {
+
+/// What one answer is asked for, in pixels of the picture.
+struct SamPrompt {
+  std::vector<PromptPoint> points = {};
+  std::vector<int> labels = {};     ///< 1 inside, 0 outside; one a point
+  std::vector<PromptBox> box = {};  ///< one at most
+  Tensor mask_input = {};           ///< (image_size / 4, image_size / 4): low_res of an earlier answer
+};
+
+/// Answers to B prompts, M masks each.
+struct SamPrediction {
+  Tensor low_res;  ///< (B, M, image_size / 4, image_size / 4), logits
+  Tensor iou;      ///< (B, M), predicted
+  SamFrame frame;
+
+  /// Logits at the picture's size, (B, M, rows, columns): the official return_logits.
+  Tensor logits() const { return postprocess_masks(low_res, frame); }
+  /// Masks at the picture's size, B M of them.
+  std::vector<Mask> masks(float threshold = 0.0f) const {
+    return postprocess_binary_masks(low_res, frame, threshold);
+  }
+};
+
+/// Official name and behaviour: segment_anything/predictor.py. Encodes a picture once, then answers prompts.
+/// Not for several threads at once.
+class SamPredictor final : public PointPredictor {
+ public:
+  /// `sam` must outlive it.
+  explicit SamPredictor(const Sam& sam, const SamNormalisation& normalisation = {});
+
+  /// Resizes, normalises, pads and encodes. Throws Error when the model was loaded without its image encoder,
+  /// for a picture without pixels, too large, or too thin.
+  void set_image(const Image& image) override;
+  /// Instead of set_image: what a cache held. Throws Error when it is not of this model's shape.
+  void set_embedding(PictureEmbedding embedding);
+  void reset_image() override;
+  bool is_image_set() const { return embedding_.features.defined(); }
+  /// Throws Error when no picture is set.
+  const PictureEmbedding& embedding() const;
+
+  /// Three masks, or one. Throws Error when no picture is set, a point lies outside the picture, the box is
+  /// empty or leaves it, labels do not fit the points, or the mask has another size.
+  SamPrediction predict(const SamPrompt& prompt, bool multimask_output = true) const;
+  /// A prompt of its own for each box.
+  SamPrediction predict_boxes(std::span<const PromptBox> boxes, bool multimask_output = true) const;
+  /// For the mask generator: three masks for each point.
+  std::unique_ptr<CandidateMasks> predict(std::span<const PromptPoint> points) override;
+
+ private:
+  SamFrame frame() const;
+  SamPrediction answer(const SamPrompts& prompts, bool several) const;
+
+  const Sam& sam_;
+  SamNormalisation normalisation_;
+  ResizeLongestSide transform_;
+  PictureEmbedding embedding_;
+};
+
+/// Throws Error as SamPredictor::predict does for what lies in the prompt itself.
+void check_sam_prompt(const SamPrompt& prompt, ImageSize picture);
+
+}  // namespace locant
