@@ -52,7 +52,8 @@ void check_sam_prompt(const SamPrompt& prompt, ImageSize picture) {
   require(prompt.box.size() <= 1, kOp, "{} boxes in one prompt; give each a prompt of its own",
           prompt.box.size());
   for (const int label : prompt.labels)
-    require(label == 0 || label == 1, kOp, "a label of {}; there are 1 (inside) and 0 (outside)", label);
+    require(label >= -1 && label <= 1, kOp,
+            "a label of {}; there are 1 (inside), 0 (outside) and -1 (no point)", label);
   for (const PromptPoint& p : prompt.points)
     require(inside(p, picture), kOp, "the point {},{} lies outside the picture of {} x {} pixels", p.x, p.y,
             picture.columns, picture.rows);

@@ -16,7 +16,7 @@ namespace locant {
 /// What one answer is asked for, in pixels of the picture.
 struct SamPrompt {
   std::vector<PromptPoint> points = {};
-  std::vector<int> labels = {};     ///< 1 inside, 0 outside; one a point
+  std::vector<int> labels = {};     ///< 1 inside, 0 outside, -1 no point; one a point
   std::vector<PromptBox> box = {};  ///< one at most
   Tensor mask_input = {};           ///< (image_size / 4, image_size / 4): low_res of an earlier answer
 };

@@ -56,12 +56,15 @@ TEST_P(Drawings, OddCasesAreDrawnOrRefused) {
   Rng rng(7);
   const auto below = [&rng](std::int64_t n) { return static_cast<std::int64_t>(rng.uniform() * n); };
   const auto grid = [&] { return Grid{below(3) == 0 ? 2 : 1, 1 + below(5), 1 + below(5)}; };
+  const std::vector<EncodingCase> own = GetParam()->cases();
   int drawings = 0;
-  for (int n = 0; n < 60; ++n) {
+  for (int n = 0; n < 120; ++n) {
     EncodingCase c{.B = 1, .H = 1 + below(4), .D = 1 + below(9), .query = grid()};
     c.key = below(2) == 0 ? c.query : grid();
     c.prefix = below(3) == 0 ? below(4) : 0;
     c.Dv = c.D;
+    if (n % 2 == 1)
+      c.variant = own[static_cast<std::size_t>(below(static_cast<std::int64_t>(own.size())))].variant;
     try {
       const Drawing drawing = draw_encoding(*GetParam(), c);
       ++drawings;

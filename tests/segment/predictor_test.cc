@@ -1,0 +1,166 @@
+// The official predictor on a photograph, with weights made by formula: one pass of the whole image encoder.
+#include "segment/predictor.h"
+
+#include "core/error.h"
+#include "tests/segment/oracle.h"
+
+namespace locant::testing {
+namespace {
+
+/// The numbers of an oracle's parameters; those it does not name are zero.
+class OracleSource final : public WeightSource {
+ public:
+  explicit OracleSource(const Json& parameters) {
+    for (const Json& p : parameters) specs_[p["name"].get<std::string>()] = p;
+  }
+  Tensor get(const std::string& name, const Shape& shape, const Init&) override {
+    Tensor out = Tensor::zeros(shape);
+    const auto found = specs_.find(name);
+    if (found == specs_.end()) return out;
+    const Json& spec = found->second;
+    const double offset = spec["offset"], scale = spec["scale"];
+    const std::uint64_t hash = fnv1a64(name), repeat = spec.value("repeat", 1u);
+    for (std::int64_t i = 0; i < out.numel(); ++i)
+      out[i] = static_cast<float>(offset + scale * v(hash, static_cast<std::uint64_t>(i) / repeat));
+    return out;
+  }
+
+ private:
+  std::map<std::string, Json> specs_;
+};
+
+std::unique_ptr<Sam> sam_of(const Json& parameters, Sam::Parts parts) {
+  OracleSource source(parameters);
+  return std::make_unique<Sam>(find_sam_variant("vit_b"), Weights(source, WeightMode::inference),
+                               Sam::Options{.parts = parts});
+}
+
+class Predictor : public ::testing::Test {
+ protected:
+  static SamPrompt prompt_of(const Json& c) {
+    SamPrompt out;
+    for (const Json& xy : c.value("point_coords", Json::array())) out.points.push_back({xy[0], xy[1]});
+    for (const Json& label : c.value("point_labels", Json::array())) out.labels.push_back(label);
+    if (c.contains("box")) out.box = {{c["box"][0], c["box"][1], c["box"][2], c["box"][3]}};
+    if (c.contains("mask_input")) {
+      const std::vector<float> logits = disc_logits({256, 256}, c["mask_input"]);
+      out.mask_input = Tensor::from({256, 256}, logits);
+    }
+    return out;
+  }
+
+  static void expect_answers(const SamPredictor& predictor, const Json& cases) {
+    for (const Json& c : cases) {
+      SCOPED_TRACE(c["case"].get<std::string>());
+      const SamPrediction got = predictor.predict(prompt_of(c), c["multimask_output"]);
+      const Tensor logits = got.logits();
+      const std::vector<Mask> masks = got.masks();
+      ASSERT_EQ(masks.size(), c["masks"].size());
+      for (std::size_t m = 0; m < masks.size(); ++m) {
+        EXPECT_NEAR(got.iou[static_cast<std::int64_t>(m)], c["iou"][m].get<double>(), 1e-5);
+        EXPECT_LE(summary_error(mask_of(got.low_res, m), c["low_res"][m]), 5e-5);
+        const Json& want = c["masks"][m];
+        EXPECT_LE(summary_error(mask_of(logits, m), want), 2e-4);
+        expect_mask(masks[m], want);
+      }
+    }
+  }
+  static std::span<const float> mask_of(const Tensor& all, std::size_t m) {
+    const auto size = static_cast<std::size_t>(all.dim(2) * all.dim(3));
+    return all.values().subspan(m * size, size);
+  }
+  /// Pixels whose logit is within rounding of zero may differ.
+  static void expect_mask(const Mask& got, const Json& want) {
+    const std::int64_t near = want["near"];
+    if (want.contains("rle")) {
+      const Mask official = rle_to_mask(coco_decode_rle(want["rle"].get<std::string>(), got.size));
+      EXPECT_LE(differing_pixels(got, official), near);
+    } else if (near == 0) {
+      EXPECT_EQ(bits_sha256(got), want["sha256"].get<std::string>());
+    } else {
+      EXPECT_LE(std::abs(area(got) - want["area"].get<std::int64_t>()), near);
+    }
+  }
+
+  static void expect_batches(SamPredictor& predictor, const Json& boxes, const Json& points) {
+    std::vector<PromptBox> asked;
+    for (const Json& b : boxes["inputs"]) asked.push_back({b[0], b[1], b[2], b[3]});
+    const SamPrediction got = predictor.predict_boxes(asked, boxes["multimask_output"]);
+    EXPECT_LE(summary_error(got.low_res.values(), boxes["low_res"]), 5e-5);
+    EXPECT_LE(summary_error(got.logits().values(), boxes["logits"]), 2e-4);
+    const std::vector<Mask> masks = got.masks();
+    for (std::size_t b = 0; b < asked.size(); ++b) {
+      EXPECT_NEAR(got.iou[static_cast<std::int64_t>(b)], boxes["iou"][b][0].get<double>(), 1e-5);
+      expect_mask(masks[b], boxes["masks"][b][0]);
+    }
+
+    std::vector<PromptPoint> places;
+    for (const Json& p : points["inputs"]) places.push_back({p[0], p[1]});
+    const auto candidates = predictor.predict(places);
+    ASSERT_EQ(candidates->count(), 9);
+    for (std::int64_t n = 0; n < 9; ++n) {
+      const auto b = static_cast<std::size_t>(n / 3), m = static_cast<std::size_t>(n % 3);
+      EXPECT_NEAR(candidates->predicted_iou(n), points["iou"][b][m].get<double>(), 1e-5);
+      Mask mask{{300, 451}, std::vector<std::uint8_t>(300 * 451)};
+      candidates->rows(n, 0.0f, [&](std::int64_t y, std::int64_t x0, std::span<const float> logits) {
+        for (std::size_t x = 0; x < logits.size(); ++x)
+          mask.bits[static_cast<std::size_t>(y * 451 + x0) + x] = logits[x] > 0.0f;
+      });
+      expect_mask(mask, points["masks"][b][m]);
+    }
+  }
+};
+
+TEST_F(Predictor, AgreesWithTheOfficialOne) {
+  const Json oracle = read_oracle("predictor_vit_b_chelsea");
+  PictureEmbedding embedding;
+  {
+    const std::unique_ptr<Sam> whole = sam_of(oracle["parameters"], Sam::Parts::all);
+    SamPredictor predictor(*whole);
+    predictor.set_image(read_photo("chelsea"));
+    embedding = predictor.embedding();
+  }
+  EXPECT_EQ(embedding.original, size_of(oracle["image"]["size_hw"]));
+  EXPECT_EQ(embedding.input, size_of(oracle["resized_hw"]));
+  EXPECT_LE(summary_error(embedding.features.values(), oracle["features"]), 5e-5);
+
+  // Prompts are answered by the decoder alone.
+  const auto sam = sam_of(oracle["parameters"], Sam::Parts::decoder);
+  SamPredictor predictor(*sam);
+  predictor.set_embedding(embedding);
+  expect_answers(predictor, oracle["cases"]);
+  expect_batches(predictor, oracle["batches"][0], oracle["batches"][1]);
+
+  const auto plain = sam_of(oracle["plain_parameters"], Sam::Parts::decoder);
+  SamPredictor other(*plain);
+  other.set_embedding(embedding);
+  expect_answers(other, oracle["plain"]["cases"]);
+}
+
+TEST_F(Predictor, RefusesWhatDoesNotFit) {
+  RandomSource source(1);
+  const Sam sam(find_sam_variant("mobile_sam"), Weights(source, WeightMode::inference),
+                {.parts = Sam::Parts::decoder});
+  SamPredictor predictor(sam);
+  const PictureEmbedding whole{Tensor::zeros({1, 256, 64, 64}), {300, 451}, {681, 1024}};
+  predictor.set_embedding(whole);
+  const auto refused = [&](const SamPrompt& prompt) { return error_of([&] { predictor.predict(prompt); }); };
+  EXPECT_NE(refused({.points = {{500, 20}}, .labels = {1}})
+                .find("the point 500,20 lies outside the picture of 451 x 300"),
+            std::string::npos);
+  EXPECT_NE(refused({.points = {{5, 20}}, .labels = {}}).find("0 labels for 1 points"), std::string::npos);
+  EXPECT_NE(refused({.points = {{5, 20}}, .labels = {4}}).find("a label of 4"), std::string::npos);
+  EXPECT_NE(refused({.box = {{10, 10, 10, 50}}}).find("is empty"), std::string::npos);
+  EXPECT_NE(refused({.box = {{10, 10, 460, 50}}}).find("leaves the picture"), std::string::npos);
+  EXPECT_NE(refused({.mask_input = Tensor::zeros({64, 64})}).find("a mask prompt of shape (64, 64)"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] { predictor.set_image(read_photo("chelsea")); }).find("only the decoder"),
+            std::string::npos);
+  EXPECT_NE(refused({.points = {{5, 20}}, .labels = {1}}).find("no picture is set"), std::string::npos);
+  PictureEmbedding foreign = whole;
+  foreign.features = Tensor::zeros({1, 256, 32, 32});
+  EXPECT_NE(error_of([&] { predictor.set_embedding(foreign); }).find("(1, 256, 32, 32)"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace locant::testing
