@@ -1,4 +1,4 @@
-// locant list: models, encodings and ops by name.
+// locant list: models, segmenters, encodings and ops by name.
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
@@ -7,6 +7,7 @@
 #include "cli/ops_table.h"
 #include "core/error.h"
 #include "models/registry.h"
+#include "models/sam.h"
 #include "position/all.h"
 
 namespace locant::cli {
@@ -23,6 +24,7 @@ class Lister {
 
   int run() {
     models();
+    segmenters();
     listed_encodings();
     ops();
     require(shown_ > 0, "list", "nothing is called {}; locant list shows everything", options_.pattern);
@@ -70,6 +72,26 @@ class Lister {
         "\"note\":{}}}\n",
         json_string(entry.name), fmt::join(aliases, ","), json_string(entry.family), numbers,
         entry.preprocess.rows, entry.preprocess.columns, json_string(entry.note));
+  }
+
+  void segmenters() {
+    bool printed = false;
+    for (const SamVariant& variant : sam_variants()) {
+      const bool by_alias = std::any_of(variant.aliases.begin(), variant.aliases.end(),
+                                        [&](const std::string& alias) { return wanted("segment", alias); });
+      if (!by_alias && !wanted("segment", variant.name)) continue;
+      heading("segment", printed);
+      ++shown_;
+      std::int64_t numbers = 0;
+      ShapeSource source;
+      const Sam sam(variant, Weights(source, WeightMode::shapes), {});
+      for (const Parameter& parameter : sam.parameters()) numbers += parameter.shape.numel();
+      if (options_.json)
+        out("{{\"kind\":\"segment\",\"name\":{},\"parameters\":{},\"note\":{}}}\n", json_string(variant.name),
+            numbers, json_string(variant.note));
+      else
+        out("  {:<12}  {:>7.2f} M  {}\n", variant.name, static_cast<double>(numbers) * 1e-6, variant.note);
+    }
   }
 
   void listed_encodings() {
@@ -126,7 +148,7 @@ void add_list(CLI::App& app, GlobalOptions& globals) {
       add_command(app, globals, "list", "Lists models, position encodings and ops",
                   "locant list\nlocant list models\nlocant list 'swin*'\nlocant list ops --json\n",
                   [options] { return Lister(*options).run(); });
-  sub->add_option("PATTERN", options->pattern, "models, encodings, ops, or a name with * ? [a-z]");
+  sub->add_option("PATTERN", options->pattern, "models, segment, encodings, ops, or a name with * ? [a-z]");
   sub->add_flag("--json", options->json, "One JSON object a line");
 }
 

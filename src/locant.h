@@ -19,6 +19,7 @@
 #include "models/load.h"           // load_model, save_model
 #include "models/model.h"          // Model, Features
 #include "models/registry.h"       // find_model, make_model
+#include "models/sam.h"            // Sam, load_sam
 #include "nn/layers.h"             // Linear, LayerNorm, Mlp, PatchEmbed
 #include "nn/weights.h"            // Weights
 #include "ops/activation.h"        // relu, silu, glu, ...
@@ -87,6 +88,8 @@
 #include "position/temporal_bias.h"
 #include "position/transformer_xl.h"
 #include "position/video_swin_bias.h"
-#include "simd/isa.h"       // active_isa
-#include "train/train.h"    // training loop
-#include "verify/verify.h"  // verify_file
+#include "segment/mask_generator.h"  // MaskGenerator
+#include "segment/predictor.h"       // SamPredictor
+#include "simd/isa.h"                // active_isa
+#include "train/train.h"             // training loop
+#include "verify/verify.h"           // verify_file

@@ -93,8 +93,9 @@ void check(const SamEncoderConfig& c) {
           c.img_size.columns, c.patch_size.rows, c.patch_size.columns);
   require(c.window.rows > 0 && c.window.columns > 0 && c.window.rows <= 256 && c.window.columns <= 256, kOp,
           "window {}x{} must be from 1 to 256", c.window.rows, c.window.columns);
-  require(c.mlp_ratio > 0 && c.mlp_ratio < 1024 && c.out_chans > 0, kOp,
-          "mlp_ratio {} must be in (0, 1024) and out_chans {} at least 1", c.mlp_ratio, c.out_chans);
+  require(c.mlp_ratio < 1024 && static_cast<double>(c.dim) * c.mlp_ratio >= 1.0 && c.out_chans > 0, kOp,
+          "mlp_ratio {} must be below 1024 and leave dim {} a channel, and out_chans {} be at least 1",
+          c.mlp_ratio, c.dim, c.out_chans);
   parse_position_resize(c.pos_resize);
   require(
       c.neck == "conv" || (c.neck == "norm" && c.out_chans == c.dim && c.net_chans.empty()), kOp,

@@ -33,6 +33,8 @@ out_lacks 'vit_base'
 out_lacks '^ops$'
 run 0 list models
 out_lacks '^encodings$'
+run 0 list segment
+out_has '^  sam_vit_b +93.74 M'
 run 0 list encodings
 out_has '^  sincos '
 out_lacks '^models$'
