@@ -34,6 +34,9 @@ Tensor repeated(const Tensor& x, std::int64_t B) {
   return concat_axis({}, std::vector<Var>(static_cast<std::size_t>(B), Var(x)), 0).value();
 }
 
+/// Between two float32 runs that sum in another order; the oracle files allow each of them twice this.
+constexpr double kGradientRounding = 1e-4;
+
 TEST(SamMaskDecoder, AnswersManyPromptsAsItAnswersEach) {
   const Built built(WeightMode::inference);
   const std::int64_t B = 11;
@@ -91,12 +94,12 @@ TEST(SamMaskDecoder, SharedPicturesHaveTheGradientsOfRepeatedOnes) {
     if (!shared[n].defined() || n == picture) continue;
     const std::string name = n < picture ? built.weights.parameters()[n].name : std::string("an input");
     if (name.find("k_proj.bias") != std::string::npos) continue;  // zero under softmax
-    testing::expect_close(shared[n], testing::to_double(apart[n]), 2e-5, name.c_str());
+    testing::expect_close(shared[n], testing::to_double(apart[n]), kGradientRounding, name.c_str());
   }
   std::vector<double> sum(static_cast<std::size_t>(image.numel()), 0.0);
   for (std::int64_t i = 0; i < apart[picture].numel(); ++i)
     sum[static_cast<std::size_t>(i % image.numel())] += apart[picture][i];
-  testing::expect_close(shared[picture], sum, 2e-5, "picture");
+  testing::expect_close(shared[picture], sum, kGradientRounding, "picture");
 }
 
 TEST(SamMaskDecoder, RefusesWhatDoesNotFit) {
