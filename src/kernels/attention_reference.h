@@ -12,6 +12,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/attention_dropout.h"
+#include "kernels/wide.h"
 
 namespace locant {
 
@@ -208,6 +209,7 @@ struct Row {
 template <class T>
 void attention_forward_reference(const AttentionArgs& a, const AttentionNumbers<T>& x, std::int64_t begin,
                                  std::int64_t end) {
+  using W = typename reference::Wide<T>::type;
   for (std::int64_t unit = begin; unit < end; ++unit) {
     reference::Row<T> row{a, x, unit / (a.G * a.H), unit / a.H % a.G, unit % a.H};
     for (std::int64_t i = 0; i < a.Nq; ++i) {
@@ -216,22 +218,24 @@ void attention_forward_reference(const AttentionArgs& a, const AttentionNumbers<
       if (at < 0) continue;
       row.score(i, at);
       T* out = x.out + reference::place(a.out, row.b, at, row.h);
-      for (std::int64_t d = 0; d < a.Dv; ++d) out[d] = T{};
+      std::fill_n(out, a.Dv, T{});
       double most = -std::numeric_limits<double>::infinity();
       for (std::size_t j = 0; j < row.seen.size(); ++j)
         if (row.seen[j]) most = std::max(most, reference::real_part(row.scores[j]));
       if (most == -std::numeric_limits<double>::infinity()) continue;  // sees nothing: zeros, L = +inf
-      T sum{};
+      W sum{};
+      std::vector<W> sums(static_cast<std::size_t>(a.Dv));
       for (std::size_t j = 0; j < row.seen.size(); ++j) {
         if (!row.seen[j]) continue;
         const T p = std::exp(row.scores[j] - T(most));
         const auto key = static_cast<std::int64_t>(j);
         const T kept = T(row.keep(i, key)) * p;
-        for (std::int64_t d = 0; d < a.Dv; ++d) out[d] += kept * row.shifted_value(i, key, d);
+        for (std::int64_t d = 0; d < a.Dv; ++d)
+          sums[static_cast<std::size_t>(d)] += kept * row.shifted_value(i, key, d);
         sum += p;
       }
-      for (std::int64_t d = 0; d < a.Dv; ++d) out[d] /= sum;
-      if (x.lse != nullptr) x.lse[unit * a.Nq + i] = T(most) + std::log(sum);
+      for (std::int64_t d = 0; d < a.Dv; ++d) out[d] = T(sums[static_cast<std::size_t>(d)] / sum);
+      if (x.lse != nullptr) x.lse[unit * a.Nq + i] = T(W(most) + std::log(sum));
     }
   }
 }

@@ -56,6 +56,7 @@ std::vector<std::string> files() {
       "zoo/sam_prompt_points_only.json",
       "zoo/sam_mask_decoder_single.json",
       "zoo/sam_mask_decoder_multimask.json",
+      "zoo/sam_mask_decoder_multimask_low_variance.json",
       "official/deepseek_ocr/sam_small_192.json",
       "official/deepseek_ocr/sam_small_192_input_160_resized_abs_and_rel_pos.json",
       "official/swin/swin_small_ape_56.json",
