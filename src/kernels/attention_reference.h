@@ -12,7 +12,6 @@
 
 #include "kernels/attention.h"
 #include "kernels/attention_dropout.h"
-#include "kernels/wide.h"
 
 namespace locant {
 
@@ -205,11 +204,10 @@ struct Row {
 
 /// The whole truth in plain lines, for heads [begin, end) of the B*G*H, counted with h innermost:
 /// out_i = sum_j K_ij P_ij (v_j + value_term(i, j)), P_ij = exp(s_ij - L_i), L_i = log sum_j exp(s_ij) over
-/// the visible j.
-template <class T>
+/// the visible j. Sum: what a row is summed up in.
+template <class T, class Sum = T>
 void attention_forward_reference(const AttentionArgs& a, const AttentionNumbers<T>& x, std::int64_t begin,
                                  std::int64_t end) {
-  using W = typename reference::Wide<T>::type;
   for (std::int64_t unit = begin; unit < end; ++unit) {
     reference::Row<T> row{a, x, unit / (a.G * a.H), unit / a.H % a.G, unit % a.H};
     for (std::int64_t i = 0; i < a.Nq; ++i) {
@@ -223,8 +221,8 @@ void attention_forward_reference(const AttentionArgs& a, const AttentionNumbers<
       for (std::size_t j = 0; j < row.seen.size(); ++j)
         if (row.seen[j]) most = std::max(most, reference::real_part(row.scores[j]));
       if (most == -std::numeric_limits<double>::infinity()) continue;  // sees nothing: zeros, L = +inf
-      W sum{};
-      std::vector<W> sums(static_cast<std::size_t>(a.Dv));
+      Sum sum{};
+      std::vector<Sum> sums(static_cast<std::size_t>(a.Dv));
       for (std::size_t j = 0; j < row.seen.size(); ++j) {
         if (!row.seen[j]) continue;
         const T p = std::exp(row.scores[j] - T(most));
@@ -235,7 +233,7 @@ void attention_forward_reference(const AttentionArgs& a, const AttentionNumbers<
         sum += p;
       }
       for (std::int64_t d = 0; d < a.Dv; ++d) out[d] = T(sums[static_cast<std::size_t>(d)] / sum);
-      if (x.lse != nullptr) x.lse[unit * a.Nq + i] = T(W(most) + std::log(sum));
+      if (x.lse != nullptr) x.lse[unit * a.Nq + i] = T(Sum(most) + std::log(sum));
     }
   }
 }

@@ -7,9 +7,17 @@
 #include <limits>
 #include <vector>
 
-#include "kernels/wide.h"
-
 namespace locant::reference {
+
+/// What sums are kept in: float rows in double, anything else (double, complex) as it is.
+template <class T>
+struct Wide {
+  using type = T;
+};
+template <>
+struct Wide<float> {
+  using type = double;
+};
 
 /// The formulas of row_ops.h, one element at a time: the `reference` instruction set, and the oracle of the
 /// others. Analytic in x, so that T may be complex (complex-step gradients).

@@ -69,6 +69,17 @@ class ConfigWriter {
   std::unique_ptr<State> state_;
 };
 
+/// What every plain transformer on patches has, for `fields`.
+template <class Archive, class Config>
+void transformer_fields(Archive& archive, Config& c) {
+  archive.field("img_size", c.img_size);
+  archive.field("patch_size", c.patch_size);
+  archive.field("in_chans", c.in_chans);
+  archive.field("dim", c.dim);
+  archive.field("depth", c.depth);
+  archive.field("heads", c.heads);
+}
+
 /// `base` with the keys of `overrides` replaced or added; both JSON objects.
 std::string merge_config(const std::string& base, const std::string& overrides);
 

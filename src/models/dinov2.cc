@@ -49,12 +49,7 @@ struct Dinov2Config {
 
 template <class Archive, class Config>
 void fields(Archive& archive, Config& c) {
-  archive.field("img_size", c.img_size);
-  archive.field("patch_size", c.patch_size);
-  archive.field("in_chans", c.in_chans);
-  archive.field("dim", c.dim);
-  archive.field("depth", c.depth);
-  archive.field("heads", c.heads);
+  transformer_fields(archive, c);
   archive.field("mlp", c.mlp);
   archive.field("mlp_ratio", c.mlp_ratio);
   archive.field("mlp_hidden", c.mlp_hidden);
@@ -318,7 +313,8 @@ void register_dinov2(std::vector<ModelEntry>& entries) {
                        registers ? "bicubic_antialias" : "bicubic_offset"),
            preprocess,
            registers ? "DINOv2 with four registers, Darcet et al. 2023; features only"
-                     : "DINOv2, Oquab et al. 2023; features only"});
+                     : "DINOv2, Oquab et al. 2023; features only",
+           false});
     }
 }
 

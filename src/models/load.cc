@@ -74,10 +74,7 @@ std::vector<Candidate> candidates_for(const TensorFile& file, const ModelEntry* 
   std::map<std::string, Sources> by_family;
   for (const ModelEntry& entry : model_entries()) {
     if (only != nullptr && only != &entry) continue;
-    // What has no head is a candidate only while no classes are asked for.
-    const bool encoder =
-        entry.family == "sam_image_encoder" && entry.config.find("num_classes") == std::string::npos;
-    if (classes != 0 && (entry.family == "dinov2" || encoder)) continue;
+    if (classes != 0 && !entry.has_head) continue;
     const auto [it, added] = by_family.try_emplace(entry.family);
     if (added) it->second = sources_of(file, entry.family);
     add_candidates(it->second, entry, classes, out);

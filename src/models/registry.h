@@ -18,7 +18,8 @@ struct ModelEntry {
   std::string family;
   std::string config;  ///< JSON object, keys of the family's Config
   Preprocess preprocess;
-  std::string note;  ///< one line for people
+  std::string note;      ///< one line for people
+  bool has_head = true;  ///< classifies: its configuration has num_classes
 };
 
 /// Class names of ImageNet-1k in index order.

@@ -56,13 +56,8 @@ struct SamEncoderConfig {
 template <class Archive, class Config>
 void fields(Archive& archive, Config& c) {
   archive.field("naming", c.naming);
-  archive.field("img_size", c.img_size);
-  archive.field("patch_size", c.patch_size);
-  archive.field("in_chans", c.in_chans);
+  transformer_fields(archive, c);
   archive.field("num_classes", c.num_classes);
-  archive.field("dim", c.dim);
-  archive.field("depth", c.depth);
-  archive.field("heads", c.heads);
   archive.field("window", c.window);
   archive.field("global_blocks", c.global_blocks);
   archive.field("mlp_ratio", c.mlp_ratio);
@@ -371,7 +366,8 @@ void register_sam_image_encoder(std::vector<ModelEntry>& entries) {
                        kOp,
                        config(size, ""),
                        preprocess,
-                       "image encoder of Segment Anything, Kirillov et al. 2023; embeddings, no classes"});
+                       "image encoder of Segment Anything, Kirillov et al. 2023; embeddings, no classes",
+                       false});
   preprocess.rows = preprocess.columns = 224;
   preprocess.mode = Preprocess::Mode::resize_short;
   preprocess.crop_pct = 0.9;

@@ -30,13 +30,8 @@ struct SimpleVitConfig {
 
 template <class Archive, class Config>
 void fields(Archive& archive, Config& c) {
-  archive.field("img_size", c.img_size);
-  archive.field("patch_size", c.patch_size);
-  archive.field("in_chans", c.in_chans);
+  transformer_fields(archive, c);
   archive.field("num_classes", c.num_classes);
-  archive.field("dim", c.dim);
-  archive.field("depth", c.depth);
-  archive.field("heads", c.heads);
   archive.field("head_dim", c.head_dim);
   archive.field("mlp_dim", c.mlp_dim);
   archive.field("norm_eps", c.norm_eps);

@@ -44,13 +44,8 @@ struct VitConfig {
 template <class Archive, class Config>
 void fields(Archive& archive, Config& c) {
   archive.field("naming", c.naming);
-  archive.field("img_size", c.img_size);
-  archive.field("patch_size", c.patch_size);
-  archive.field("in_chans", c.in_chans);
+  transformer_fields(archive, c);
   archive.field("num_classes", c.num_classes);
-  archive.field("dim", c.dim);
-  archive.field("depth", c.depth);
-  archive.field("heads", c.heads);
   archive.field("mlp_ratio", c.mlp_ratio);
   archive.field("qkv_bias", c.qkv_bias);
   archive.field("norm_eps", c.norm_eps);

@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "attention_case.h"
 #include "core/pool.h"
+#include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
 namespace {

@@ -1,7 +1,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "attention_case.h"
+#include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
 namespace {

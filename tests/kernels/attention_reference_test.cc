@@ -6,7 +6,7 @@
 #include <complex>
 #include <numeric>
 
-#include "attention_case.h"
+#include "tests/kernels/attention_case.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant::testing {

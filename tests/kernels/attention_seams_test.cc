@@ -3,7 +3,7 @@
 
 #include <numeric>
 
-#include "attention_case.h"
+#include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
 namespace {

@@ -1,6 +1,7 @@
+#include "tests/kernels/attention_terms.h"
+
 #include <gtest/gtest.h>
 
-#include "attention_case.h"
 #include "core/error.h"
 
 namespace locant::testing {

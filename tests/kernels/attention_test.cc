@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include "attention_case.h"
 #include "core/error.h"
+#include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
 namespace {

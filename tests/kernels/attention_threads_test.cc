@@ -1,8 +1,8 @@
 #include <gtest/gtest.h>
 
-#include "attention_case.h"
 #include "core/pool.h"
 #include "kernels/attention_plan.h"
+#include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
 namespace {
