@@ -1,11 +1,11 @@
 // locant embed: image embeddings ahead of prompts, one file a picture.
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <optional>
 
 #include "cli/embeddings.h"
 #include "cli/train_report.h"
 #include "core/error.h"
-#include "segment/predictor.h"
 
 namespace locant::cli {
 namespace {
@@ -19,46 +19,33 @@ struct Options {
 int run(const Options& o, const GlobalOptions& globals) {
   const std::vector<std::string> paths = expand_pictures(o.pictures);
   banner(globals);
-  const EmbeddingCache cache = open_cache(o.embedding);
   const StopSignals signals;
   Progress progress(globals, "embed", static_cast<std::int64_t>(paths.size()));
-  std::unique_ptr<Sam> sam;  // not before a picture needs it
-  std::unique_ptr<SamPredictor> predictor;
-  std::int64_t made = 0, there = 0, failed = 0, done = 0;
+  Embeddings embeddings(o.embedding, [&](const std::string& text) { progress.line(text); });
+  const ResizeLongestSide transform(o.embedding.image_size);
+  std::int64_t made = 0, there = 0, failed = 0;
   for (const std::string& path : paths) {
     if (stop_requested()) break;
-    progress.update(done++);
-    try {
-      const PictureFile picture = read_picture(path);
-      const EmbeddingCache::Lookup found = cache.check(picture.key);
-      const bool fresh = found.state == EmbeddingCache::State::fresh;
-      if (found.state == EmbeddingCache::State::refused)
-        progress.line(fmt::format("{}: made anew: {}", path, found.reason));
-      if (!fresh) {
-        if (sam == nullptr) {
-          LoadedSam loaded = load_sam(o.embedding.weights, {.model = o.embedding.model,
-                                                            .mode = WeightMode::inference,
-                                                            .sam = {.image_size = o.embedding.image_size}});
-          for (const std::string& line : loaded.notes) progress.line(line);
-          sam = std::move(loaded.sam);
-          predictor = std::make_unique<SamPredictor>(*sam);
-        }
-        predictor->set_image(picture.image);
-        cache.store(picture.key, predictor->embedding());
-      }
-      ++(fresh ? there : made);
-      if (o.json)
-        out("{{\"picture\":{},\"embedding\":{},\"made\":{}}}\n", json_string(path),
-            json_string(cache.path_of(picture.key)), !fresh);
+    progress.update(made + there + failed);
+    std::optional<PictureFile> picture;
+    bool fresh = false;
+    try {  // a picture that cannot be read must not cost the others; a model or a folder that cannot be is
+           // the end
+      picture.emplace(path);
+      fresh = embeddings.find(*picture, false).has_value();
+      if (!fresh) transform.target_size({picture->image().rows, picture->image().columns});  // not too thin
     } catch (const Error& error) {
-      // A picture that cannot be read must not cost the others; a model that cannot be is the end.
-      if (sam == nullptr && made + there == 0 && paths.size() == 1) throw;
+      if (paths.size() == 1) throw;
       ++failed;
       progress.finish();
       warn(fmt::format("{}: {}", path, error.what()));
-      if (sam == nullptr && failed == 1)
-        load_sam(o.embedding.weights, {.model = o.embedding.model, .mode = WeightMode::shapes, .sam = {}});
+      continue;
     }
+    if (!fresh) embeddings.make(*picture);
+    ++(fresh ? there : made);
+    if (o.json)
+      out("{{\"picture\":{},\"embedding\":{},\"made\":{}}}\n", json_string(path),
+          json_string(embeddings.path_of(*picture)), !fresh);
   }
   progress.finish();
   if (!o.json) out("{} embedded, {} there already, {} not read\n", made, there, failed);

@@ -3,12 +3,8 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iostream>
-#include <optional>
 
 #include "core/error.h"
-#include "io/mapped_file.h"
 #include "segment/model_identity.h"
 #include "segment/predictor.h"
 
@@ -29,12 +25,8 @@ std::string cache_folder(const EmbeddingOptions& options) {
   fail("cache", "neither XDG_CACHE_HOME nor HOME is set; give --cache DIR or --no-cache");
 }
 
-LoadedSam load(const EmbeddingOptions& options, Sam::Parts parts, const GlobalOptions& globals) {
-  LoadSamOptions load{.model = options.model, .mode = WeightMode::inference, .sam = {}};
-  load.sam = {.image_size = options.image_size, .parts = parts};
-  LoadedSam out = load_sam(options.weights, load);
-  for (const std::string& line : out.notes) write_note(globals, line);
-  return out;
+std::span<const std::uint8_t> bytes_of(const MappedFile& file) {
+  return {reinterpret_cast<const std::uint8_t*>(file.bytes().data()), file.bytes().size()};
 }
 
 }  // namespace
@@ -55,54 +47,61 @@ void add_embedding_options(CLI::App* sub, EmbeddingOptions& o) {
       ->check(CLI::Range(16, 4096));
 }
 
-PictureFile read_picture(const std::string& path) {
-  PictureFile out{path, "", {}};
+PictureFile::PictureFile(const std::string& path) : path_(path) {
   if (path == "-") {
-    out.image = read_image(path);
-    out.key = picture_key(out.image);
-    return out;
+    image_ = read_image(path);
+    key_ = picture_key(*image_);
+    return;
   }
-  const auto file = MappedFile::open(path);
-  const std::span<const std::uint8_t> bytes(reinterpret_cast<const std::uint8_t*>(file->bytes().data()),
-                                            file->bytes().size());
-  out.key = picture_key(bytes);
-  out.image = decode_image(bytes, path);
-  return out;
+  file_ = MappedFile::open(path);
+  key_ = picture_key(bytes_of(*file_));
 }
 
-EmbeddingCache open_cache(const EmbeddingOptions& options) {
+const Image& PictureFile::image() const {
+  if (!image_) image_ = decode_image(bytes_of(*file_), path_);
+  return *image_;
+}
+
+Embeddings::Embeddings(const EmbeddingOptions& options, Line line)
+    : options_(options), line_(std::move(line)) {
+  if (options.no_cache) return;
   const std::int64_t side = options.image_size / 16;
-  return {cache_folder(options), EmbeddingOrigin{.model = model_identity(options.weights),
-                                                 .model_name = options.model,
-                                                 .image_size = options.image_size,
-                                                 .normalisation = {},
-                                                 .exif_orientation = true,
-                                                 .features = Shape{1, 256, side, side}}};
+  cache_.emplace(cache_folder(options), EmbeddingOrigin{.model = model_identity(options.weights),
+                                                        .model_name = options.model,
+                                                        .image_size = options.image_size,
+                                                        .normalisation = {},
+                                                        .exif_orientation = true,
+                                                        .features = Shape{1, 256, side, side}});
 }
 
-EmbeddedPicture embed_picture(const EmbeddingOptions& options, const PictureFile& picture, bool whole,
-                              const GlobalOptions& globals) {
-  EmbeddedPicture out;
-  std::optional<EmbeddingCache> cache;
-  if (!options.no_cache) {
-    cache.emplace(open_cache(options));
-    EmbeddingCache::Lookup found = cache->find(picture.key);
-    if (found.state == EmbeddingCache::State::refused)
-      note(globals, "cached embedding not used: {}", found.reason);
-    out.from_cache = found.state == EmbeddingCache::State::fresh;
-    out.embedding = std::move(found.embedding);
-  }
-  LoadedSam loaded = load(options, out.from_cache && !whole ? Sam::Parts::decoder : Sam::Parts::all, globals);
-  out.sam = std::move(loaded.sam);
-  if (out.from_cache) return out;
-  const Stopwatch watch;
-  SamPredictor predictor(*out.sam);
-  predictor.set_image(picture.image);
-  out.embedding = predictor.embedding();
-  note(globals, "{}: encoded by {} in {}", picture.path, out.sam->variant().name,
-       human_seconds(watch.seconds()));
-  if (cache) cache->store(picture.key, out.embedding);
-  return out;
+std::optional<PictureEmbedding> Embeddings::find(const PictureFile& picture, bool read) const {
+  if (!cache_) return std::nullopt;
+  EmbeddingCache::Lookup found = read ? cache_->find(picture.key()) : cache_->check(picture.key());
+  if (found.state == EmbeddingCache::State::refused)
+    line_(fmt::format("{}: cached embedding not used: {}", picture.path(), found.reason));
+  if (found.state != EmbeddingCache::State::fresh) return std::nullopt;
+  return std::move(found.embedding);
+}
+
+PictureEmbedding Embeddings::make(const PictureFile& picture) {
+  SamPredictor predictor(sam(Sam::Parts::all));
+  predictor.set_image(picture.image());
+  if (cache_) cache_->store(picture.key(), predictor.embedding());
+  return predictor.embedding();
+}
+
+std::string Embeddings::path_of(const PictureFile& picture) const {
+  return cache_ ? cache_->path_of(picture.key()) : "";
+}
+
+const Sam& Embeddings::sam(Sam::Parts parts) {
+  if (sam_ != nullptr && (parts == Sam::Parts::decoder || sam_->has_image_encoder())) return *sam_;
+  LoadSamOptions load{.model = options_.model, .mode = WeightMode::inference, .sam = {}};
+  load.sam = {.image_size = options_.image_size, .parts = parts};
+  LoadedSam loaded = load_sam(options_.weights, load);
+  for (const std::string& line : loaded.notes) line_(line);
+  sam_ = std::move(loaded.sam);
+  return *sam_;
 }
 
 }  // namespace locant::cli

@@ -1,9 +1,13 @@
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "cli/cli.h"
+#include "io/image.h"
+#include "io/mapped_file.h"
 #include "models/sam.h"
 #include "segment/embedding_cache.h"
 
@@ -21,26 +25,47 @@ struct EmbeddingOptions {
 };
 void add_embedding_options(CLI::App* sub, EmbeddingOptions& options);
 
-/// A picture and the name that its bytes give it in a cache.
-struct PictureFile {
-  std::string path, key;
-  Image image;
-};
-/// Throws Error. "-": standard input.
-PictureFile read_picture(const std::string& path);
+/// A picture's file, and the name that its bytes give it in a cache. Nothing is decoded before somebody
+/// looks.
+class PictureFile {
+ public:
+  /// Throws Error. "-": standard input.
+  explicit PictureFile(const std::string& path);
+  const std::string& path() const { return path_; }
+  const std::string& key() const { return key_; }
+  /// Throws Error when it is no picture.
+  const Image& image() const;
 
-/// The folder of the options: --cache, else locant/embeddings below $XDG_CACHE_HOME or ~/.cache. Throws Error
-/// when there is none of them.
-EmbeddingCache open_cache(const EmbeddingOptions& options);
-
-/// A picture's embedding, and the model to ask: the decoder alone where the embedding was in the cache.
-struct EmbeddedPicture {
-  std::unique_ptr<Sam> sam;
-  PictureEmbedding embedding;
-  bool from_cache = false;
+ private:
+  std::string path_, key_;
+  std::shared_ptr<const MappedFile> file_;  // null: decoded from the start
+  mutable std::optional<Image> image_;
 };
-/// From the cache; else made, and kept there. `whole`: the image encoder is loaded in any case.
-EmbeddedPicture embed_picture(const EmbeddingOptions& options, const PictureFile& picture, bool whole,
-                              const GlobalOptions& globals);
+
+/// Embeddings of pictures: from the cache, or made and kept there. The model is loaded when something has to
+/// be made, or asked.
+class Embeddings {
+ public:
+  using Line = std::function<void(const std::string&)>;
+  /// `options` must outlive it; `line` gets what people should know. Throws Error when there is no folder to
+  /// keep embeddings in, unless the options want none.
+  Embeddings(const EmbeddingOptions& options, Line line);
+
+  /// What the cache holds, if that is of this model and preprocessing; a line says why it is not used.
+  /// `read`: with its numbers.
+  std::optional<PictureEmbedding> find(const PictureFile& picture, bool read = true) const;
+  /// Encodes the picture, and keeps what comes of it. Throws Error.
+  PictureEmbedding make(const PictureFile& picture);
+  /// The file in the cache; empty without one.
+  std::string path_of(const PictureFile& picture) const;
+  /// The whole, or without the image encoder where that is not loaded yet. Throws Error.
+  const Sam& sam(Sam::Parts parts);
+
+ private:
+  const EmbeddingOptions& options_;
+  Line line_;
+  std::optional<EmbeddingCache> cache_;
+  std::unique_ptr<Sam> sam_;
+};
 
 }  // namespace locant::cli

@@ -3,7 +3,7 @@
 #include <memory>
 #include <optional>
 
-#include "cli/embeddings.h"
+#include "cli/segment_options.h"
 #include "cli/segment_output.h"
 #include "cli/segment_prompts.h"
 #include "cli/train_report.h"
@@ -15,15 +15,7 @@
 namespace locant::cli {
 namespace {
 
-struct Options {
-  EmbeddingOptions embedding;
-  std::string picture, prompts, mask, output, overlay, coco, logits;
-  std::vector<std::string> points, negative_points, boxes;
-  bool multimask = false, everything = false, json = false;
-  MaskGeneratorOptions generator;
-};
-
-std::vector<SamPrompt> prompts_of(const Options& o) {
+std::vector<SamPrompt> prompts_of(const SegmentOptions& o) {
   std::vector<SamPrompt> out;
   if (!o.prompts.empty()) {
     require(o.points.empty() && o.negative_points.empty() && o.boxes.empty() && o.mask.empty(), "segment",
@@ -60,7 +52,8 @@ struct Answers {
   std::vector<std::pair<std::string, Tensor>> logits;
 };
 
-Answers answer(const Options& o, const SamPredictor& predictor, const std::vector<SamPrompt>& prompts) {
+Answers answer(const SegmentOptions& o, const SamPredictor& predictor,
+               const std::vector<SamPrompt>& prompts) {
   Answers out;
   for (std::size_t p = 0; p < prompts.size(); ++p) {
     const SamPrediction prediction = predictor.predict(prompts[p], o.multimask);
@@ -78,7 +71,7 @@ Answers answer(const Options& o, const SamPredictor& predictor, const std::vecto
   return out;
 }
 
-std::vector<SegmentMask> generate(const Options& o, PointPredictor& predictor, const Image& picture,
+std::vector<SegmentMask> generate(const SegmentOptions& o, PointPredictor& predictor, const Image& picture,
                                   const GlobalOptions& globals) {
   const StopSignals signals;
   std::optional<Progress> bar;
@@ -99,14 +92,13 @@ std::vector<SegmentMask> generate(const Options& o, PointPredictor& predictor, c
   return out;
 }
 
-void write(const Options& o, const Image& picture, const Answers& answers) {
+void write(const SegmentOptions& o, const PictureFile& picture, ImageSize size, const Answers& answers) {
   const std::vector<SegmentMask>& masks = answers.masks;
   const bool together = o.everything && !o.output.empty();  // hundreds of masks are one picture
-  if (together) write_png(o.output, masks_picture({picture.rows, picture.columns}, masks));
+  if (together) write_png(o.output, masks_picture(size, masks));
   for (std::size_t n = 0; n < masks.size() && !o.output.empty() && !together; ++n)
     write_png(numbered(o.output, n, masks.size()), mask_picture(rle_to_mask(masks[n].rle)));
-  if (!o.overlay.empty()) write_png(o.overlay, overlay_picture(picture, masks));
-  const ImageSize size{picture.rows, picture.columns};
+  if (!o.overlay.empty()) write_png(o.overlay, overlay_picture(picture.image(), masks));
   if (!o.coco.empty()) {
     const std::string text = coco_json(o.picture, size, masks) + "\n";
     write_file_atomically(o.coco, std::as_bytes(std::span(text)));
@@ -128,26 +120,7 @@ void write(const Options& o, const Image& picture, const Answers& answers) {
   }
 }
 
-/// The whole picture's embedding is there already; crops are encoded.
-class CachedPredictor final : public PointPredictor {
- public:
-  CachedPredictor(SamPredictor& predictor, PictureEmbedding embedding)
-      : predictor_(predictor), embedding_(std::move(embedding)) {}
-  void set_image(const Image& crop) override {
-    const bool whole = ImageSize{crop.rows, crop.columns} == embedding_.original;
-    whole ? predictor_.set_embedding(embedding_) : predictor_.set_image(crop);
-  }
-  void reset_image() override { predictor_.reset_image(); }
-  std::unique_ptr<CandidateMasks> predict(std::span<const PromptPoint> points) override {
-    return predictor_.predict(points);
-  }
-
- private:
-  SamPredictor& predictor_;
-  PictureEmbedding embedding_;
-};
-
-int run(const Options& o, const GlobalOptions& globals) {
+int run(const SegmentOptions& o, const GlobalOptions& globals) {
   const std::vector<SamPrompt> prompts = o.everything ? std::vector<SamPrompt>() : prompts_of(o);
   require(o.everything || !prompts[0].points.empty() || !prompts[0].box.empty() ||
               prompts[0].mask_input.defined(),
@@ -163,85 +136,49 @@ int run(const Options& o, const GlobalOptions& globals) {
     if (!file.empty()) require_writable(file);
 
   banner(globals);
-  const PictureFile picture = read_picture(o.picture);
-  const ImageSize size{picture.image.rows, picture.image.columns};
-  for (const SamPrompt& prompt : prompts) check_sam_prompt(prompt, size);
-  // With crops every crop is a picture of its own: the encoder is needed whatever the cache holds.
-  const bool crops = o.everything && o.generator.crop_n_layers > 0;
-  const EmbeddedPicture embedded = embed_picture(o.embedding, picture, crops, globals);
-  SamPredictor predictor(*embedded.sam);
+  const PictureFile picture(o.picture);
+  Embeddings embeddings(o.embedding, [&](const std::string& text) { write_note(globals, text); });
+  std::optional<PictureEmbedding> embedding = embeddings.find(picture);
+  const ImageSize size =
+      embedding ? embedding->original : ImageSize{picture.image().rows, picture.image().columns};
+  for (const SamPrompt& prompt : prompts) check_sam_prompt(prompt, size);  // before the picture is encoded
+  if (!embedding) {
+    const Stopwatch watch;
+    embedding = embeddings.make(picture);
+    note(globals, "{}: encoded by {} in {}", o.picture, embeddings.sam(Sam::Parts::decoder).variant().name,
+         human_seconds(watch.seconds()));
+  }
   Answers answers;
   if (o.everything) {
-    CachedPredictor cached(predictor, embedded.embedding);
-    answers.masks = generate(o, cached, picture.image, globals);
+    // With crops every crop is a picture of its own: the encoder is needed whatever the cache holds.
+    const bool crops = o.generator.crop_n_layers > 0;
+    CachedPredictor predictor(embeddings.sam(crops ? Sam::Parts::all : Sam::Parts::decoder), *embedding);
+    answers.masks = generate(o, predictor, picture.image(), globals);
   } else {
-    predictor.set_embedding(embedded.embedding);
+    SamPredictor predictor(embeddings.sam(Sam::Parts::decoder));
+    predictor.set_embedding(*embedding);
     answers = answer(o, predictor, prompts);
   }
   if (o.everything && stop_requested()) return kInterrupted;
-  write(o, picture.image, answers);
+  write(o, picture, size, answers);
   return kOk;
-}
-
-void add_generator_options(CLI::App* sub, MaskGeneratorOptions& g) {
-  const auto add = [&](const char* flag, auto& value, const char* type, const char* what) {
-    sub->add_option(flag, value, what)->type_name(type)->group("everything");
-  };
-  add("--points-per-side", g.points_per_side, "N", "Points along each side of the grid");
-  add("--points-per-batch", g.points_per_batch, "N", "Points answered at once");
-  add("--pred-iou-thresh", g.pred_iou_thresh, "X", "Least predicted IoU of a mask");
-  add("--stability-score-thresh", g.stability_score_thresh, "X", "Least stability of a mask");
-  add("--stability-score-offset", g.stability_score_offset, "X",
-      "Shift of the logits that stability is measured by");
-  add("--box-nms-thresh", g.box_nms_thresh, "X", "IoU of boxes above which the lesser mask goes");
-  add("--crop-n-layers", g.crop_n_layers, "N", "Layers of crops: layer i has 4^i");
-  add("--crop-nms-thresh", g.crop_nms_thresh, "X", "The same between crops");
-  add("--crop-overlap-ratio", g.crop_overlap_ratio, "X", "Overlap of crops, part of the shorter side");
-  add("--crop-n-points-downscale-factor", g.crop_n_points_downscale_factor, "N",
-      "Points a side in layer i are divided by this to the power of i");
-  add("--min-mask-region-area", g.min_mask_region_area, "N", "Smaller holes and islands go, in pixels");
 }
 
 }  // namespace
 
 void add_segment(CLI::App& app, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
-  Options& o = *options;
-  CLI::App* sub = add_command(
-      app, globals, "segment", "Cuts objects out of a picture: Segment Anything's masks",
-      "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --point 500,375 -o mask.png\n"
-      "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --box 75,275,1725,850 --negative-point "
-      "500,600 "
-      "--overlay seen.png\n"
-      "locant segment photo.jpg --weights mobile_sam.pt --everything --coco masks.json --overlay all.png\n",
-      [options, &globals] { return run(*options, globals); });
-  sub->add_option("PICTURE", o.picture, "JPEG, PNG, WebP or PPM file, or - for stdin")->required();
-  add_embedding_options(sub, o.embedding);
-  sub->add_flag("--no-cache", o.embedding.no_cache, "Neither use nor keep the picture's embedding");
-  sub->add_option("--point", o.points, "A point of the object; again for more")
-      ->type_name("X,Y")
-      ->allow_extra_args(false);
-  sub->add_option("--negative-point", o.negative_points, "A point that is not of it")
-      ->type_name("X,Y")
-      ->allow_extra_args(false);
-  sub->add_option("--box", o.boxes, "A box around the object; several boxes are several objects")
-      ->type_name("X0,Y0,X1,Y1")
-      ->allow_extra_args(false);
-  sub->add_option("--mask", o.mask, "An earlier answer to refine: what --logits wrote")->type_name("FILE");
-  sub->add_option("--prompts", o.prompts,
-                  "JSON list of prompts: {\"points\": [[x, y]], \"labels\": [1], \"box\": [x0, y0, x1, y1]}")
-      ->type_name("FILE");
-  sub->add_flag("--multimask", o.multimask, "Three masks a prompt: whole, part, subpart");
-  sub->add_flag("--everything", o.everything, "Masks of everything in the picture, by a grid of points");
-  sub->add_option("-o,--output", o.output, "PNG, white where the mask is; NAME_1.png, .. for several")
-      ->type_name("FILE");
-  sub->add_option("--overlay", o.overlay, "PNG: the picture with the masks in colours")->type_name("FILE");
-  sub->add_option("--coco", o.coco, "JSON with COCO run lengths")->type_name("FILE");
-  sub->add_option("--logits", o.logits,
-                  "safetensors: low_res_logits, logits at the picture's size, iou_predictions")
-      ->type_name("FILE");
-  sub->add_flag("--json", o.json, "The JSON of --coco on stdout");
-  add_generator_options(sub, o.generator);
+  auto options = std::make_shared<SegmentOptions>();
+  add_segment_options(
+      add_command(
+          app, globals, "segment", "Cuts objects out of a picture: Segment Anything's masks",
+          "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --point 500,375 -o mask.png\n"
+          "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --box 75,275,1725,850 --negative-point "
+          "500,600 "
+          "--overlay seen.png\n"
+          "locant segment photo.jpg --weights mobile_sam.pt --everything --coco masks.json --overlay "
+          "all.png\n",
+          [options, &globals] { return run(*options, globals); }),
+      *options);
 }
 
 }  // namespace locant::cli

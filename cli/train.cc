@@ -17,7 +17,8 @@ namespace {
 
 struct Options {
   TrainOptions train;
-  std::string task = "classify", embeddings, resume, config;
+  std::string task = "classify", resume, config;
+  FineTuneOptions segment;
   double cache_gb = 2.0;
 };
 
@@ -51,8 +52,9 @@ TrainOptions chosen(const Options& options, const CLI::App& sub, const GlobalOpt
 
 int run(const Options& options, const CLI::App& sub, const GlobalOptions& globals) {
   if (options.task == "segment")
-    return run_fine_tune(fine_tune_options(options.train, options.embeddings, sub), globals);
-  require(options.embeddings.empty(), "train", "--embeddings goes with --task segment");
+    return run_fine_tune(fine_tune_options(options.segment, options.train, sub), globals);
+  for (const char* flag : {"--embeddings", "--image-size"})
+    require(sub.get_option(flag)->count() == 0, "train", "{} goes with --task segment", flag);
   const TrainOptions train_options = chosen(options, sub, globals);
   banner(globals);
   const StopSignals signals;
@@ -88,8 +90,13 @@ void add_data_options(CLI::App* sub, const std::shared_ptr<Options>& o) {
          "kept")
       ->type_name("TASK")
       ->check(CLI::IsMember({"classify", "segment"}));
-  sub->add_option("--embeddings", o->embeddings, "Folder for embeddings (segment); without it OUT/embeddings")
+  sub->add_option("--embeddings", o->segment.embeddings,
+                  "Folder for embeddings (segment); without it OUT/embeddings")
       ->type_name("DIR");
+  sub->add_option("--image-size", o->segment.image_size,
+                  "Side of the encoder's square (segment), a multiple of 16")
+      ->type_name("N")
+      ->check(CLI::Range(16, 4096));
   sub->add_option("--data", t.data.path,
                   "Folder: train/CLASS/.. and val/CLASS/.., CLASS/.., or MNIST's IDX files; for segment "
                   "images/NAME.jpg and masks/NAME.png, a colour an object")

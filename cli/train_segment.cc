@@ -10,36 +10,33 @@
 
 namespace locant::cli {
 
-FineTuneOptions fine_tune_options(const TrainOptions& train, const std::string& embeddings,
-                                  const CLI::App& sub) {
+FineTuneOptions fine_tune_options(FineTuneOptions own, const TrainOptions& train, const CLI::App& sub) {
   static const std::vector<std::string> kKnown = {
-      "--task",  "--data",  "--init",   "--out",   "--model",        "--embeddings",    "--epochs",
-      "--batch", "--lr",    "--min-lr", "--clip",  "--weight-decay", "--warmup-epochs", "--val-split",
-      "--seed",  "--force", "--help",   "--quiet", "--threads"};
+      "--task",      "--data",  "--init",  "--out",    "--model", "--embeddings",   "--image-size",
+      "--epochs",    "--batch", "--lr",    "--min-lr", "--clip",  "--weight-decay", "--warmup-epochs",
+      "--val-split", "--seed",  "--force", "--help",   "--quiet", "--threads"};
   for (const CLI::Option* option : sub.get_options())
     require(
         option->count() == 0 || std::find(kKnown.begin(), kKnown.end(), option->get_name()) != kKnown.end(),
         "train", "{} does not go with --task segment", option->get_name());
-  FineTuneOptions out;
   const auto take = [&](const char* flag, auto& to, const auto& from) {
     if (sub.get_option(flag)->count() > 0) to = from;
   };
-  out.data = train.data.path;
-  out.init = train.init;
-  out.out = train.out;
-  out.embeddings = embeddings;
-  out.model = sub.get_option("--model")->count() > 0 ? train.model : "";
-  take("--epochs", out.epochs, train.epochs);
-  take("--batch", out.batch, train.batch);
-  take("--lr", out.lr, train.lr);
-  take("--min-lr", out.min_lr, train.min_lr);
-  take("--clip", out.clip, train.clip);
-  take("--weight-decay", out.weight_decay, train.weight_decay);
-  take("--warmup-epochs", out.warmup_epochs, train.warmup_epochs);
-  take("--val-split", out.val_split, train.data.val_split);
-  take("--seed", out.seed, train.seed);
-  out.force = train.force;
-  return out;
+  own.data = train.data.path;
+  own.init = train.init;
+  own.out = train.out;
+  own.model = sub.get_option("--model")->count() > 0 ? train.model : "";
+  take("--epochs", own.epochs, train.epochs);
+  take("--batch", own.batch, train.batch);
+  take("--lr", own.lr, train.lr);
+  take("--min-lr", own.min_lr, train.min_lr);
+  take("--clip", own.clip, train.clip);
+  take("--weight-decay", own.weight_decay, train.weight_decay);
+  take("--warmup-epochs", own.warmup_epochs, train.warmup_epochs);
+  take("--val-split", own.val_split, train.data.val_split);
+  take("--seed", own.seed, train.seed);
+  own.force = train.force;
+  return own;
 }
 
 int run_fine_tune(const FineTuneOptions& options, const GlobalOptions& globals) {

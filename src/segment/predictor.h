@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "models/sam.h"
@@ -68,6 +69,25 @@ class SamPredictor final : public PointPredictor {
   SamNormalisation normalisation_;
   ResizeLongestSide transform_;
   PictureEmbedding embedding_;
+};
+
+/// For the mask generator, where the whole picture's embedding is there already: crops alone are encoded.
+class CachedPredictor final : public PointPredictor {
+ public:
+  /// `sam` must outlive it; without crops its decoder is enough.
+  CachedPredictor(const Sam& sam, PictureEmbedding whole) : predictor_(sam), whole_(std::move(whole)) {}
+  void set_image(const Image& crop) override {
+    ImageSize{crop.rows, crop.columns} == whole_.original ? predictor_.set_embedding(whole_)
+                                                          : predictor_.set_image(crop);
+  }
+  void reset_image() override { predictor_.reset_image(); }
+  std::unique_ptr<CandidateMasks> predict(std::span<const PromptPoint> points) override {
+    return predictor_.predict(points);
+  }
+
+ private:
+  SamPredictor predictor_;
+  PictureEmbedding whole_;
 };
 
 /// Throws Error as SamPredictor::predict does for what lies in the prompt itself.

@@ -31,9 +31,9 @@ struct SegmentData {
   std::vector<std::string> notes;  ///< lines for people: what was left out and why
 };
 
-/// Reads masks, and of the pictures no more than their bytes. `low` sides of the low-resolution masks;
-/// objects that cover no cell of them are left out. Throws Error when a folder is missing, a mask has another
-/// size than its picture or more than 4,096 colours, or nothing is left.
+/// Decodes every picture and mask once, so that mistakes show before hours of encoding. `low`: sides of the
+/// low-resolution masks; objects that cover no cell of them are left out. Throws Error when a folder is
+/// missing, a mask has another size than its picture or more than 4,096 colours, or nothing is left.
 SegmentData read_segment_data(const std::string& folder, std::int64_t image_size, std::int64_t low);
 
 /// Masks of objects as 0 and 1: (objects, low * low).

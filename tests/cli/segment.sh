@@ -61,7 +61,7 @@ mistake 'goes with no point' segment $photo "${sam[@]}" --everything --point 5,5
 # Fine-tuning: one picture, one disc.
 mkdir -p "$work/data/images" "$work/data/masks"
 cp "$work/a.png" "$work/data/masks/cat.png" && cp $photo "$work/data/images/cat.png"
-run 0 train --task segment --data "$work/data" --init "$work/sam.safetensors" --out "$work/run" --epochs 1 --val-split 0
+run 0 train --task segment --data "$work/data" --init "$work/sam.safetensors" --out "$work/run" --epochs 1 --val-split 0 --image-size 128
 out_has "^$work/run/sam.safetensors: 1 steps"
 run 0 segment $photo --weights "$work/run/sam.safetensors" --image-size 128 --no-cache --point 150,120 -o "$work/d.png"
 mistake 'does not go with --task segment' train --task segment --data "$work/data" --init "$work/sam.safetensors" --out "$work/run" --ema 0.9

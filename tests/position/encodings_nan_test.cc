@@ -16,8 +16,6 @@ class EncodingNan : public ::testing::TestWithParam<const Encoding*> {};
 
 TEST_P(EncodingNan, IsRefusedByName) {
   const Encoding& encoding = *GetParam();
-  // What convolutions multiply by is no table: their NaNs go on as those of the pictures do.
-  if (encoding.place == EncodingPlace::projection || encoding.name == std::string_view("peg")) return;
   for (const EncodingCase& c : encoding.cases()) {
     const std::size_t count = encoding.make(c).parameters.size();
     for (std::size_t p = 0; p < count; ++p) {
@@ -38,7 +36,16 @@ TEST_P(EncodingNan, IsRefusedByName) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, EncodingNan, ::testing::ValuesIn(encodings()),
+/// What convolutions multiply by is no table: their NaNs go on as those of the pictures do.
+std::vector<const Encoding*> with_tables() {
+  std::vector<const Encoding*> out;
+  for (const Encoding* encoding : encodings())
+    if (encoding->place != EncodingPlace::projection && encoding->name != std::string_view("peg"))
+      out.push_back(encoding);
+  return out;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, EncodingNan, ::testing::ValuesIn(with_tables()),
                          [](const auto& info) { return std::string(info.param->name); });
 
 }  // namespace
