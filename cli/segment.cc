@@ -153,13 +153,17 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
     // With crops every crop is a picture of its own: the encoder is needed whatever the cache holds.
     const bool crops = o.generator.crop_n_layers > 0;
     CachedPredictor predictor(embeddings.sam(crops ? Sam::Parts::all : Sam::Parts::decoder), *embedding);
-    answers.masks = generate(o, predictor, picture.image(), globals);
+    try {
+      answers.masks = generate(o, predictor, picture.image(), globals);
+    } catch (const Cancelled&) {
+      warn("interrupted; nothing was written");
+      return kInterrupted;
+    }
   } else {
     SamPredictor predictor(embeddings.sam(Sam::Parts::decoder));
     predictor.set_embedding(*embedding);
     answers = answer(o, predictor, prompts);
   }
-  if (o.everything && stop_requested()) return kInterrupted;
   write(o, picture, size, answers);
   return kOk;
 }
