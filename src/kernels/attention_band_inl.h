@@ -87,8 +87,21 @@ inline void start_bands(const Plan& plan, std::int64_t h, BandScratch& s) {
 }
 
 /// The block as a tile of query rows and key columns.
-HWY_INLINE BandTile band_tile(const BandCodes& codes, const Block& block) {
-  return {&codes, block.i0, block.rows, block.j0, block.keys, block.scores, block.row};
+HWY_INLINE BandTile band_tile(const Plan& plan, const BandCodes& codes, const Block& block) {
+  BandTile tile{&codes, block.i0, block.rows, block.j0, block.keys, block.scores, block.row};
+  const AttentionMask& mask = plan.args->mask;
+  if (mask.causal) tile.furthest = mask.causal_offset;
+  if (mask.causal && mask.causal_span > 0) tile.nearest = mask.causal_offset - mask.causal_span + 1;
+  return tile;
+}
+
+/// Keys [k, k + keys) of the block as rows of the turned tile, its queries as columns.
+HWY_INLINE BandTile turned_tile(const Plan& plan, const BandCodes& codes, const Block& block, std::int64_t k,
+                                std::int64_t keys, const BandScratch& s) {
+  const BandTile upright = band_tile(plan, codes, block);
+  return {&codes,     block.j0 + k, keys,         block.i0,
+          block.rows, s.turned,     s.turned_row, -upright.furthest,
+          -upright.nearest};
 }
 
 /// Packed keys of slots [j0, j0 + keys) for the key-side bands.
@@ -114,7 +127,7 @@ HWY_INLINE bool starts_from_band(const Plan& plan, bool holes) {
 inline void start_from_band(const Plan& plan, const float* queries, const Block& block,
                             const BandScratch& s) {
   const BandTable& table = plan.bands.scores[0];
-  put_band<false>(table, s.columns[0], band_tile(table.codes, block), queries, s.strip);
+  put_band<false>(table, s.columns[0], band_tile(plan, table.codes, block), queries, s.strip);
 }
 
 /// What started from a band says nothing of the columns behind the last key.
@@ -130,12 +143,12 @@ inline void add_bands(const Plan& plan, std::size_t first, const float* queries,
   for (std::size_t t = first; t < plan.bands.scores.size(); ++t) {
     const BandTable& table = plan.bands.scores[t];
     if (table.side == Side::query) {
-      put_band<true>(table, s.columns[t], band_tile(table.codes, block), queries, s.strip);
+      put_band<true>(table, s.columns[t], band_tile(plan, table.codes, block), queries, s.strip);
       continue;
     }
     for (std::int64_t k = 0; k < block.keys; k += kTurnedKeys) {
       const std::int64_t count = std::min(kTurnedKeys, block.keys - k);
-      const BandTile tile{&table.codes, block.j0 + k, count, block.i0, block.rows, s.turned, s.turned_row};
+      const BandTile tile = turned_tile(plan, table.codes, block, k, count, s);
       put_band<false>(table, s.columns[t], tile, keys + k * table.padded, s.strip);
       transpose<true>(s.turned, s.turned_row, count, block.rows, block.scores + k, block.row);
     }
@@ -151,13 +164,13 @@ inline void add_band_grads(const BackwardPlan& plan, const BandGrads& grads, con
     float* dvectors = grads.scores[t];
     if (dvectors != nullptr) dvectors += grads.slot(table.heads, block.h) * table.packed * table.padded;
     if (table.side == Side::query) {
-      sum_band(table, s.rows[t], band_tile(table.codes, block), queries, dq, dvectors, s.sheared);
+      sum_band(table, s.rows[t], band_tile(plan, table.codes, block), queries, dq, dvectors, s.sheared);
       continue;
     }
     transpose<false>(block.scores, block.row, block.rows, block.keys, s.turned, s.turned_row);
     for (std::int64_t k = 0; k < block.keys; ++k)
       if (key_slots.row(block.j0 + k) < 0) std::fill_n(s.turned + k * s.turned_row, block.rows, 0.0f);
-    const BandTile tile{&table.codes, block.j0, block.keys, block.i0, block.rows, s.turned, s.turned_row};
+    const BandTile tile = turned_tile(plan, table.codes, block, 0, block.keys, s);
     sum_band(table, s.rows[t], tile, s.key_rows, dk, dvectors, s.sheared);
   }
 }
@@ -166,7 +179,7 @@ inline void add_band_grads(const BackwardPlan& plan, const BandGrads& grads, con
 inline void add_value_term(const Plan& plan, const Block& block, bool first, float* sums,
                            const BandScratch& s) {
   for (const BandTable& table : plan.bands.value) {
-    const BandTile tile = band_tile(table.codes, block);
+    const BandTile tile = band_tile(plan, table.codes, block);
     if (table.index.empty()) {
       sum_band(table, s.rows[4], tile, nullptr, sums, nullptr, s.sheared);
       continue;
@@ -225,7 +238,7 @@ inline void start_buckets(const Plan& plan, const float* douts, const BandScratc
 inline void add_value_products(const Plan& plan, const float* douts, const Block& block,
                                const BandScratch& s) {
   for (const BandTable& table : plan.bands.value) {
-    const BandTile tile = band_tile(table.codes, block);
+    const BandTile tile = band_tile(plan, table.codes, block);
     if (table.index.empty()) {
       put_band<true>(table, s.columns[4], tile, douts, s.strip);
     } else {
@@ -239,7 +252,7 @@ inline void add_value_grads(const Plan& plan, const BandGrads& grads, const floa
                             const BandScratch& s) {
   if (grads.value == nullptr) return;
   const BandTable& table = plan.bands.value[0];
-  const BandTile tile = band_tile(table.codes, block);
+  const BandTile tile = band_tile(plan, table.codes, block);
   if (table.index.empty()) {
     float* dvectors = grads.value + grads.slot(table.heads, block.h) * table.packed * table.padded;
     sum_band(table, nullptr, tile, douts, nullptr, dvectors, s.sheared);
@@ -270,7 +283,7 @@ inline void finish_buckets(const Plan& plan, const BandGrads& grads, std::int64_
 inline void apply_factor(const Plan& plan, const float* columns, const Block& block, float* raw) {
   const Floats d;
   const FactorTable& table = plan.bands.factor[0];
-  multiply_factor(table, block.h, band_tile(table.codes, block), raw);
+  multiply_factor(table, block.h, band_tile(plan, table.codes, block), raw);
   const std::int64_t panel = (plan.args->D + 1) * kPanel;
   for (std::int64_t r = 0; r < block.rows; ++r)
     for (std::int64_t c = 0; c < block.keys; c += kLanes) {
@@ -285,7 +298,7 @@ inline Block factor_scores(const Plan& plan, const BandGrads& grads, const Block
   if (plan.bands.factor.empty()) return block;
   const FactorTable& table = plan.bands.factor[0];
   float* dfactor = grads.factor + grads.slot(table.heads, block.h) * table.padded;
-  factor_grads(table, block.h, band_tile(table.codes, block), s.raw, dfactor);
+  factor_grads(table, block.h, band_tile(plan, table.codes, block), s.raw, dfactor);
   Block products = block;
   products.scores = s.raw;
   return products;

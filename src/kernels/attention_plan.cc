@@ -167,6 +167,14 @@ void reserve_term_scratch(Plan& plan) {
   }
 }
 
+/// True when a loose term has numbers of its own for each query or key.
+bool reads_numbers(const Plan& plan) {
+  return std::any_of(plan.loose.begin(), plan.loose.end(), [](const LooseTerm& loose) {
+    return std::holds_alternative<AxisTerm>(loose.term->term) ||
+           std::holds_alternative<BucketTerm>(loose.term->term);
+  });
+}
+
 double flops_of(const AttentionArgs& args) {
   return 2.0 * static_cast<double>(args.B * args.G * args.H) * static_cast<double>(args.Nq) *
          static_cast<double>(args.Nk) * static_cast<double>(args.D + args.Dv);
@@ -209,7 +217,7 @@ Plan plan_forward(const AttentionArgs& args, VectorShape shape) {
   // Bands of the key side work on six keys by all queries of a tile and a few more, those of grids on slots
   // above each other: the more queries the better.
   const bool wide = plan.bands.has_key_side();
-  std::int64_t most = plan.bands.scores.empty() ? kQueries : 2 * kQueries;
+  std::int64_t most = plan.bands.scores.empty() || plan.masks_pairs ? kQueries : 2 * kQueries;
   // Long heads, but few: smaller tiles, so that every thread gets four.
   while (most > kFewestQueries && plan.units() * ceil_div(args.Nq, most) < 4 * num_threads()) most /= 2;
   plan.query_block = even_block(args.Nq, most, plan.bands.row_unit(most));
@@ -232,7 +240,9 @@ BackwardPlan plan_backward(const AttentionGradArgs& grads, VectorShape shape) {
   plan.query_block = even_block(args.Nq, queries, plan.bands.row_unit(queries));
   plan.query_blocks = ceil_div(args.Nq, plan.query_block);
   // Each block of keys reads every query's numbers and adds to their gradients: the fewer blocks the better.
-  std::int64_t most = plan.loose.empty() ? kKeys : 4 * kKeys;
+  // Of pairs that are masked small blocks leave out more.
+  const bool few = !plan.masks_pairs && reads_numbers(plan);
+  std::int64_t most = few ? 4 * kKeys : kKeys;
   while (most > shape.panel() && plan.units() * ceil_div(args.Nk, most) < 4 * num_threads()) most /= 2;
   plan.key_block = even_block(args.Nk, std::max(most, shape.panel()), shape.panel());
   // A head without keys still has gradients to clear.

@@ -23,6 +23,9 @@ inline constexpr std::int64_t kMostGap = kTileRows + kLanes;
 /// Strips whose codes are further apart walk alone.
 inline constexpr std::int64_t kMostJump = 256;
 
+/// Further than any two slots are apart.
+inline constexpr std::int64_t kFar = std::int64_t{1} << 40;
+
 /// A tile of numbers: rows and columns are slots of the two sides of the codes. 16 floats behind each row may
 /// be overwritten.
 struct BandTile {
@@ -30,6 +33,9 @@ struct BandTile {
   std::int64_t row0 = 0, rows = 0, column0 = 0, columns = 0;
   float* scores = nullptr;
   std::int64_t row = 0;  ///< floats from one row to the next
+  /// Pairs that a causal mask leaves: column slot less row slot in [nearest, furthest]. Others need no
+  /// numbers, and theirs are zero where they are summed.
+  std::int64_t nearest = -kFar, furthest = kFar;
 
   const std::int32_t* row_code() const { return codes->row_code.data() + row0; }
 };
@@ -125,14 +131,20 @@ HWY_INLINE void for_chunks(const BandTile& tile, const Strips& strips, const Bod
   }
 }
 
-/// Positions of the chunk that a strip touches.
+/// Positions of the chunk that a strip touches. Only in a span of one run do slots tell which codes a causal
+/// mask leaves.
 struct Window {
   std::int64_t begin, end;
 };
 HWY_INLINE Window window_of(const BandTile& tile, const Span& span, const Strip& strip, std::int64_t chunk) {
   const std::int64_t shift = tile.codes->shift;
-  return {std::max(chunk, span.low - strip.high + shift),
-          std::min(chunk + kChunk, span.high - strip.low + shift)};
+  std::int64_t low = span.low, high = span.high;
+  if (span.end - span.begin == 1) {
+    const std::int64_t slot = tile.row0 + strip.row, code = span.begin->code - span.begin->slot;
+    low = std::max(low, slot + tile.nearest + code);
+    high = std::min(high, slot + strip.rows + tile.furthest + code);
+  }
+  return {std::max(chunk, low - strip.high + shift), std::min(chunk + kChunk, high - strip.low + shift)};
 }
 
 /// Four floats from column c on of every fourth row, from row m on, side by side.

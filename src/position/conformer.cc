@@ -87,11 +87,12 @@ EncodingInstance instance(const EncodingCase& c) {
   EncodingInstance out;
   out.parameters = {
       {ConformerPosition::kU, u}, {ConformerPosition::kV, v}, {ConformerPosition::kProjection, projection}};
-  out.run = [c, u, v, projection, width, R](const Context& ctx, const Var& q, const Var& k, const Var& value,
-                                            AttentionPath path) {
+  // A model makes them once for all its layers.
+  const Var sinusoids(conformer_sinusoids(c.Nk(), width));
+  out.run = [c, u, v, projection, sinusoids, R](const Context& ctx, const Var& q, const Var& k,
+                                                const Var& value, AttentionPath path) {
     AttentionOptions options;
     options.heads = c.H;
-    const Var sinusoids(conformer_sinusoids(c.Nk(), width));
     const Var rows = reshape(ctx, linear(ctx, sinusoids, projection, {}), {R, c.H, c.D});
     const Var query = add_conformer(ctx, u, v, rows, q, c.Nk(), options);
     return run_attention(ctx, query, k, value, options, path);

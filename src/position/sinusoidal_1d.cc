@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/parallel.h"
 #include "position/token_instance.h"
 
 namespace locant {
@@ -19,11 +20,15 @@ Tensor sinusoidal_1d(SinusoidLayout layout, const std::vector<double>& positions
       "{} positions of width {}, temperature {}; a width of 1 or more and a positive number were expected", N,
       C, temperature);
   Tensor out({1, N, C});
-  for (std::int64_t channel = 0; channel < C; ++channel) {
-    const SinusoidChannel wave = sinusoidal_1d_channel(layout, channel, C, temperature);
-    for (std::int64_t n = 0; n < N; ++n)
-      out[n * C + channel] = static_cast<float>(wave.at(positions[static_cast<std::size_t>(n)]));
-  }
+  std::vector<SinusoidChannel> waves;
+  for (std::int64_t channel = 0; channel < C; ++channel)
+    waves.push_back(sinusoidal_1d_channel(layout, channel, C, temperature));
+  parallel_for(N, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t n = begin; n < end; ++n)
+      for (std::int64_t channel = 0; channel < C; ++channel)
+        out[n * C + channel] = static_cast<float>(
+            waves[static_cast<std::size_t>(channel)].at(positions[static_cast<std::size_t>(n)]));
+  });
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include "ops/elementwise.h"
 #include "ops/layout.h"
 #include "ops/linear.h"
+#include "ops/product.h"
 #include "ops/rearrange.h"
 #include "position/score_instance.h"
 #include "position/sequence.h"
@@ -57,20 +58,20 @@ Var add_transformer_xl(const Context& ctx, const TransformerXl& xl, const Var& q
   require(xl.v.defined() != xl.row_bias.defined(), kName, "either {} or {} is needed", TransformerXl::kV,
           TransformerXl::kRowBias);
   const float scale = options.scale != 0.0f ? options.scale : 1.0f / std::sqrt(static_cast<float>(D));
-  const auto dots = [&](const Var& vectors) {
-    return reshape(ctx, sum_axis(ctx, multiply(ctx, xl.rows, vectors), 2), {R, H});
+  const auto dots = [&](const Var& vectors, float factor) {  // (R, H)
+    const Var rows = reshape(ctx, xl.rows, {1, R, H * D});
+    return reshape(ctx, head_products(ctx, rows, H, reshape(ctx, vectors, {H, 1, D}), factor), {R, H});
   };
-  const Var minus_u = affine(ctx, xl.u, -1.0f);
   Var bias;
   if (xl.v.defined()) {
     check_table(kName, TransformerXl::kV, xl.v, {H, D});
-    bias = dots(add(ctx, xl.v, minus_u));
+    bias = dots(add(ctx, xl.v, affine(ctx, xl.u, -1.0f)), scale);
   } else {
     check_table(kName, TransformerXl::kRowBias, xl.row_bias, {R, H});
-    bias = add(ctx, xl.row_bias, dots(minus_u));
+    bias = add(ctx, affine(ctx, xl.row_bias, scale), dots(xl.u, -scale));
   }
   options.terms.push_back(band_term(Side::query, permute(ctx, xl.rows, {1, 0, 2}), gather));
-  options.terms.push_back(gather_term(affine(ctx, bias, scale), gather));
+  options.terms.push_back(gather_term(bias, gather));
   return add(ctx, q, reshape(ctx, xl.u, {H * D}));
 }
 
@@ -165,7 +166,7 @@ EncodingInstance instance(const EncodingCase& c) {
     return parameter;
   };
   TransformerXl xl;
-  Var projection;
+  Var projection, sinusoids;  // a model makes the sinusoids once for all its layers
   xl.u = make(TransformerXl::kU, {c.H, c.D});
   if (form.learned) {
     xl.rows = make(TransformerXl::kRows, {form.rows, c.H, c.D});
@@ -173,18 +174,17 @@ EncodingInstance instance(const EncodingCase& c) {
   } else {
     xl.v = make(TransformerXl::kV, {c.H, c.D});
     projection = make(TransformerXl::kProjection, {c.H * c.D, form.width});
+    sinusoids = Var(transformer_xl_sinusoids(form.rows, form.width, form.clamp_len));
   }
-  out.run = [c, form, xl, projection](const Context& ctx, const Var& q, const Var& k, const Var& v,
-                                      AttentionPath path) {
+  out.run = [c, form, xl, projection, sinusoids](const Context& ctx, const Var& q, const Var& k, const Var& v,
+                                                 AttentionPath path) {
     AttentionOptions options;
     options.heads = c.H;
     options.visibility =
         transformer_xl_visibility(c.Nq(), form.past, form.same_length, mem_len_of(form, c.Nq()));
     TransformerXl now = xl;
-    if (!form.learned) {
-      const Var sinusoids(transformer_xl_sinusoids(form.rows, form.width, form.clamp_len));
+    if (!form.learned)
       now.rows = reshape(ctx, linear(ctx, sinusoids, projection, {}), {form.rows, c.H, c.D});
-    }
     const auto gather = transformer_xl_gather(form.rows, c.Nq(), form.past);
     const Var query = add_transformer_xl(ctx, now, q, gather, options);
     return run_attention(ctx, query, k, v, options, path);

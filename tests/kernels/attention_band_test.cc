@@ -56,6 +56,22 @@ TEST(AttentionBand, Grids) {
     }
 }
 
+// Products of pairs that a causal mask hides are left out; slots and codes need not run together.
+TEST(AttentionBand, CausalMasks) {
+  for (const Side side : kSides)
+    for (const std::int64_t offset : {-9, 0, 83})
+      for (const std::int64_t span : {0, 31}) {
+        AttentionCase c{.H = 2, .Nq = 210, .Nk = 300, .D = 8, .Dv = 8};
+        c.causal = true;
+        c.causal_offset = offset, c.causal_span = span;
+        c.terms = {band_of(line_codes(210, 300), side, 2, 8)};
+        c.value = {band_of(line_codes(210, 300), Side::query, 2, 8)};
+        check_attention(c, fmt::format("{}, offset {}, span {}, line", name_of(side), offset, span));
+        c.terms = {band_of(grid_codes(14, 20, 15), side, 2, 8)};
+        check_attention(c, fmt::format("{}, offset {}, span {}, grids", name_of(side), offset, span));
+      }
+}
+
 // Codes may descend, leap, repeat and lie in any order; a first token has offsets of its own, far away.
 TEST(AttentionBand, CodesInAnyOrder) {
   constexpr std::int64_t N = 70;
