@@ -99,9 +99,9 @@ HWY_INLINE BandTile band_tile(const Plan& plan, const BandCodes& codes, const Bl
 HWY_INLINE BandTile turned_tile(const Plan& plan, const BandCodes& codes, const Block& block, std::int64_t k,
                                 std::int64_t keys, const BandScratch& s) {
   const BandTile upright = band_tile(plan, codes, block);
-  return {&codes,     block.j0 + k, keys,         block.i0,
-          block.rows, s.turned,     s.turned_row, -upright.furthest,
-          -upright.nearest};
+  return {&codes,       block.j0 + k,      keys,
+          block.i0,     block.rows,        s.turned,
+          s.turned_row, -upright.furthest, -upright.nearest};
 }
 
 /// Packed keys of slots [j0, j0 + keys) for the key-side bands.

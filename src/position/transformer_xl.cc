@@ -183,8 +183,7 @@ EncodingInstance instance(const EncodingCase& c) {
     options.visibility =
         transformer_xl_visibility(c.Nq(), form.past, form.same_length, mem_len_of(form, c.Nq()));
     TransformerXl now = xl;
-    if (!form.learned)
-      now.rows = reshape(ctx, linear(ctx, sinusoids, projection, {}), {form.rows, c.H, c.D});
+    if (!form.learned) now.rows = reshape(ctx, linear(ctx, sinusoids, projection, {}), {form.rows, c.H, c.D});
     const auto gather = transformer_xl_gather(form.rows, c.Nq(), form.past);
     const Var query = add_transformer_xl(ctx, now, q, gather, options);
     return run_attention(ctx, query, k, v, options, path);
