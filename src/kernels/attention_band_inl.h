@@ -13,8 +13,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace locant::fused::HWY_NAMESPACE {
 
-/// Keys whose products with a key-side band are made at once, before they are turned onto the scores.
-inline constexpr std::int64_t kTurnedKeys = 256;
+/// Keys whose products with a key-side band are made at once, in whole register tiles, before they are turned
+/// onto the scores.
+inline constexpr std::int64_t kTurnedKeys = 96;
 
 /// Working memory of bands, value term and factor; of no size in calls without them.
 struct BandScratch {

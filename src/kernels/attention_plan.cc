@@ -216,13 +216,12 @@ Plan plan_forward(const AttentionArgs& args, VectorShape shape) {
   plan.bands = plan_bands(plan, false);
   // Bands of the key side work on six keys by all queries of a tile and a few more, those of grids on slots
   // above each other: the more queries the better.
-  const bool wide = plan.bands.has_key_side();
   std::int64_t most = plan.bands.scores.empty() || plan.masks_pairs ? kQueries : 2 * kQueries;
   // Long heads, but few: smaller tiles, so that every thread gets four.
   while (most > kFewestQueries && plan.units() * ceil_div(args.Nq, most) < 4 * num_threads()) most /= 2;
   plan.query_block = even_block(args.Nq, most, plan.bands.row_unit(most));
   plan.query_blocks = ceil_div(args.Nq, plan.query_block);
-  plan.key_block = even_block(args.Nk, wide ? kKeys / 2 : kKeys, shape.panel());
+  plan.key_block = even_block(args.Nk, kKeys, shape.panel());
   plan.key_blocks = ceil_div(args.Nk, plan.key_block);
   reserve_term_scratch(plan);
   plan.chunks = worthwhile_chunks(flops_of(args), plan.units() * plan.query_blocks);
@@ -241,8 +240,7 @@ BackwardPlan plan_backward(const AttentionGradArgs& grads, VectorShape shape) {
   plan.query_blocks = ceil_div(args.Nq, plan.query_block);
   // Each block of keys reads every query's numbers and adds to their gradients: the fewer blocks the better.
   // Of pairs that are masked small blocks leave out more.
-  const bool few = !plan.masks_pairs && reads_numbers(plan);
-  std::int64_t most = few ? 4 * kKeys : kKeys;
+  std::int64_t most = !plan.masks_pairs && reads_numbers(plan) ? 4 * kKeys : kKeys;
   while (most > shape.panel() && plan.units() * ceil_div(args.Nk, most) < 4 * num_threads()) most /= 2;
   plan.key_block = even_block(args.Nk, std::max(most, shape.panel()), shape.panel());
   // A head without keys still has gradients to clear.

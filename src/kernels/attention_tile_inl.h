@@ -43,7 +43,17 @@ struct Product {
   std::int64_t c_row = 0;
 };
 
-/// One register tile. All pointers stand at its corner; only strides and depth are read from p.
+/// Compilers load anew for each of a few rows; addresses off the lines cost two loads.
+HWY_INLINE void keep_loaded(Vec& v) {
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
+  asm("" : "+v"(v.raw));
+#else
+  (void)v;
+#endif
+}
+
+/// One register tile. All pointers stand at its corner; only strides and depth are read from p. A number is
+/// summed up in the same order whatever the tile's size.
 template <std::int64_t kRows, std::int64_t kVectors>
 HWY_NOINLINE void multiply_tile(const Product& p, const float* HWY_RESTRICT a, const float* HWY_RESTRICT b,
                                 const float* init, float* c) {
@@ -59,6 +69,8 @@ HWY_NOINLINE void multiply_tile(const Product& p, const float* HWY_RESTRICT a, c
     Vec column[kVectors];
     HWY_UNROLL(4)
     for (std::int64_t n = 0; n < kVectors; ++n) column[n] = hn::LoadU(d, b + n * kLanes);
+    if (kRows > 1 && kRows <= 4)
+      for (Vec& loaded : column) keep_loaded(loaded);
     HWY_UNROLL(6)
     for (std::int64_t r = 0; r < kRows; ++r) {
       const Vec row = hn::Set(d, a[r * a_row]);
