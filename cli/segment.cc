@@ -141,7 +141,8 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
   std::optional<PictureEmbedding> embedding = embeddings.find(picture);
   const ImageSize size =
       embedding ? embedding->original : ImageSize{picture.image().rows, picture.image().columns};
-  for (const SamPrompt& prompt : prompts) check_sam_prompt(prompt, size);  // before the picture is encoded
+  for (const SamPrompt& prompt : prompts)  // before the picture is encoded
+    check_sam_prompt(prompt, size, o.embedding.image_size);
   if (!embedding) {
     const Stopwatch watch;
     embedding = embeddings.make(picture);

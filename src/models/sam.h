@@ -1,9 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "models/load.h"
 #include "models/model.h"
 #include "models/sam_mask_decoder.h"
 #include "models/sam_prompt_encoder.h"
@@ -77,5 +79,8 @@ struct LoadSamOptions {
 /// Opens official .pth, Hugging Face's SamModel and MobileSAM's .pt. Throws Error that names missing and
 /// unexpected tensors when nothing fits.
 LoadedSam load_sam(const std::string& path, const LoadSamOptions& options = {});
+
+/// The variant that all of a file's tensors fit, for `inspect`; none: it is no whole Segment Anything.
+std::optional<ModelGuess> guess_sam(const TensorFile& file);
 
 }  // namespace locant

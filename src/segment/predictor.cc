@@ -46,7 +46,7 @@ class LowResCandidates final : public CandidateMasks {
 
 }  // namespace
 
-void check_sam_prompt(const SamPrompt& prompt, ImageSize picture) {
+void check_sam_prompt(const SamPrompt& prompt, ImageSize picture, std::int64_t image_size) {
   require(prompt.labels.size() == prompt.points.size(), kOp, "{} labels for {} points", prompt.labels.size(),
           prompt.points.size());
   require(prompt.box.size() <= 1, kOp, "{} boxes in one prompt; give each a prompt of its own",
@@ -58,6 +58,12 @@ void check_sam_prompt(const SamPrompt& prompt, ImageSize picture) {
     require(inside(p, picture), kOp, "the point {},{} lies outside the picture of {} x {} pixels", p.x, p.y,
             picture.columns, picture.rows);
   for (const PromptBox& box : prompt.box) check_box(box, picture);
+  if (!prompt.mask_input.defined()) return;
+  const std::int64_t low = image_size / 4;
+  if (prompt.mask_input.shape() != Shape({low, low}))
+    fail(kOp,
+         "a mask prompt of shape {}; the low-resolution logits of an earlier answer, ({}, {}), were expected",
+         prompt.mask_input.shape().str(), low, low);
 }
 
 SamPredictor::SamPredictor(const Sam& sam, const SamNormalisation& normalisation)
@@ -100,7 +106,7 @@ SamPrediction SamPredictor::answer(const SamPrompts& prompts, bool several) cons
 
 SamPrediction SamPredictor::predict(const SamPrompt& prompt, bool multimask_output) const {
   const ImageSize picture = embedding().original;
-  check_sam_prompt(prompt, picture);
+  check_sam_prompt(prompt, picture, sam_.image_size());
   SamPrompts prompts;
   if (const auto P = static_cast<std::int64_t>(prompt.points.size()); P > 0) {
     prompts.points = Tensor({1, P, 2});
@@ -121,11 +127,6 @@ SamPrediction SamPredictor::predict(const SamPrompt& prompt, bool multimask_outp
   }
   if (prompt.mask_input.defined()) {
     const std::int64_t low = sam_.image_size() / 4;
-    if (prompt.mask_input.shape() != Shape({low, low}))
-      fail(kOp,
-           "a mask prompt of shape {}; the low-resolution logits of an earlier answer, ({}, {}), were "
-           "expected",
-           prompt.mask_input.shape().str(), low, low);
     prompts.mask = Var(prompt.mask_input.reshaped({1, 1, low, low}));
   }
   return answer(prompts, multimask_output);

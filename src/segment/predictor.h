@@ -90,7 +90,7 @@ class CachedPredictor final : public PointPredictor {
   PictureEmbedding whole_;
 };
 
-/// Throws Error as SamPredictor::predict does for what lies in the prompt itself.
-void check_sam_prompt(const SamPrompt& prompt, ImageSize picture);
+/// Throws Error as SamPredictor::predict does for what lies in the prompt itself; image_size: the encoder's.
+void check_sam_prompt(const SamPrompt& prompt, ImageSize picture, std::int64_t image_size);
 
 }  // namespace locant

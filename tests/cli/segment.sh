@@ -5,6 +5,9 @@ python3 tests/cli/mobile_sam.py tests/data/oracle/official/mobilesam/names_mobil
 photo=tests/data/photos/chelsea.png
 sam=(--weights "$work/sam.safetensors" --image-size 128 --cache "$work/cache")
 
+run 0 inspect "$work/sam.safetensors"
+out_has '^model: mobile_sam \(.* names\): all [0-9]+ tensors fit$'
+
 # The embedding is made once, and the second answer is the same.
 run 0 segment $photo "${sam[@]}" --point 150,120 -o "$work/a.png" --coco "$work/a.json"
 out_has "^prompt 1: mask of [0-9]+ pixels in .*, predicted IoU -?[0-9.]+ -> $work/a.png$"
@@ -56,7 +59,20 @@ mistake 'nothing is asked' segment $photo "${sam[@]}" -o "$work/x.png"
 mistake 'nowhere to write' segment $photo "${sam[@]}" --point 5,5
 mistake 'no tensor has a name of Segment Anything' segment $photo --weights examples/digits/digits.safetensors --no-cache --point 5,5 -o "$work/x.png"
 mistake 'goes with no point' segment $photo "${sam[@]}" --everything --point 5,5 -o "$work/x.png"
+run 0 segment $photo "${sam[@]}" --point 150,120 --logits "$work/128.safetensors"
+mistake 'a mask prompt of shape \(32, 32\); the low-resolution logits of an earlier answer, \(16, 16\)' \
+  segment $photo --weights "$work/sam.safetensors" --no-cache --image-size 64 --mask "$work/128.safetensors" -o "$work/x.png"
+mistake 'does not fit sam_vit_b' segment $photo "${sam[@]}" --model sam_vit_b --no-cache --point 5,5 -o "$work/x.png"
 [ ! -e "$work/x.png" ] || die "a mistake left x.png"
+
+# A picture of one pixel, and one as wide as they come.
+printf 'P6\n1 1\n255\nabc' >"$work/one.ppm"
+run 0 segment "$work/one.ppm" "${sam[@]}" --point 0,0 -o "$work/one.png"
+{ printf 'P6\n20000 160\n255\n'; head -c 9600000 /dev/zero | tr '\0' 'z'; } >"$work/wide.ppm"
+run 0 segment "$work/wide.ppm" "${sam[@]}" --point 19999,159 -o "$work/wide.png"
+[ "$(od -An -tu1 -j16 -N8 "$work/wide.png" | xargs)" = "0 0 78 32 0 0 0 160" ] || die "wide.png is not 20000 x 160"
+{ printf 'P6\n20000 20000\n255\n'; head -c 1000 /dev/zero; } >"$work/huge.ppm"
+mistake '20000 x 20000 pixels are more than the limit' segment "$work/huge.ppm" "${sam[@]}" --point 5,5 -o "$work/x.png"
 
 # Fine-tuning: one picture, one disc.
 mkdir -p "$work/data/images" "$work/data/masks"
