@@ -52,7 +52,7 @@ inline void reserve_bands(const Plan& plan, bool backward, std::int64_t scores_r
     memory.reserve(&s.key_rows, (backward ? plan.key_block : a.Nk) * plan.d_pad);
   }
   if (!bands.scores.empty() || !bands.value.empty()) {
-    memory.reserve(&s.strip, kTileRows * kChunkRow);
+    memory.reserve(&s.strip, 2 * kTileRows * kChunkRow);
     memory.reserve(&s.sheared, std::max(plan.query_block, backward ? plan.key_block : 0) * kChunkRow);
   }
   for (const BandTable& table : bands.value) {

@@ -122,7 +122,7 @@ inline void put_grid(const BandTable& table, const float* columns, const BandTil
 }
 
 /// tile = or += a_r . vectors[position(r, c)]; `columns` are the head's packed vectors, `a` (rows, padded),
-/// `strip` has room for kTileRows * kChunkRow.
+/// `strip` has room for 2 * kTileRows * kChunkRow.
 template <bool kAdd>
 inline void put_band(const BandTable& table, const float* columns, const BandTile& tile, const float* a,
                      float* strip) {
@@ -133,22 +133,33 @@ inline void put_band(const BandTable& table, const float* columns, const BandTil
   const Strips strips(tile);
   const std::int32_t* code = tile.row_code();
   const std::int64_t shift = tile.codes->shift;
+  // What has just been stored is slow to read at other addresses: a strip's products are put while those of
+  // the next are on their way.
+  float* other = strip + kTileRows * kChunkRow;
   for_chunks(tile, strips,
              [&](const Span& span, std::int64_t chunk, std::int64_t s, std::int64_t end) HWY_ATTR {
-               for (; s < end; ++s) {
-                 const Strip& own = strips[s];
-                 const Window window = window_of(tile, span, own, chunk);
-                 if (window.begin >= window.end) continue;
-                 strip_products(table, columns, a + own.row * table.padded, own.rows, chunk, window, strip);
-                 for (std::int64_t r = 0; r < own.rows; ++r) {
-                   const std::int64_t base = shift - code[own.row + r];  // position of a column code
-                   const float* from = strip + r * kChunkRow + base - chunk;
-                   float* to = tile.scores + (own.row + r) * tile.row;
+               Strip made{};  // its products wait in `other`
+               Window window{0, 0};
+               const auto put = [&]() HWY_ATTR {
+                 for (std::int64_t r = 0; r < made.rows; ++r) {
+                   const std::int64_t base = shift - code[made.row + r];  // position of a column code
+                   const float* from = other + r * kChunkRow + base - chunk;
+                   float* to = tile.scores + (made.row + r) * tile.row;
                    for_pieces(tile, span, window.begin - base, window.end - base,
                               [&](std::int64_t at, std::int64_t column, std::int64_t count)
                                   HWY_ATTR { put_piece<kAdd>(from + at, count, to + column); });
                  }
+               };
+               for (; s < end; ++s) {
+                 const Window next = window_of(tile, span, strips[s], chunk);
+                 if (next.begin >= next.end) continue;
+                 strip_products(table, columns, a + strips[s].row * table.padded, strips[s].rows, chunk, next,
+                                strip);
+                 put();
+                 made = strips[s], window = next;
+                 std::swap(strip, other);
                }
+               put();
              });
 }
 
