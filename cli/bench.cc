@@ -83,9 +83,12 @@ void add_bench_model(CLI::App& bench, GlobalOptions& globals) {
   CLI::App* sub = add_measurement(bench, globals, options->common, "model",
                                   "A model's pass: time, images/s, peak memory, kinds of layer",
                                   "locant bench model swin_tiny_patch4_window7_224 --profile\n"
-                                  "locant bench model vit_base_patch16_224 --batch 8 --train --json\n",
+                                  "locant bench model vit_base_patch16_224 --batch 8 --train --json\n"
+                                  "locant bench model mobile_sam --json\n",
                                   [options] { return run_model(*options); });
-  sub->add_option("NAME", model.name, "Model name (locant list); weights start at random");
+  sub->add_option(
+      "NAME", model.name,
+      "Model name (locant list); weights start at random; mobile_sam, sam_vit_b: the image encoder");
   sub->add_option("--weights", model.weights, "Checkpoint instead of a random start")->type_name("FILE");
   sub->add_option("--batch", model.batch, "Pictures at once")->type_name("N")->check(CLI::Range(1, 4096));
   sub->add_option("--img-size", model.img_size, "Input side in pixels; 0: the model's own")
