@@ -92,6 +92,9 @@ struct AttentionOptions {
   bool zero_pad = false;
 };
 
+/// What AttentionOptions::scale stands for with heads of width D.
+float attention_scale(float scale, std::int64_t D);
+
 /// Multi-head attention on a joint projection qkv (B, N, 3 H D) -> (B, N, H D), fused: kernels/attention.h.
 /// Rows that no query slot covers are zero. Throws Error when 3 H does not divide the width, or maps do not
 /// fit N.

@@ -107,7 +107,7 @@ std::shared_ptr<const AttentionInputs> checked(AttentionInputs&& in) {
           "heads of width {} (values {}); both must be 1 to 256: is the number of heads, {}, right?", in.D,
           in.Dv, in.H);
   const AttentionOptions& o = in.options;
-  in.scale = o.scale != 0.0f ? o.scale : 1.0f / std::sqrt(static_cast<float>(in.D));
+  in.scale = attention_scale(o.scale, in.D);
   require(o.dropout >= 0.0f && o.dropout < 1.0f, kOp, "dropout of {} is not in [0, 1)", o.dropout);
   check_maps(in);
   check_visibility(in);
@@ -117,6 +117,10 @@ std::shared_ptr<const AttentionInputs> checked(AttentionInputs&& in) {
 }
 
 }  // namespace
+
+float attention_scale(float scale, std::int64_t D) {
+  return scale != 0.0f ? scale : 1.0f / std::sqrt(static_cast<float>(D));
+}
 
 const Var& AttentionInputs::wanting() const {
   for (const Part& part : parts)

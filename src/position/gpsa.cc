@@ -113,7 +113,7 @@ Var gpsa_attention(const Context& ctx, const Gpsa& gpsa, Grid query, Grid key, c
 void gpsa_row(const Gpsa& gpsa, Grid query, Grid key, const Tensor& q, const Tensor& k, float scale,
               std::int64_t b, std::int64_t h, std::int64_t i, float* row) {
   const std::int64_t H = gpsa.gate.dim(0), D = q.dim(2) / H, Nq = query.tokens(), Nk = key.tokens();
-  const float factor = scale != 0.0f ? scale : 1.0f / std::sqrt(static_cast<float>(D));
+  const float factor = attention_scale(scale, D);
   const double gate = 1.0 / (1.0 + std::exp(-static_cast<double>(gpsa.gate.value()[h])));
   const float* q_bhi = q.data() + ((b * Nq + i) * H + h) * D;
   const float* w = gpsa.weight.value().data() + h * 3;

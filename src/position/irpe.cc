@@ -82,7 +82,7 @@ AttentionTerm make_term(const Context& ctx, const IrpeForm& form, const Var& tab
                        lookup.gather);
   }
   const Var vectors = pick(ctx, permute(ctx, table, {2, 0, 1}), lookup.buckets);  // (rows, 1 or H, D)
-  const float scale = options.scale != 0.0f ? options.scale : 1.0f / std::sqrt(static_cast<float>(D));
+  const float scale = attention_scale(options.scale, D);
   return bucket_term(
       side,
       head_products(ctx, x, H,

@@ -25,7 +25,7 @@ void add_shaw(const Context& ctx, const Shaw& shaw, const Var& q, std::int64_t N
   const auto gather = shaw_gather(shaw.K, shaw.order, q.dim(1), Nk);
   if (shaw.keys.defined()) {
     check_vectors(kName, Shaw::kKeys, shaw.keys, H, shaw_rows(shaw.K), D);
-    const float scale = options.scale != 0.0f ? options.scale : 1.0f / std::sqrt(static_cast<float>(D));
+    const float scale = attention_scale(options.scale, D);
     options.terms.push_back(bucket_term(Side::query, head_products(ctx, q, H, shaw.keys, scale), gather));
   }
   if (shaw.values.defined()) {

@@ -57,7 +57,7 @@ Var add_transformer_xl(const Context& ctx, const TransformerXl& xl, const Var& q
   check_table(kName, "the table of rows", xl.rows, {R, H, D});
   require(xl.v.defined() != xl.row_bias.defined(), kName, "either {} or {} is needed", TransformerXl::kV,
           TransformerXl::kRowBias);
-  const float scale = options.scale != 0.0f ? options.scale : 1.0f / std::sqrt(static_cast<float>(D));
+  const float scale = attention_scale(options.scale, D);
   const auto dots = [&](const Var& vectors, float factor) {  // (R, H)
     const Var rows = reshape(ctx, xl.rows, {1, R, H * D});
     return reshape(ctx, head_products(ctx, rows, H, reshape(ctx, vectors, {H, 1, D}), factor), {R, H});
