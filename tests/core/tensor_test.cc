@@ -8,7 +8,7 @@
 #include "core/pool.h"
 
 namespace locant {
-namespace {
+namespace tensor_test {
 
 TEST(Shape, CountsAndNamesItself) {
   const Shape shape{2, 3, 4};
@@ -61,5 +61,5 @@ TEST(Pool, HandsBuffersOutAgain) {
   EXPECT_GE(pool.stats().live_bytes, before.live_bytes + 12345 * 4);
 }
 
-}  // namespace
+}  // namespace tensor_test
 }  // namespace locant

@@ -17,7 +17,7 @@
 #include "io/exif.h"
 
 namespace locant {
-namespace {
+namespace image_test {
 
 using nlohmann::json;
 using Bytes = std::vector<std::uint8_t>;
@@ -253,5 +253,5 @@ TEST(Exif, MalformedBlocksMeanUpright) {
   EXPECT_EQ(exif_orientation(ninth), 1);
 }
 
-}  // namespace
+}  // namespace image_test
 }  // namespace locant

@@ -13,7 +13,7 @@
 #include "core/sha256.h"
 
 namespace locant {
-namespace {
+namespace pil_resize_test {
 
 using nlohmann::json;
 using Bytes = std::vector<std::uint8_t>;
@@ -143,5 +143,5 @@ TEST(PilResize, RefusesNonsense) {
   }
 }
 
-}  // namespace
+}  // namespace pil_resize_test
 }  // namespace locant

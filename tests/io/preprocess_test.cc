@@ -11,7 +11,7 @@
 #include "core/sha256.h"
 
 namespace locant {
-namespace {
+namespace preprocess_test {
 
 using nlohmann::json;
 using Bytes = std::vector<std::uint8_t>;
@@ -237,5 +237,5 @@ TEST(Preprocess, RefusesBadOptionsAndPictures) {
   EXPECT_THROW(preprocess({1, 65000, Bytes(195000)}, plain(224, 224)), Error);
 }
 
-}  // namespace
+}  // namespace preprocess_test
 }  // namespace locant

@@ -5,7 +5,7 @@
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_band_test {
 
 constexpr Side kSides[] = {Side::query, Side::key};
 
@@ -198,5 +198,5 @@ TEST(AttentionBand, MemoryGrowsWithTheRowsOnly) {
   }
 }
 
-}  // namespace
+}  // namespace attention_band_test
 }  // namespace locant::testing

@@ -6,7 +6,7 @@
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_seams_test {
 
 constexpr std::array<Side, 2> kSides = {Side::query, Side::key};
 
@@ -203,5 +203,5 @@ TEST(AttentionSeams, AnythingTogether) {
     check_attention(Draw(seed).call(seed % 4 == 3), fmt::format("seed {}", seed));
 }
 
-}  // namespace
+}  // namespace attention_seams_test
 }  // namespace locant::testing

@@ -15,7 +15,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace load_test {
 
 using Tensors = std::vector<std::pair<std::string, Tensor>>;
 
@@ -369,5 +369,5 @@ TEST(GuessModel, PrefersTheVariantOfTheNaming) {
   }
 }
 
-}  // namespace
+}  // namespace load_test
 }  // namespace locant

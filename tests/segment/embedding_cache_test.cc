@@ -13,7 +13,7 @@
 #include "tests/segment/oracle.h"
 
 namespace locant {
-namespace {
+namespace embedding_cache_test {
 
 using namespace testing;
 namespace fs = std::filesystem;
@@ -234,5 +234,5 @@ TEST_F(EmbeddingCacheTest, ModelIdentityOfNoWeights) {
   EXPECT_THROW(model_identity(write("long.safetensors", length + "a")), Error);
 }
 
-}  // namespace
+}  // namespace embedding_cache_test
 }  // namespace locant

@@ -11,7 +11,7 @@
 #include "verify/verify.h"
 
 namespace locant {
-namespace {
+namespace failure_test {
 
 using Json = nlohmann::ordered_json;
 
@@ -240,5 +240,5 @@ TEST(VerifyFailure, DamagedFilesAreErrors) {
   }
 }
 
-}  // namespace
+}  // namespace failure_test
 }  // namespace locant
