@@ -9,6 +9,7 @@
 #include "core/profile.h"          // time per kind of layer
 #include "core/rng.h"              // Rng
 #include "core/shape.h"            // Shape
+#include "core/spin.h"             // shorten_spinning
 #include "core/tensor.h"           // Tensor
 #include "core/version.h"          // version
 #include "io/image.h"              // Image, read_image, write_png

@@ -152,7 +152,8 @@ void add_centre_prompt(const Mask& mask, std::int64_t image_size, float* xy) {
   x /= static_cast<double>(cells.size());
   y /= static_cast<double>(cells.size());
   const auto distance = [&](std::int64_t cell) {
-    return std::hypot(static_cast<double>(cell % wide) - x, static_cast<double>(cell / wide) - y);
+    const double dx = static_cast<double>(cell % wide) - x, dy = static_cast<double>(cell / wide) - y;
+    return dx * dx + dy * dy;
   };
   put_cell(*std::min_element(cells.begin(), cells.end(),
                              [&](std::int64_t a, std::int64_t b) { return distance(a) < distance(b); }),

@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "core/error.h"
-#include "core/pool.h"
 
 namespace locant {
 namespace tensor_test {
@@ -45,20 +44,6 @@ TEST(Tensor, BorrowedNumbersAreNeverUnique) {
   const Tensor t = Tensor::borrowed({2}, numbers, nullptr);
   EXPECT_FALSE(t.unique());
   EXPECT_EQ(t.data(), numbers);
-}
-
-TEST(Pool, HandsBuffersOutAgain) {
-  Pool& pool = Pool::global();
-  const float* first = nullptr;
-  {
-    const Tensor t({1000, 100});
-    first = t.data();
-  }
-  const Tensor again({1000, 100});
-  EXPECT_EQ(again.data(), first);
-  const auto before = pool.stats();
-  const Tensor more({12345});
-  EXPECT_GE(pool.stats().live_bytes, before.live_bytes + 12345 * 4);
 }
 
 }  // namespace tensor_test
