@@ -235,7 +235,7 @@ void TiffReader::check_buffer(std::int64_t bytes) const {
 template <class T>
 std::vector<T> TiffReader::read(std::int64_t count) const {
   TIFF* tiff = handle_->tiff;
-  if (page_.photometric == PHOTOMETRIC_YCBCR && page_.compression == COMPRESSION_JPEG)
+  if (page_.photometric == PHOTOMETRIC_YCBCR && page_.compression == COMPRESSION_JPEG && page_.colours == 3)
     TIFFSetField(tiff, TIFFTAG_JPEGCOLORMODE, JPEGCOLORMODE_RGB);
   std::vector<T> out(static_cast<std::size_t>(page_.rows * page_.columns * count));
   page_.tiled ? read_tiles(count, out.data()) : read_rows(count, out.data());

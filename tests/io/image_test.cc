@@ -151,7 +151,7 @@ TEST(Image, PngsMayLackTheirEndAsPillowHasIt) {
     const std::string name = entry["file"];
     const Bytes whole = read_bytes(kFolder + name);
     const Image image = read_image(kFolder + name, {.exif_orientation = false});
-    for (std::size_t length = 0; length <= whole.size(); ++length) {
+    for (std::size_t length = 0; length <= whole.size(); length += length + 100 < whole.size() ? 23 : 1) {
       const bool read = std::any_of(entry["cuts"].begin(), entry["cuts"].end(), [&](const json& range) {
         return length >= range[0].get<std::size_t>() && length <= range[1].get<std::size_t>();
       });

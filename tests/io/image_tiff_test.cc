@@ -152,7 +152,7 @@ TEST(ImageTiff, FlippedBytesGiveAPictureOrAnErrorAndNothingIsPrinted) {
   int pictures = 0, errors = 0;
   for (const std::string& name : good_files()) {
     const Bytes whole = read_bytes(name);
-    for (int trial = 0; trial < 100; ++trial) {
+    for (int trial = 0; trial < 50; ++trial) {
       Bytes bytes = whole;
       for (int flip = 0; flip <= trial % 4; ++flip)
         bytes[rng.below(bytes.size())] = static_cast<std::uint8_t>(rng.below(256));
@@ -169,8 +169,8 @@ TEST(ImageTiff, FlippedBytesGiveAPictureOrAnErrorAndNothingIsPrinted) {
   EXPECT_EQ(told, 0);
   EXPECT_EQ(TIFFSetErrorHandler(errors_before), tell);
   EXPECT_EQ(TIFFSetWarningHandler(warnings_before), tell);
-  EXPECT_GT(pictures, 500);
-  EXPECT_GT(errors, 500);
+  EXPECT_GT(pictures, 300);
+  EXPECT_GT(errors, 300);
 }
 
 TEST(ImageTiff, DarkSixteenBitsAreSaid) {
