@@ -6,6 +6,7 @@
 
 #include "cli/answers.h"
 #include "cli/cli.h"
+#include "cli/decode_options.h"
 #include "core/error.h"
 
 namespace locant::cli {
@@ -18,6 +19,7 @@ struct Options {
   std::int64_t img_size = 0;
   std::int64_t batch = 8;
   bool json = false, csv = false;
+  DecodeOptions decode;
 };
 
 /// A batch of pictures that could be read.
@@ -74,7 +76,7 @@ class Classifier {
   void read(const std::string& path, Batch& batch) {
     const Stopwatch watch;
     try {
-      batch.images.push_back(read_image(path));
+      batch.images.push_back(read_image(path, options_.decode));
       batch.paths.push_back(path);
     } catch (const Error& error) {
       ++failed_;
@@ -126,7 +128,7 @@ void add_classify(CLI::App& app, GlobalOptions& globals) {
                   "cat photo.jpg | locant classify - --weights vit.pth --model vit_base_patch16_224 --json\n",
                   [options, &globals] { return Classifier(*options, globals).run(); });
   sub->add_option("PICTURE", options->pictures,
-                  "JPEG, PNG, WebP or PPM files, folders of them, or - for stdin")
+                  "JPEG, PNG, WebP, TIFF or PPM files, folders of them, or - for stdin")
       ->required();
   sub->add_option("--weights", options->weights,
                   "Checkpoint: safetensors or .pth; without it the bundled digits model")
@@ -140,6 +142,7 @@ void add_classify(CLI::App& app, GlobalOptions& globals) {
   sub->add_option("--img-size", options->img_size, "Input side in pixels; 0: the checkpoint's")
       ->type_name("N")
       ->check(CLI::Range(0, 8192));
+  add_decode_options(sub, globals, options->decode);
   sub->add_option("--batch", options->batch, "Pictures that go through the model at once")
       ->type_name("N")
       ->check(CLI::Range(1, 4096));

@@ -86,7 +86,7 @@ std::vector<std::string> expand_pictures(const std::vector<std::string>& paths) 
           found.push_back(entry.path().string());
       require(!code, "pictures", "cannot read the folder {}: {}", path, code.message());
       require(!found.empty(), "pictures",
-              "no picture in the folder {}; pictures end in .jpg, .png, .webp, .ppm or .pgm", path);
+              "no picture in the folder {}; pictures end in .jpg, .png, .webp, .tif, .ppm or .pgm", path);
       std::sort(found.begin(), found.end());
       pictures.insert(pictures.end(), found.begin(), found.end());
     } else {

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "cli/decode_options.h"
 #include "cli/embeddings.h"
 #include "cli/train_report.h"
 #include "core/error.h"
@@ -31,7 +32,7 @@ int run(const Options& o, const GlobalOptions& globals) {
     bool fresh = false;
     try {  // a picture that cannot be read must not cost the others; a model or a folder that cannot be is
            // the end
-      picture.emplace(path);
+      picture.emplace(path, o.embedding.decode);
       fresh = embeddings.find(*picture, false).has_value();
       if (!fresh) transform.target_size({picture->image().rows, picture->image().columns});  // not too thin
     } catch (const Error& error) {
@@ -65,9 +66,10 @@ void add_embed(CLI::App& app, GlobalOptions& globals) {
                   "locant embed photos --weights sam_vit_b_01ec64.pth\n"
                   "locant embed photos --weights mobile_sam.pt --cache embeddings --json\n",
                   [options, &globals] { return run(*options, globals); });
-  sub->add_option("PICTURE", options->pictures, "JPEG, PNG, WebP or PPM files, or folders of them")
+  sub->add_option("PICTURE", options->pictures, "JPEG, PNG, WebP, TIFF or PPM files, or folders of them")
       ->required();
   add_embedding_options(sub, options->embedding);
+  add_decode_options(sub, globals, options->embedding.decode);
   sub->add_flag("--json", options->json, "One JSON object a picture");
 }
 

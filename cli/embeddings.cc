@@ -47,18 +47,23 @@ void add_embedding_options(CLI::App* sub, EmbeddingOptions& o) {
       ->check(CLI::Range(16, 4096));
 }
 
-PictureFile::PictureFile(const std::string& path) : path_(path) {
+PictureFile::PictureFile(const std::string& path, const DecodeOptions& decode)
+    : path_(path), decode_(decode) {
   if (path == "-") {
-    image_ = read_image(path);
+    image_ = read_image(path, decode_);
     key_ = picture_key(*image_);
     return;
   }
   file_ = MappedFile::open(path);
   key_ = picture_key(bytes_of(*file_));
+  if (decode.page == 1 && decode.depth16 == Depth16::high) return;
+  const std::string other =
+      fmt::format("{} page {} depth16 {}", key_, decode.page, static_cast<int>(decode.depth16));
+  key_ = picture_key(std::span(reinterpret_cast<const std::uint8_t*>(other.data()), other.size()));
 }
 
 const Image& PictureFile::image() const {
-  if (!image_) image_ = decode_image(bytes_of(*file_), path_);
+  if (!image_) image_ = decode_image(bytes_of(*file_), path_, decode_);
   return *image_;
 }
 

@@ -22,6 +22,7 @@ struct EmbeddingOptions {
   std::string weights, model, cache;
   std::int64_t image_size = 1024;
   bool no_cache = false;
+  DecodeOptions decode;
 };
 void add_embedding_options(CLI::App* sub, EmbeddingOptions& options);
 
@@ -29,8 +30,8 @@ void add_embedding_options(CLI::App* sub, EmbeddingOptions& options);
 /// looks.
 class PictureFile {
  public:
-  /// Throws Error. "-": standard input.
-  explicit PictureFile(const std::string& path);
+  /// Throws Error. "-": standard input. Pages and ways from 16 bits to 8 have keys of their own.
+  explicit PictureFile(const std::string& path, const DecodeOptions& decode = {});
   const std::string& path() const { return path_; }
   const std::string& key() const { return key_; }
   /// Throws Error when it is no picture.
@@ -38,6 +39,7 @@ class PictureFile {
 
  private:
   std::string path_, key_;
+  DecodeOptions decode_;
   std::shared_ptr<const MappedFile> file_;  // null: decoded from the start
   mutable std::optional<Image> image_;
 };

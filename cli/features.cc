@@ -4,6 +4,7 @@
 #include <set>
 
 #include "cli/cli.h"
+#include "cli/decode_options.h"
 #include "cli/panels.h"
 #include "core/error.h"
 
@@ -14,6 +15,7 @@ struct Options {
   std::vector<std::string> pictures;
   std::string model, weights, output, picture;
   std::int64_t img_size = 448;
+  DecodeOptions decode;
 };
 
 /// "cls", "patches", "attention" for one picture; "NAME.cls", ... for several, a repeated name with its
@@ -53,7 +55,7 @@ int run(const Options& options, const GlobalOptions& globals) {
   Progress progress(globals, "features", static_cast<std::int64_t>(paths.size()));
   for (const std::string& path : paths) {
     const Stopwatch decode;
-    const Image picture = read_image(path);
+    const Image picture = read_image(path, options.decode);
     const double decode_s = decode.seconds();
     pictures.push_back(picture_features(loaded, picture, path, options.img_size));
     const PictureFeatures& last = pictures.back();
@@ -93,7 +95,7 @@ void add_features(CLI::App& app, GlobalOptions& globals) {
       "224\n",
       [options, &globals] { return run(*options, globals); });
   sub->add_option("PICTURE", options->pictures,
-                  "JPEG, PNG, WebP or PPM files, folders of them, or - for stdin")
+                  "JPEG, PNG, WebP, TIFF or PPM files, folders of them, or - for stdin")
       ->required();
   sub->add_option("--weights", options->weights, "Checkpoint: safetensors or .pth")
       ->type_name("FILE")
@@ -113,6 +115,7 @@ void add_features(CLI::App& app, GlobalOptions& globals) {
                   "Short side in pixels; the aspect is kept, up to whole patches")
       ->type_name("N")
       ->check(CLI::Range(1, 8192));
+  add_decode_options(sub, globals, options->decode);
 }
 
 }  // namespace locant::cli

@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 
+#include "cli/decode_options.h"
 #include "cli/segment_options.h"
 #include "cli/segment_output.h"
 #include "cli/segment_prompts.h"
@@ -136,7 +137,7 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
     if (!file.empty()) require_writable(file);
 
   banner(globals);
-  const PictureFile picture(o.picture);
+  const PictureFile picture(o.picture, o.embedding.decode);
   Embeddings embeddings(o.embedding, [&](const std::string& text) { write_note(globals, text); });
   std::optional<PictureEmbedding> embedding = embeddings.find(picture);
   const ImageSize size =
@@ -173,17 +174,17 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
 
 void add_segment(CLI::App& app, GlobalOptions& globals) {
   auto options = std::make_shared<SegmentOptions>();
-  add_segment_options(
-      add_command(
-          app, globals, "segment", "Cuts objects out of a picture: Segment Anything's masks",
-          "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --point 500,375 -o mask.png\n"
-          "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --box 75,275,1725,850 --negative-point "
-          "500,600 "
-          "--overlay seen.png\n"
-          "locant segment photo.jpg --weights mobile_sam.pt --everything --coco masks.json --overlay "
-          "all.png\n",
-          [options, &globals] { return run(*options, globals); }),
-      *options);
+  CLI::App* sub = add_command(
+      app, globals, "segment", "Cuts objects out of a picture: Segment Anything's masks",
+      "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --point 500,375 -o mask.png\n"
+      "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --box 75,275,1725,850 --negative-point "
+      "500,600 "
+      "--overlay seen.png\n"
+      "locant segment photo.jpg --weights mobile_sam.pt --everything --coco masks.json --overlay "
+      "all.png\n",
+      [options, &globals] { return run(*options, globals); });
+  add_segment_options(sub, *options);
+  add_decode_options(sub, globals, options->embedding.decode);
 }
 
 }  // namespace locant::cli
