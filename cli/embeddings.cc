@@ -48,7 +48,9 @@ void add_embedding_options(CLI::App* sub, EmbeddingOptions& o) {
 }
 
 PictureFile::PictureFile(const std::string& path) : path_(path) {
-  if (path == "-") {
+  std::error_code code;
+  const fs::file_status status = fs::status(path, code);
+  if (path == "-" || fs::is_fifo(status) || fs::is_character_file(status)) {  // read once: <(command)
     image_ = read_image(path);
     key_ = picture_key(*image_);
     return;

@@ -29,7 +29,7 @@ void add_embedding_options(CLI::App* sub, EmbeddingOptions& options);
 /// looks.
 class PictureFile {
  public:
-  /// Throws Error. "-": standard input.
+  /// Throws Error. "-": standard input; a FIFO is read to its end.
   explicit PictureFile(const std::string& path);
   const std::string& path() const { return path_; }
   const std::string& key() const { return key_; }
