@@ -49,7 +49,9 @@ void add_embedding_options(CLI::App* sub, EmbeddingOptions& o) {
 
 PictureFile::PictureFile(const std::string& path, const DecodeOptions& decode)
     : path_(path), decode_(decode) {
-  if (path == "-") {
+  std::error_code code;
+  const fs::file_status status = fs::status(path, code);
+  if (path == "-" || fs::is_fifo(status) || fs::is_character_file(status)) {  // read once: <(command)
     image_ = read_image(path, decode_);
     key_ = picture_key(*image_);
     return;

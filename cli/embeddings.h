@@ -30,7 +30,8 @@ void add_embedding_options(CLI::App* sub, EmbeddingOptions& options);
 /// looks.
 class PictureFile {
  public:
-  /// Throws Error. "-": standard input. Pages and ways from 16 bits to 8 have keys of their own.
+  /// Throws Error. "-": standard input; a FIFO is read to its end. Pages and ways from 16 bits to 8 have keys
+  /// of their own.
   explicit PictureFile(const std::string& path, const DecodeOptions& decode = {});
   const std::string& path() const { return path_; }
   const std::string& key() const { return key_; }

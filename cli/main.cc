@@ -37,7 +37,7 @@ class HelpFormatter : public CLI::Formatter {
 
 int fail_with(const std::string& message) {
   std::fflush(stdout);
-  std::fprintf(stderr, "locant: %s\n", printable(message, true).c_str());
+  std::fprintf(stderr, "locant: %s\n", printable(message).c_str());
   return kUserError;
 }
 
@@ -96,12 +96,13 @@ int run_main(int argc, char** argv) {
       ->check(CLI::Range(1, kMaxThreads));
   app.add_flag("-q,--quiet", globals.quiet, "Nothing on stderr but warnings and errors");
   app.footer(
-      "Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a check failed, 2 a wrong "
-      "option, file or\n"
-      "name, 130 interrupted. Environment: LOCANT_ISA=reference|sse4|avx2|avx512 forces an instruction set,\n"
-      "LOCANT_NUM_THREADS=N sets the threads, LOCANT_DATA names the folder of the bundled data. locant "
-      "COMMAND\n"
-      "--help shows a command's options.");
+      "Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a check or some of several "
+      "pictures failed,\n"
+      "2 a wrong option, file or name, 130 interrupted. Environment: LOCANT_ISA=reference|sse4|avx2|avx512 "
+      "forces an\n"
+      "instruction set, LOCANT_NUM_THREADS=N sets the threads, LOCANT_DATA names the folder of the bundled "
+      "data.\n"
+      "locant COMMAND --help shows a command's options.");
   add_demo(app, globals);
   add_classify(app, globals);
   add_features(app, globals);

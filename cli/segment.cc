@@ -4,13 +4,12 @@
 #include <optional>
 
 #include "cli/decode_options.h"
+#include "cli/outputs.h"
 #include "cli/segment_options.h"
 #include "cli/segment_output.h"
 #include "cli/segment_prompts.h"
 #include "cli/train_report.h"
 #include "core/error.h"
-#include "io/atomic_file.h"
-#include "io/safetensors.h"
 #include "segment/predictor.h"
 
 namespace locant::cli {
@@ -46,6 +45,21 @@ std::string numbered(const std::string& path, std::size_t n, std::size_t count) 
   const std::size_t dot = path.find_last_of('.'), slash = path.find_last_of('/');
   const bool has = dot != std::string::npos && (slash == std::string::npos || dot > slash);
   return fmt::format("{}_{}{}", has ? path.substr(0, dot) : path, n + 1, has ? path.substr(dot) : "");
+}
+
+/// All that will be written, none of it onto what is read.
+Outputs outputs_of(const SegmentOptions& o, std::size_t prompts) {
+  Outputs out;
+  const std::size_t masks = o.everything ? 1 : prompts * (o.multimask ? 3 : 1);
+  require(o.output != "-" || masks == 1, "output",
+          "-o - would put {} pictures one after the other; give -o NAME.png, or ask for one mask", masks);
+  for (std::size_t n = 0; n < masks && !o.output.empty(); ++n) out.add("-o", numbered(o.output, n, masks));
+  out.add("--overlay", o.overlay);
+  out.add("--coco", o.coco, Outputs::Kind::text);
+  out.add("--logits", o.logits);
+  if (o.json) out.add("--json", "-", Outputs::Kind::text);
+  for (const std::string& input : {o.picture, o.embedding.weights, o.prompts, o.mask}) out.keep(input);
+  return out;
 }
 
 struct Answers {
@@ -93,31 +107,30 @@ std::vector<SegmentMask> generate(const SegmentOptions& o, PointPredictor& predi
   return out;
 }
 
-void write(const SegmentOptions& o, const PictureFile& picture, ImageSize size, const Answers& answers) {
+void write(const SegmentOptions& o, const PictureFile& picture, ImageSize size, const Answers& answers,
+           const Outputs& outputs, const GlobalOptions& globals) {
   const std::vector<SegmentMask>& masks = answers.masks;
   const bool together = o.everything && !o.output.empty();  // hundreds of masks are one picture
-  if (together) write_png(o.output, masks_picture(size, masks));
+  if (together) save_png(o.output, masks_picture(size, masks));
   for (std::size_t n = 0; n < masks.size() && !o.output.empty() && !together; ++n)
-    write_png(numbered(o.output, n, masks.size()), mask_picture(rle_to_mask(masks[n].rle)));
-  if (!o.overlay.empty()) write_png(o.overlay, overlay_picture(picture.image(), masks));
-  if (!o.coco.empty()) {
-    const std::string text = coco_json(o.picture, size, masks) + "\n";
-    write_file_atomically(o.coco, std::as_bytes(std::span(text)));
-  }
-  if (!o.logits.empty()) write_safetensors(o.logits, answers.logits, {{"picture", o.picture}});
+    save_png(numbered(o.output, n, masks.size()), mask_picture(rle_to_mask(masks[n].rle)));
+  if (!o.overlay.empty()) save_png(o.overlay, overlay_picture(picture.image(), masks));
+  if (!o.coco.empty()) save_text(o.coco, coco_json(o.picture, size, masks) + "\n");
+  if (!o.logits.empty()) save_safetensors(o.logits, answers.logits, {{"picture", printable(o.picture)}});
   if (o.json) {
-    out("{}\n", coco_json(o.picture, size, masks));
+    out("{}\n", printable_json(coco_json(o.picture, size, masks)));
     return;
   }
-  if (o.everything) {
-    out("{}: {} masks\n", o.picture, masks.size());
-    return;
-  }
+  const auto say = [&](const std::string& line) {
+    outputs.on_stdout() ? write_note(globals, line) : write_out(line + "\n");
+  };
+  if (o.everything) return say(fmt::format("{}: {} masks", printable(o.picture), masks.size()));
   for (std::size_t n = 0; n < masks.size(); ++n) {
     const PixelBox box = rle_to_box(masks[n].rle);
-    out("prompt {}: mask of {} pixels in {},{} to {},{}, predicted IoU {:.3f}{}\n", masks[n].prompt + 1,
-        area_from_rle(masks[n].rle), box.x0, box.y0, box.x1, box.y1, masks[n].predicted_iou,
-        o.output.empty() ? "" : " -> " + numbered(o.output, n, masks.size()));
+    say(fmt::format("prompt {}: mask of {} pixels in {},{} to {},{}, predicted IoU {:.3f}{}",
+                    masks[n].prompt + 1, area_from_rle(masks[n].rle), box.x0, box.y0, box.x1, box.y1,
+                    masks[n].predicted_iou,
+                    o.output.empty() ? "" : " -> " + output_name(numbered(o.output, n, masks.size()))));
   }
 }
 
@@ -133,8 +146,7 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
           "--everything goes with no point, box, mask, prompts or logits: it asks by itself");
   require(!o.output.empty() || !o.overlay.empty() || !o.coco.empty() || !o.logits.empty() || o.json,
           "segment", "nowhere to write: give -o MASK.png, --overlay, --coco, --logits or --json");
-  for (const std::string& file : {o.output, o.overlay, o.coco, o.logits})
-    if (!file.empty()) require_writable(file);
+  const Outputs outputs = outputs_of(o, prompts.size());
 
   banner(globals);
   const PictureFile picture(o.picture, o.embedding.decode);
@@ -166,7 +178,7 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
     predictor.set_embedding(*embedding);
     answers = answer(o, predictor, prompts);
   }
-  write(o, picture, size, answers);
+  write(o, picture, size, answers, outputs, globals);
   return kOk;
 }
 

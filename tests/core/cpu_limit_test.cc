@@ -8,7 +8,7 @@
 #include <string>
 
 namespace locant {
-namespace {
+namespace cpu_limit_test {
 
 namespace fs = std::filesystem;
 
@@ -125,5 +125,5 @@ TEST_F(QuotaCores, NonsenseIsNoQuota) {
 
 TEST(AffinityCores, AtLeastOne) { EXPECT_GE(affinity_cores(), 1); }
 
-}  // namespace
+}  // namespace cpu_limit_test
 }  // namespace locant

@@ -12,7 +12,7 @@
 #include "tests/support/child.h"
 
 namespace locant {
-namespace {
+namespace fork_test {
 
 using testing::exit_code_of_child;
 
@@ -98,5 +98,5 @@ TEST_F(Fork, ChildFindsThePoolUnlocked) {
   EXPECT_EQ(failed, 0);
 }
 
-}  // namespace
+}  // namespace fork_test
 }  // namespace locant

@@ -19,12 +19,12 @@
 #define LOCANT_SANITIZED
 #endif
 
-namespace {
+namespace pool_test {
 
 // While set, new finds no memory in this thread.
 thread_local bool g_no_memory = false;
 
-}  // namespace
+}  // namespace pool_test
 
 #ifndef LOCANT_SANITIZED
 void* operator new(std::size_t size) {
@@ -104,5 +104,5 @@ TEST(Pool, SweepsBesideBuffersInUse) {
   pool.keep_idle_for(std::chrono::minutes(1));
 }
 
-}  // namespace
+}  // namespace pool_test
 }  // namespace locant

@@ -8,7 +8,7 @@
 #include "tests/support/child.h"
 
 namespace locant {
-namespace {
+namespace spin_test {
 
 // Whether they spin shorter is measured (docs/threads.md); here: they are few, and the work is the same.
 TEST(Spin, StartsThreadsOnceAndRegionsWork) {
@@ -43,5 +43,5 @@ TEST(Spin, LeavesAnEnvironmentThatSaysOtherwise) {
   unsetenv("OMP_WAIT_POLICY");
 }
 
-}  // namespace
+}  // namespace spin_test
 }  // namespace locant

@@ -8,7 +8,7 @@
 #include "core/parallel.h"
 
 namespace locant {
-namespace {
+namespace thread_count_test {
 
 TEST(ThreadCount, LocantNumThreads) {
   EXPECT_EQ(parse_locant_num_threads("1"), 1);
@@ -33,5 +33,5 @@ TEST(ThreadCount, OmpNumThreads) {
     EXPECT_FALSE(parse_omp_num_threads(text).has_value()) << text;
 }
 
-}  // namespace
+}  // namespace thread_count_test
 }  // namespace locant

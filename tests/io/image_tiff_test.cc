@@ -14,7 +14,7 @@
 #include "io/tiff_pages.h"
 
 namespace locant {
-namespace {
+namespace image_tiff_test {
 
 using nlohmann::json;
 using Bytes = std::vector<std::uint8_t>;
@@ -200,5 +200,5 @@ TEST(ImageTiff, SixteenBitPngsStretchAsTiffsDo) {
           << png;
 }
 
-}  // namespace
+}  // namespace image_tiff_test
 }  // namespace locant

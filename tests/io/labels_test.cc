@@ -12,7 +12,7 @@
 #include "core/sha256.h"
 
 namespace locant {
-namespace {
+namespace labels_test {
 
 using nlohmann::json;
 
@@ -88,5 +88,5 @@ TEST(Labels, OtherFormatsAndTheLimitsOfPictures) {
   EXPECT_EQ(read_labels(kFolder + "turned.tif", {.exif_orientation = false}).columns, 11);
 }
 
-}  // namespace
+}  // namespace labels_test
 }  // namespace locant

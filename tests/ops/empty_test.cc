@@ -37,7 +37,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace empty_test {
 
 using testing::random_tensor;
 using Inputs = std::vector<Var>;
@@ -402,5 +402,5 @@ TEST(Empty, Losses) {
                [&](const Context& ctx, const Inputs& v) { return dice_loss(ctx, v[0], none); });
 }
 
-}  // namespace
+}  // namespace empty_test
 }  // namespace locant

@@ -19,7 +19,7 @@ int omp_get_max_threads() __attribute__((weak));
 }
 
 namespace locant {
-namespace {
+namespace threads_test {
 
 using testing::exit_code_of_child;
 using testing::random_tensor;
@@ -116,5 +116,5 @@ TEST_F(Threads, TheCallersOpenMpSettingsDoNotCount) {
   omp_set_num_threads(before);
 }
 
-}  // namespace
+}  // namespace threads_test
 }  // namespace locant

@@ -8,7 +8,7 @@
 #include "io/image.h"
 
 namespace locant {
-namespace {
+namespace segment_data_test {
 
 namespace fs = std::filesystem;
 
@@ -71,5 +71,5 @@ TEST_F(SegmentDataMasks, LossyMasksAreErrors) {
   EXPECT_NE(error().find("cells.png: a JPEG holds no labels"), std::string::npos) << error();
 }
 
-}  // namespace
+}  // namespace segment_data_test
 }  // namespace locant
