@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "io/image.h"
 #include "io/mapped_file.h"
+#include "io/picture_files.h"
 #include "segment/embedding_cache.h"
 #include "segment/transforms.h"
 
@@ -18,16 +19,7 @@ namespace fs = std::filesystem;
 constexpr const char* kOp = "segment_data";
 constexpr std::size_t kMostColours = 4096;
 
-std::vector<fs::path> pictures_of(const fs::path& folder) {
-  std::error_code error;
-  std::vector<fs::path> out;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (has_image_extension(entry.path().string())) out.push_back(entry.path());
-  require(!error, kOp, "{}: {}; images/ and masks/ were expected in the folder", folder.string(),
-          error ? error.message() : "");
-  std::sort(out.begin(), out.end());
-  return out;
-}
+constexpr const char* kNoFile = "no regular file, but a FIFO, a device or a socket";
 
 std::uint32_t colour_of(const Image& image, std::int64_t pixel) {
   const std::uint8_t* at = image.rgb.data() + 3 * pixel;
@@ -77,16 +69,19 @@ void put_cell(std::int64_t at, const Mask& mask, std::int64_t image_size, float*
 
 }  // namespace
 
-SegmentData read_segment_data(const std::string& folder, std::int64_t image_size, std::int64_t low) {
+SegmentData read_segment_data(const std::string& folder, std::int64_t image_size, std::int64_t low,
+                              bool strict) {
   const ResizeLongestSide transform(image_size);
   SegmentData out;
   std::size_t without = 0, small = 0;
-  for (const fs::path& path : pictures_of(fs::path(folder) / "images")) {
+  const auto add = [&](const fs::path& path) {
     const fs::path mask_path = fs::path(folder) / "masks" / (path.stem().string() + ".png");
-    if (!fs::exists(mask_path)) {
+    std::error_code unknown;
+    if (!fs::exists(mask_path, unknown)) {
       ++without;
-      continue;
+      return;
     }
+    require(fs::is_regular_file(mask_path, unknown), kOp, "{}: {}", mask_path.string(), kNoFile);
     const Image image = read_image(path.string()), mask = read_image(mask_path.string());
     require(image.rows == mask.rows && image.columns == mask.columns, kOp,
             "{} has {} x {} pixels, its picture {} x {}", mask_path.string(), mask.columns, mask.rows,
@@ -102,13 +97,29 @@ SegmentData read_segment_data(const std::string& folder, std::int64_t image_size
     if (masks.empty()) ++small;
     for (const auto& [colour, bits] : masks) out.objects.push_back({out.pictures.size(), mask_to_rle(bits)});
     out.pictures.push_back(std::move(picture));
-  }
+  };
+  const auto skip = [&](const SkippedPicture& picture) {
+    if (strict) fail(kOp, "{}: {}; without --strict it is left out", picture.path, picture.reason);
+    out.skipped.push_back(picture);
+  };
+  const fs::path images = fs::path(folder) / "images";
+  require(fs::is_directory(images), kOp, "{}: no folder; images/ and masks/ were expected in {}",
+          images.string(), folder);
+  const PictureFiles files = pictures_in(images.string());
+  for (const std::string& path : files.others) skip({path, kNoFile});
+  for (const std::string& path : files.pictures) try {
+      add(path);
+    } catch (const Error& error) {
+      skip(skipped_picture(path, error));
+    }
   if (without > 0) out.notes.push_back(fmt::format("{} pictures without a mask are left out", without));
   if (small > 0)
     out.notes.push_back(
         fmt::format("{} masks are empty, or too small for a cell of the low resolution", small));
-  require(!out.objects.empty(), kOp, "{}: no objects; images/NAME.jpg and masks/NAME.png were expected",
-          folder);
+  const bool any = !out.skipped.empty();
+  require(!out.objects.empty(), kOp, "{}: no objects; images/NAME.jpg and masks/NAME.png were expected{}{}",
+          folder, any ? fmt::format("; {} pictures were left out, the first ", out.skipped.size()) : "",
+          any ? out.skipped.front().path + ": " + out.skipped.front().reason : "");
   return out;
 }
 
