@@ -17,7 +17,7 @@ namespace locant::cli {
 
 /// What the process returns.
 constexpr int kOk = 0;
-constexpr int kCheckFailed = 1;    ///< a comparison came out wrong (verify), or some pictures failed
+constexpr int kCheckFailed = 1;    ///< a comparison came out wrong (verify), or some pictures were left out
 constexpr int kUserError = 2;      ///< a bad option, file or name: one line on stderr says which
 constexpr int kInterrupted = 130;  ///< Ctrl-C, after saving what there was to save
 

@@ -37,12 +37,15 @@ TrainOptions chosen(const Options& options, const CLI::App& sub, const GlobalOpt
   if (!options.resume.empty()) {
     for (const CLI::Option* option : sub.get_options()) {
       const std::string name = option->get_name();
-      const bool allowed =
-          name == "--resume" || name == "--data" || name == "--val" || name == "--cache" || name == "--help";
+      const bool allowed = name == "--resume" || name == "--data" || name == "--val" || name == "--cache" ||
+                           name == "--epochs" || name == "--strict" || name == "--help";
       require(option->count() == 0 || allowed, "train",
               "a resumed run keeps its {}; leave that out, or start a new run", name);
     }
     train = resume_options(options.resume);
+    train.data.cache_bytes = static_cast<std::int64_t>(options.cache_gb * 1e9);
+    train.data.strict = options.train.data.strict;
+    if (sub.get_option("--epochs")->count() > 0) train.epochs = options.train.epochs;
     if (!options.train.data.path.empty()) train.data.path = options.train.data.path;
     if (!options.train.data.val.empty()) train.data.val = options.train.data.val;
   }
@@ -58,12 +61,17 @@ int run(const Options& options, const CLI::App& sub, const GlobalOptions& global
   const TrainOptions train_options = chosen(options, sub, globals);
   banner(globals);
   const StopSignals signals;
+  SkippedReport skipped;
   TrainResult result;
   {
     TrainReporter reporter(globals);
     result = train(train_options, {[&](const TrainProgress& p) { reporter.progress(p); },
                                    [&](const std::string& text) { reporter.line(text); },
-                                   [&](const std::string& text) { reporter.log(text); }, stop_requested});
+                                   [&](const std::string& text) { reporter.log(text); }, stop_requested,
+                                   [&](const SkippedPicture& picture) {
+                                     reporter.pause();
+                                     skipped.add(picture);
+                                   }});
   }
   if (!result.finished) {
     if (result.step == 0)
@@ -79,7 +87,7 @@ int run(const Options& options, const CLI::App& sub, const GlobalOptions& global
   if (result.val_accuracy >= 0.0) out(", val_accuracy {:.4f}", result.val_accuracy);
   if (result.ema_val_accuracy >= 0.0) out(", ema_val_accuracy {:.4f}", result.ema_val_accuracy);
   out("\n");
-  return kOk;
+  return skipped.finish(log_path(train_options.out));
 }
 
 void add_data_options(CLI::App* sub, const std::shared_ptr<Options>& o) {
@@ -115,9 +123,13 @@ void add_data_options(CLI::App* sub, const std::shared_ptr<Options>& o) {
       ->type_name("FILE");
   sub->add_option("--out", t.out, "Folder for model.safetensors, state.safetensors, train.log.jsonl")
       ->type_name("DIR");
-  sub->add_option("--resume", o->resume, "Continue the run in this folder, with its options")
+  sub->add_option("--resume", o->resume,
+                  "Continue the run in this folder, with its options; --epochs may be another number")
       ->type_name("DIR");
   sub->add_flag("--force", t.force, "Replace a run in --out");
+  sub->add_flag("--strict", t.data.strict,
+                "Stop at the first picture that cannot be used; without it such pictures are left out and "
+                "counted, and the exit code is 1");
 }
 
 }  // namespace
@@ -130,7 +142,8 @@ void add_train(CLI::App& app, GlobalOptions& globals) {
                   "locant train --data data/digits --model swin_digits --out runs/digits --epochs 40\n"
                   "locant train --data photos --init swin_tiny.pth --epochs 20 --lr 1e-4 --out runs/photos\n"
                   "locant train --task segment --data cells --init sam_vit_b_01ec64.pth --out runs/cells\n"
-                  "locant train --resume runs/digits\n",
+                  "locant train --resume runs/digits\n"
+                  "locant train --resume runs/digits --epochs 80\n",
                   [options, self, &globals] { return run(*options, **self, globals); });
   *self = sub;
   add_data_options(sub, options);
@@ -138,12 +151,12 @@ void add_train(CLI::App& app, GlobalOptions& globals) {
   const auto number = [sub](const char* flag, auto& value, const char* description) {
     sub->add_option(flag, value, description)->type_name("X");
   };
-  number("--epochs", t.epochs, "Passes over the training pictures");
+  number("--epochs", t.epochs, "Passes over the training pictures; with --resume a new number of them");
   number("--batch", t.batch, "Pictures a step");
   number("--lr", t.lr, "Highest learning rate (AdamW)");
   number("--min-lr", t.min_lr, "Learning rate at the end of the cosine");
   number("--warmup-epochs", t.warmup_epochs, "Epochs of linear warm-up; below 0: a twentieth of all");
-  number("--weight-decay", t.weight_decay, "Decoupled; not on biases, norms and position tables");
+  number("--weight-decay", t.weight_decay, "Decoupled; not on biases, norms, position tables and tokens");
   number("--clip", t.clip, "Largest gradient norm; 0: none");
   number("--label-smoothing", t.label_smoothing, "Part of the target spread over all classes");
   number("--drop-path", t.drop_path, "Of the last block; below 0: as the model's configuration says");

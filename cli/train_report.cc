@@ -28,6 +28,19 @@ StopSignals::~StopSignals() {
 
 bool stop_requested() { return g_stop.load(); }
 
+void SkippedReport::add(const SkippedPicture& picture) {
+  constexpr std::int64_t kNamed = 10;
+  if (++count_ <= kNamed) warn(fmt::format("left out: {}: {}", picture.path, picture.reason));
+  if (count_ == kNamed + 1) warn("more pictures are left out; they are counted at the end");
+}
+
+int SkippedReport::finish(const std::string& log) const {
+  if (count_ == 0) return kOk;
+  warn(fmt::format("{} picture{} left out; {} names {}", count_, count_ == 1 ? " was" : "s were", log,
+                   count_ == 1 ? "it" : "them all"));
+  return kCheckFailed;
+}
+
 void TrainReporter::progress(const TrainProgress& p) {
   using Phase = TrainProgress::Phase;
   if (p.phase == Phase::validating && !bar_) return;  // resumed at the very end of an epoch: steps follow

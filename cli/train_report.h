@@ -24,12 +24,27 @@ class StopSignals {
 };
 bool stop_requested();
 
+/// Names the pictures that a run leaves out on stderr, quiet or not.
+class SkippedReport {
+ public:
+  /// One line; after the tenth they are counted alone.
+  void add(const SkippedPicture& picture);
+  /// Says how many there were, and that `log` names them all. Returns the exit code of a run that did all
+  /// else: kOk, or kCheckFailed when there were any.
+  int finish(const std::string& log) const;
+
+ private:
+  std::int64_t count_ = 0;
+};
+
 /// Turns a run's callbacks into a bar and lines on stderr.
 class TrainReporter {
  public:
   explicit TrainReporter(const GlobalOptions& globals) : globals_(globals) {}
   void progress(const TrainProgress& p);
   void line(const std::string& text);
+  /// Removes the bar, before lines that do not go through it; the next step draws it again.
+  void pause() { bar_.reset(); }
   /// A line of the log: those of epochs are shown.
   void log(const std::string& json);
 

@@ -14,7 +14,7 @@ FineTuneOptions fine_tune_options(FineTuneOptions own, const TrainOptions& train
   static const std::vector<std::string> kKnown = {
       "--task",      "--data",  "--init",  "--out",    "--model", "--embeddings",   "--image-size",
       "--epochs",    "--batch", "--lr",    "--min-lr", "--clip",  "--weight-decay", "--warmup-epochs",
-      "--val-split", "--seed",  "--force", "--help",   "--quiet", "--threads"};
+      "--val-split", "--seed",  "--force", "--strict", "--help",  "--quiet",        "--threads"};
   for (const CLI::Option* option : sub.get_options())
     require(
         option->count() == 0 || std::find(kKnown.begin(), kKnown.end(), option->get_name()) != kKnown.end(),
@@ -36,6 +36,7 @@ FineTuneOptions fine_tune_options(FineTuneOptions own, const TrainOptions& train
   take("--val-split", own.val_split, train.data.val_split);
   take("--seed", own.seed, train.seed);
   own.force = train.force;
+  own.strict = train.data.strict;
   return own;
 }
 
@@ -59,6 +60,8 @@ int run_fine_tune(const FineTuneOptions& options, const GlobalOptions& globals) 
       write_note(globals, text);
   };
   callbacks.stop = stop_requested;
+  SkippedReport skipped;
+  callbacks.skipped = [&](const SkippedPicture& picture) { skipped.add(picture); };
   const FineTuneResult result = fine_tune(options, callbacks);
   if (bar) bar->finish();
   if (!result.finished) {
@@ -74,7 +77,7 @@ int run_fine_tune(const FineTuneOptions& options, const GlobalOptions& globals) 
     out(", held-out IoU from a point {:.4f} (before {:.4f}), from the box {:.4f} (before {:.4f})",
         result.point_iou, result.point_iou_before, result.box_iou, result.box_iou_before);
   out("\n");
-  return kOk;
+  return skipped.finish(options.out + "/train.log.jsonl");
 }
 
 }  // namespace locant::cli

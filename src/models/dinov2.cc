@@ -136,15 +136,16 @@ class Dinov2 final : public Model {
 
 Dinov2::Dinov2(Dinov2Config config, const Weights& w) : Model(w), config_(std::move(config)) {
   const Dinov2Config& c = config_;
-  cls_token_ = w.get("cls_token", {1, 1, c.dim}, Init::normal(1e-6f));
-  if (c.mask_token) w.get("mask_token", {1, c.dim}, Init::zeros());
+  cls_token_ = w.get("cls_token", {1, 1, c.dim}, Init::normal(1e-6f), {.decay = false});
+  if (c.mask_token) w.get("mask_token", {1, c.dim}, Init::zeros(), {.decay = false});
   const Pair grid = c.grid();
   const std::int64_t table_prefix = c.pos_embed_prefix ? 1 : 0;
-  position_ = LearnedAbsolute(
-      w.get("pos_embed", {1, table_prefix + grid.rows * grid.columns, c.dim}, Init::trunc_normal(0.02f)),
-      {grid.rows, grid.columns, table_prefix, parse_position_resize(c.pos_resize)});
+  position_ = LearnedAbsolute(w.get("pos_embed", {1, table_prefix + grid.rows * grid.columns, c.dim},
+                                    Init::trunc_normal(0.02f), {.decay = false}),
+                              {grid.rows, grid.columns, table_prefix, parse_position_resize(c.pos_resize)});
   if (c.registers > 0)
-    register_tokens_ = w.get("register_tokens", {1, c.registers, c.dim}, Init::normal(1e-6f));
+    register_tokens_ =
+        w.get("register_tokens", {1, c.registers, c.dim}, Init::normal(1e-6f), {.decay = false});
   patch_embed_ =
       PatchEmbed(w / "patch_embed" / "proj", c.in_chans, c.patch_size.rows, c.patch_size.columns, c.dim);
   for (std::int64_t i = 0; i < c.depth; ++i) blocks_.emplace_back(w / "blocks" / i, c);

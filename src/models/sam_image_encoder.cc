@@ -146,9 +146,10 @@ Block::Block(const Weights& w, const SamEncoderConfig& c, bool global)
                      hidden = static_cast<std::int64_t>(static_cast<double>(c.dim) * c.mlp_ratio);
   qkv_ = Linear(attn / "qkv", c.dim, 3 * c.dim);
   proj_ = Linear(attn / "proj", c.dim, c.dim);
-  tables_.rows = attn.get(Decomposed::kRows, {decomposed_rows(grid.rows, grid.rows), D}, Init::zeros());
-  tables_.columns =
-      attn.get(Decomposed::kColumns, {decomposed_rows(grid.columns, grid.columns), D}, Init::zeros());
+  tables_.rows = attn.get(Decomposed::kRows, {decomposed_rows(grid.rows, grid.rows), D}, Init::zeros(),
+                          {.decay = false});
+  tables_.columns = attn.get(Decomposed::kColumns, {decomposed_rows(grid.columns, grid.columns), D},
+                             Init::zeros(), {.decay = false});
   lin1_ = Linear(w / "mlp" / "lin1", c.dim, hidden);
   lin2_ = Linear(w / "mlp" / "lin2", hidden, c.dim);
 }
@@ -231,7 +232,8 @@ SamImageEncoder::SamImageEncoder(SamEncoderConfig config, const Weights& w)
     : Model(w), config_(std::move(config)) {
   const SamEncoderConfig& c = config_;
   const Pair grid = c.grid(c.img_size);
-  if (c.absolute_pos) pos_embed_ = w.get("pos_embed", {1, grid.rows, grid.columns, c.dim}, Init::zeros());
+  if (c.absolute_pos)
+    pos_embed_ = w.get("pos_embed", {1, grid.rows, grid.columns, c.dim}, Init::zeros(), {.decay = false});
   patch_embed_ =
       PatchEmbed(w / "patch_embed" / "proj", c.in_chans, c.patch_size.rows, c.patch_size.columns, c.dim);
   for (std::int64_t b = 0; b < c.depth; ++b) blocks_.emplace_back(w / "blocks" / b, c, c.is_global(b));

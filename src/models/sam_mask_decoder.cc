@@ -71,8 +71,8 @@ SamMaskDecoder::SamMaskDecoder(const Weights& w, const Options& o) : path_(w.pat
   }
   final_attention_ = attention_at(transformer / "final_attn_token_to_image", inner);
   final_norm_ = LayerNorm(transformer / "norm_final_attn", C, o.norm_eps);
-  iou_token_ = (w / "iou_token").get("weight", {1, C}, Init::normal(1.0f));
-  mask_tokens_ = (w / "mask_tokens").get("weight", {o.mask_tokens, C}, Init::normal(1.0f));
+  iou_token_ = (w / "iou_token").get("weight", {1, C}, Init::normal(1.0f), {.decay = false});
+  mask_tokens_ = (w / "mask_tokens").get("weight", {o.mask_tokens, C}, Init::normal(1.0f), {.decay = false});
   upscaling_ = SamUpscaling(w / "output_upscaling", C, o.upscale_norm_eps);
   for (std::int64_t m = 0; m < o.mask_tokens; ++m)
     hyper_.push_back(chain_at(w / "output_hypernetworks_mlps" / m, C, C, C / 8, 3));

@@ -62,9 +62,10 @@ SamPromptEncoder::SamPromptEncoder(const Weights& w, const Options& o) : path_(w
   const std::int64_t C = o.width, M = o.mask_chans;
   matrix_ = (w / "pe_layer").buffer("positional_encoding_gaussian_matrix", {2, C / 2}, Init::normal(1.0f));
   for (std::int64_t kind = 0; kind < 4; ++kind)
-    kinds_[kind] = (w / "point_embeddings" / kind).get("weight", {1, C}, Init::normal(1.0f));
-  not_a_point_ = (w / "not_a_point_embed").get("weight", {1, C}, Init::normal(1.0f));
-  no_mask_ = (w / "no_mask_embed").get("weight", {1, C}, Init::normal(1.0f));
+    kinds_[kind] =
+        (w / "point_embeddings" / kind).get("weight", {1, C}, Init::normal(1.0f), {.decay = false});
+  not_a_point_ = (w / "not_a_point_embed").get("weight", {1, C}, Init::normal(1.0f), {.decay = false});
+  no_mask_ = (w / "no_mask_embed").get("weight", {1, C}, Init::normal(1.0f), {.decay = false});
   const Weights down = w / "mask_downscaling";
   conv1_ = Conv2d(down / 0, 1, M / 4, Conv2d::square(2, 2));
   norm1_ = LayerNorm(down / 1, M / 4, o.norm_eps);

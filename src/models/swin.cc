@@ -204,8 +204,8 @@ Swin::Swin(SwinConfig config, const Weights& w) : Model(w), config_(std::move(co
   const SwinConfig& c = config_;
   Pair grid = c.grid(c.img_size);
   if (c.absolute_pos)
-    absolute_pos_ =
-        w.get("absolute_pos_embed", {1, grid.rows * grid.columns, c.dim}, Init::trunc_normal(0.02f));
+    absolute_pos_ = w.get("absolute_pos_embed", {1, grid.rows * grid.columns, c.dim},
+                          Init::trunc_normal(0.02f), {.decay = false});
   patch_embed_ =
       PatchEmbed(w / "patch_embed" / "proj", c.in_chans, c.patch_size.rows, c.patch_size.columns, c.dim);
   if (c.patch_norm) patch_norm_ = LayerNorm(w / "patch_embed" / "norm", c.dim, c.norm_eps);
@@ -314,8 +314,9 @@ Block::Block(const Weights& w, const SwinConfig& c, std::int64_t stage, Window w
       heads_(c.heads[static_cast<std::size_t>(stage)]),
       drop_path_(drop_path),
       norm1_(w / "norm1", c.width(stage), c.norm_eps),
-      bias_{window,
-            (w / "attn").get(SwinBias::kTable, {swin_table_rows(window), heads_}, Init::trunc_normal(0.02f))},
+      bias_{window, (w / "attn")
+                        .get(SwinBias::kTable, {swin_table_rows(window), heads_}, Init::trunc_normal(0.02f),
+                             {.decay = false})},
       qkv_(w / "attn" / "qkv", c.width(stage), 3 * c.width(stage)),
       proj_(w / "attn" / "proj", c.width(stage), c.width(stage)),
       norm2_(w / "norm2", c.width(stage), c.norm_eps),

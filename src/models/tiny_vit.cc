@@ -170,7 +170,7 @@ Block::Block(const Weights& w, const TinyVitConfig& c, std::size_t stage, float 
     : path_(w.path()), heads_(c.heads[stage]), width_(c.dims[stage]), drop_path_(drop_path) {
   const Weights attn = w / "attn";
   const Window window{c.windows[stage], c.windows[stage]};
-  bias_ = {window, attn.get(LevitBias::kTable, {heads_, window.tokens()}, Init::zeros())};
+  bias_ = {window, attn.get(LevitBias::kTable, {heads_, window.tokens()}, Init::zeros(), {.decay = false})};
   attn_norm_ = LayerNorm(attn / "norm", width_, c.norm_eps);
   qkv_ = Linear(attn / "qkv", width_, 3 * width_);
   proj_ = Linear(attn / "proj", width_, width_);

@@ -143,12 +143,12 @@ Vit::Vit(std::string family, VitConfig config, const Weights& w)
     : Model(w), family_(std::move(family)), config_(std::move(config)) {
   const VitConfig& c = config_;
   for (const std::string& name : c.prefix_tokens)
-    prefix_.push_back(w.get(name, {1, 1, c.dim}, Init::trunc_normal(0.02f)));
+    prefix_.push_back(w.get(name, {1, 1, c.dim}, Init::trunc_normal(0.02f), {.decay = false}));
   const Pair grid = c.grid();
   const std::int64_t table_prefix = c.pos_embed_prefix ? c.prefix() : 0;
-  position_ = LearnedAbsolute(
-      w.get("pos_embed", {1, table_prefix + grid.rows * grid.columns, c.dim}, Init::trunc_normal(0.02f)),
-      {grid.rows, grid.columns, table_prefix, parse_position_resize(c.pos_resize)});
+  position_ = LearnedAbsolute(w.get("pos_embed", {1, table_prefix + grid.rows * grid.columns, c.dim},
+                                    Init::trunc_normal(0.02f), {.decay = false}),
+                              {grid.rows, grid.columns, table_prefix, parse_position_resize(c.pos_resize)});
   patch_embed_ =
       PatchEmbed(w / "patch_embed" / "proj", c.in_chans, c.patch_size.rows, c.patch_size.columns, c.dim);
   for (std::int64_t i = 0; i < c.depth; ++i) {

@@ -25,8 +25,8 @@ AugmentedConv::AugmentedConv(const Weights& w, const Options& o) : options_(o), 
             o.columns, kLargestSide);
     indices_ = relative_logits_indices({1, o.rows, o.columns});
     const std::int64_t D = o.dk / o.heads;
-    tables_.columns = w.get("key_rel_w", {2 * o.columns - 1, D}, Init::normal(1.0f));
-    tables_.rows = w.get("key_rel_h", {2 * o.rows - 1, D}, Init::normal(1.0f));
+    tables_.columns = w.get("key_rel_w", {2 * o.columns - 1, D}, Init::normal(1.0f), {.decay = false});
+    tables_.rows = w.get("key_rel_h", {2 * o.rows - 1, D}, Init::normal(1.0f), {.decay = false});
   }
   const auto same = Conv2d::square(o.kernel, o.stride, o.pad);
   conv_out_ = Conv2d(w / "conv_out", o.in, o.out - o.dv, same);

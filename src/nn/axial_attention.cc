@@ -80,7 +80,8 @@ AxialAttention::AxialAttention(const Weights& w, const Options& o) : options_(o)
   const auto deviation = [](std::int64_t width) {
     return Init::normal(1.0f / std::sqrt(static_cast<float>(width)));
   };
-  relative_ = w.get(AxialDeeplab::kRelative, {2 * width(), axial_deeplab_rows(o.span)}, deviation(width()));
+  relative_ = w.get(AxialDeeplab::kRelative, {2 * width(), axial_deeplab_rows(o.span)}, deviation(width()),
+                    {.decay = false});
   qkv_ = Linear(w / "qkv_transform", o.in, 2 * o.out,
                 {.bias = false, .weight_init = deviation(o.in), .weight_shape = {2 * o.out, o.in, 1}});
   const BatchNormOptions last{.eps = o.bn_eps, .channels = ChannelAxis::last};

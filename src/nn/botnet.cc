@@ -33,8 +33,8 @@ BotnetAttention::BotnetAttention(const Weights& w, const Options& o) : options_(
   const Weights tables = w / "pos_emb";
   tables_.absolute = !o.relative;
   const auto table = [&](const char* relative, const char* absolute, std::int64_t K) {
-    return o.relative ? tables.get(relative, {2 * K - 1, o.head_width}, init)
-                      : tables.get(absolute, {K, o.head_width}, init);
+    return o.relative ? tables.get(relative, {2 * K - 1, o.head_width}, init, {.decay = false})
+                      : tables.get(absolute, {K, o.head_width}, init, {.decay = false});
   };
   tables_.rows = table(RelativeLogits::kRows, RelativeLogits::kAbsoluteRows, o.rows);
   tables_.columns = table(RelativeLogits::kColumns, RelativeLogits::kAbsoluteColumns, o.columns);

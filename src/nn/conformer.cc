@@ -36,8 +36,8 @@ ConformerRelativeAttention::ConformerRelativeAttention(const Weights& w, const C
   value_ = Linear(w / "value_proj" / "linear", C, C, xavier(C, C));
   positions_ = Linear(w / "pos_proj" / "linear", C, C, xavier(C, C, false));
   const Init start = xavier(H, C / H).weight_init;
-  u_ = w.get("u_bias", {H, C / H}, start);
-  v_ = w.get("v_bias", {H, C / H}, start);
+  u_ = w.get("u_bias", {H, C / H}, start, {.decay = false});
+  v_ = w.get("v_bias", {H, C / H}, start, {.decay = false});
   out_ = Linear(w / "out_proj" / "linear", C, C, xavier(C, C));
 }
 

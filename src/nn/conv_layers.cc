@@ -55,26 +55,24 @@ BatchNorm::BatchNorm(const Weights& w, std::int64_t width, const BatchNormOption
   numbers_.weight = w.get("weight", {width}, weight_init);
   numbers_.bias = w.get("bias", {width}, Init::zeros());
   numbers_.eps = options.eps;
-  const Var mean = w.buffer("running_mean", {width}, Init::zeros());
-  const Var var = w.buffer("running_var", {width}, Init::ones());
-  if (w.mode() == WeightMode::shapes) return;
-  numbers_.mean = mean.value();
-  numbers_.var = var.value();
+  numbers_.mean = w.buffer("running_mean", {width}, Init::zeros());
+  numbers_.var = w.buffer("running_var", {width}, Init::ones());
 }
 
 Var BatchNorm::operator()(const Context& ctx, const Var& x) const {
-  Tensor mean = numbers_.mean, var = numbers_.var;  // they share their storage: written in place
+  Tensor mean = numbers_.mean.value(), var = numbers_.var.value();  // the same storage: written in place
   return batch_norm(ctx, x, numbers_.weight, numbers_.bias, mean, var, options_);
 }
 
 Var BatchNorm::scale(const Context& ctx) const {
-  Tensor rstd(numbers_.var.shape());
-  for (std::int64_t c = 0; c < rstd.numel(); ++c) rstd[c] = 1.0f / std::sqrt(numbers_.var[c] + numbers_.eps);
+  const Tensor& var = numbers_.var.value();
+  Tensor rstd(var.shape());
+  for (std::int64_t c = 0; c < rstd.numel(); ++c) rstd[c] = 1.0f / std::sqrt(var[c] + numbers_.eps);
   return multiply(ctx, numbers_.weight, Var(std::move(rstd)));
 }
 
 Var BatchNorm::shift(const Context& ctx, const Var& scale) const {
-  return add(ctx, affine(ctx, multiply(ctx, scale, Var(numbers_.mean)), -1.0f), numbers_.bias);
+  return add(ctx, affine(ctx, multiply(ctx, scale, numbers_.mean), -1.0f), numbers_.bias);
 }
 
 }  // namespace locant

@@ -22,7 +22,8 @@ IrpeEncoding::IrpeEncoding(const Weights& w, const IrpeOptions& options)
     if (options.on.find(side) == std::string::npos) return out;
     const Shape shape = irpe_shape(options.form, side, options.shared ? 1 : H, C / H, options.grid.skip);
     for (int part = 0; part < (options.form.method == IrpeMethod::cross ? 2 : 1); ++part)
-      out[static_cast<std::size_t>(part)] = w.get(irpe_name(options.form, side, part), shape, Init::zeros());
+      out[static_cast<std::size_t>(part)] =
+          w.get(irpe_name(options.form, side, part), shape, Init::zeros(), {.decay = false});
     return out;
   };
   tables_.on_q = tables('q');

@@ -16,8 +16,9 @@ MusicAttention::MusicAttention(const Weights& w, const Options& options) : optio
   weight_ = w.get("in_proj_weight", {3 * C, C}, start);
   bias_ = w.get("in_proj_bias", {3 * C}, Init::zeros());
   // tensor2tensor's start; the port's numbers are uniform in [0, 1), which is as wide, but not around zero.
-  music_.table = w.get(MusicTransformer::kTable, {options.rows, C / H},
-                       Init::normal(static_cast<float>(1.0 / std::sqrt(static_cast<double>(C / H)))));
+  music_.table =
+      w.get(MusicTransformer::kTable, {options.rows, C / H},
+            Init::normal(static_cast<float>(1.0 / std::sqrt(static_cast<double>(C / H)))), {.decay = false});
   out_ = Linear(w / "out_proj", C, C, {.weight_init = Init::fan_in(C)});
 }
 

@@ -19,8 +19,8 @@ RelativeKeyAttention::RelativeKeyAttention(const Weights& w, const Options& opti
   value_ = Linear(w / "value", C, C, normal);
   huang_.method = options.method;
   huang_.n = options.longest;
-  huang_.table =
-      w.get(Huang2020::kTable, {huang2020_rows(options.method, options.longest), C / H}, Init::normal(0.02f));
+  huang_.table = w.get(Huang2020::kTable, {huang2020_rows(options.method, options.longest), C / H},
+                       Init::normal(0.02f), {.decay = false});
 }
 
 Var RelativeKeyAttention::operator()(const Context& ctx, const Var& x,

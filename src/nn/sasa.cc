@@ -97,8 +97,8 @@ SasaConv::SasaConv(const Weights& w, const SasaOptions& o)
   require(o.kernel == 2 * o.pad + 1, kOp, "a kernel of {} with a padding of {}; it must be 2 pad + 1",
           o.kernel, o.pad);
   const std::int64_t half = o.out / 2;
-  tables_.rows = w.get(Sasa::kRows, {half, 1, 1, o.kernel, 1}, Init::normal(1.0f));
-  tables_.columns = w.get(Sasa::kColumns, {half, 1, 1, 1, o.kernel}, Init::normal(1.0f));
+  tables_.rows = w.get(Sasa::kRows, {half, 1, 1, o.kernel, 1}, Init::normal(1.0f), {.decay = false});
+  tables_.columns = w.get(Sasa::kColumns, {half, 1, 1, 1, o.kernel}, Init::normal(1.0f), {.decay = false});
   key_ = pointwise(w / "key_conv", o.in, o.out, o.bias);
   query_ = pointwise(w / "query_conv", o.in, o.out, o.bias);
   value_ = pointwise(w / "value_conv", o.in, o.out, o.bias);
@@ -131,9 +131,9 @@ SasaStem::SasaStem(const Weights& w, const SasaOptions& o, std::int64_t mixtures
   require(!o.bias, kOp, "the stem has no bias: padded keys and values are zeros");
   const std::int64_t width = o.out / o.groups, M = mixtures;
   const Init normal = Init::normal(1.0f);
-  emb_a_ = w.get("emb_a", {width, o.kernel}, normal);
-  emb_b_ = w.get("emb_b", {width, o.kernel}, normal);
-  emb_mix_ = w.get("emb_mix", {M, width}, normal);
+  emb_a_ = w.get("emb_a", {width, o.kernel}, normal, {.decay = false});
+  emb_b_ = w.get("emb_b", {width, o.kernel}, normal, {.decay = false});
+  emb_mix_ = w.get("emb_mix", {M, width}, normal, {.decay = false});
   key_ = pointwise(w / "key_conv", o.in, o.out, false);
   query_ = pointwise(w / "query_conv", o.in, o.out, false);
   for (std::int64_t m = 0; m < M; ++m) values_.push_back(pointwise(w / "value_conv" / m, o.in, o.out, false));

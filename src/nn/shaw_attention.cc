@@ -20,8 +20,8 @@ ShawAttention::ShawAttention(const Weights& w, const Options& options) : options
   shaw_.K = K;
   const Shape table{shaw_rows(K), C / H};
   const Init start{Init::Kind::uniform, static_cast<float>(shaw_init_bound(K, C / H))};
-  shaw_.keys = w.get(Shaw::kKeys, table, start);
-  shaw_.values = w.get(Shaw::kValues, table, start);
+  shaw_.keys = w.get(Shaw::kKeys, table, start, {.decay = false});
+  shaw_.values = w.get(Shaw::kValues, table, start, {.decay = false});
 }
 
 Var ShawAttention::operator()(const Context& ctx, const Var& x, const Var& memory) const {

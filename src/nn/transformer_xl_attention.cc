@@ -19,12 +19,12 @@ TransformerXlAttention::TransformerXlAttention(const Weights& w, const Weights& 
           H, D, R);
   const Init normal = Init::normal(0.02f);
   const Linear::Options plain{.bias = false, .weight_init = normal};
-  xl_.u = biases.get(TransformerXl::kU, {H, D}, normal);
+  xl_.u = biases.get(TransformerXl::kU, {H, D}, normal, {.decay = false});
   if (R > 0) {
-    xl_.rows = biases.get(TransformerXl::kRows, {R, H, D}, normal);
-    xl_.row_bias = biases.get(TransformerXl::kRowBias, {R, H}, Init::zeros());
+    xl_.rows = biases.get(TransformerXl::kRows, {R, H, D}, normal, {.decay = false});
+    xl_.row_bias = biases.get(TransformerXl::kRowBias, {R, H}, Init::zeros(), {.decay = false});
   } else {
-    xl_.v = biases.get(TransformerXl::kV, {H, D}, normal);
+    xl_.v = biases.get(TransformerXl::kV, {H, D}, normal, {.decay = false});
     r_ = Linear(w / "r_net", C, H * D, plain);
   }
   qkv_ = Linear(w / "qkv_net", C, 3 * H * D, plain);

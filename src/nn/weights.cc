@@ -8,6 +8,12 @@
 #include "core/rng.h"
 
 namespace locant {
+namespace {
+
+// Or a kernel: what weight decay is for.
+bool is_matrix(const Shape& shape) { return shape.rank() >= 2; }
+
+}  // namespace
 
 Init Init::fan_in(std::int64_t fan_in) {
   return {Kind::uniform, static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in)))};
@@ -50,7 +56,8 @@ Weights Weights::operator/(std::int64_t index) const { return {root_, path(fmt::
 
 std::string Weights::path(std::string_view name) const { return join_path(prefix_, name); }
 
-Var Weights::own(std::string_view name, const Shape& shape, const Init& init, bool requires_grad) const {
+Var Weights::own(std::string_view name, const Shape& shape, const Init& init, bool requires_grad,
+                 bool decays) const {
   const std::string full = path(name);
   Tensor value = root_->source->get(full, shape, init);
   if (value.is_borrowed()) {
@@ -58,22 +65,23 @@ Var Weights::own(std::string_view name, const Shape& shape, const Init& init, bo
     root_->source->release(full);
   }
   Var var(std::move(value), requires_grad);
-  root_->parameters.push_back({full, shape, var});
+  root_->parameters.push_back({full, shape, var, decays});
   return var;
 }
 
-Var Weights::get(std::string_view name, const Shape& shape, const Init& init) const {
-  return own(name, shape, init, root_->mode == WeightMode::train);
+Var Weights::get(std::string_view name, const Shape& shape, const Init& init,
+                 const ParameterOptions& options) const {
+  return own(name, shape, init, root_->mode == WeightMode::train, options.decay && is_matrix(shape));
 }
 
 Var Weights::buffer(std::string_view name, const Shape& shape, const Init& init) const {
-  return own(name, shape, init, false);
+  return own(name, shape, init, false, false);
 }
 
 Tensor Weights::take(std::string_view name, const Shape& shape, const Init& init) const {
   require(root_->mode != WeightMode::train, "weights", "a training model keeps its parameters as they are");
   const std::string full = path(name);
-  root_->parameters.push_back({full, shape, Var()});
+  root_->parameters.push_back({full, shape, Var(), is_matrix(shape)});
   return root_->source->get(full, shape, init);
 }
 

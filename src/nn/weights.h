@@ -61,7 +61,15 @@ std::string join_path(const std::string& path, std::string_view name);
 struct Parameter {
   std::string name;
   Shape shape;
-  Var value;  ///< undefined where inference keeps a packed form only
+  Var value;           ///< undefined where inference keeps a packed form only
+  bool decays = true;  ///< weight decay applies (train/adamw.h)
+};
+
+/// What a layer knows about a tensor that it asks for.
+struct ParameterOptions {
+  /// False: no weight decay, as for position tables and tokens. Tensors of fewer than two axes (biases,
+  /// norms, scales of layers) never decay.
+  bool decay = true;
 };
 
 /// A path into a model's tensors: `weights / "blocks" / i / "attn"`. Constructors of layers ask it for what
@@ -78,8 +86,10 @@ class Weights {
   WeightMode mode() const { return root_->mode; }
 
   /// A parameter as a tape value, in any mode (undefined value inside when only shapes are listed).
-  Var get(std::string_view name, const Shape& shape, const Init& init) const;
-  /// A running statistic: kept as it is in every mode, no gradient.
+  Var get(std::string_view name, const Shape& shape, const Init& init,
+          const ParameterOptions& options = {}) const;
+  /// A running statistic: kept as it is in every mode, no gradient, no weight decay. Who reads it later reads
+  /// it through the Var: a resumed run and averaged weights put other numbers there.
   Var buffer(std::string_view name, const Shape& shape, const Init& init) const;
   /// Numbers for a packed form, to be let go at once; followed by release(name). Not in train mode.
   Tensor take(std::string_view name, const Shape& shape, const Init& init) const;
@@ -93,7 +103,7 @@ class Weights {
     WeightMode mode;
     std::vector<Parameter> parameters;
   };
-  Var own(std::string_view name, const Shape& shape, const Init& init, bool requires_grad) const;
+  Var own(std::string_view name, const Shape& shape, const Init& init, bool requires_grad, bool decays) const;
   Weights(std::shared_ptr<Root> root, std::string prefix)
       : root_(std::move(root)), prefix_(std::move(prefix)) {}
   std::shared_ptr<Root> root_;

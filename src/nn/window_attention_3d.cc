@@ -20,7 +20,7 @@ WindowAttention3d::WindowAttention3d(const Weights& w, const Options& options) :
   path_ = w.path();
   whole_ = video_swin_gather(options.window, options.window, options.fit);
   bias_ = {options.window, w.get(VideoSwinBias::kTable, {video_swin_table_rows(options.window), H},
-                                 Init::trunc_normal(VideoSwinBias::kInitStd))};
+                                 Init::trunc_normal(VideoSwinBias::kInitStd), {.decay = false})};
   qkv_ = Linear(w / "qkv", C, 3 * C, {.bias = options.qkv_bias});
   proj_ = Linear(w / "proj", C, C);
 }

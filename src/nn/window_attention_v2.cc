@@ -19,7 +19,7 @@ WindowAttentionV2::WindowAttentionV2(const Weights& w, const Options& options) :
   require(hidden >= 1, "window_attention_v2", "a bias of {} hidden numbers; it needs one at least", hidden);
   path_ = w.path();
   gather_ = swin_gather(options.window, options.window);
-  logit_scale_ = w.get("logit_scale", {H, 1, 1}, Init::constant(std::log(10.0f)));
+  logit_scale_ = w.get("logit_scale", {H, 1, 1}, Init::constant(std::log(10.0f)), {.decay = false});
   if (options.qkv_bias) {
     query_bias_ = w.get("q_bias", {C}, Init::zeros());
     value_bias_ = w.get("v_bias", {C}, Init::zeros());
@@ -28,9 +28,9 @@ WindowAttentionV2::WindowAttentionV2(const Weights& w, const Options& options) :
   cpb_.window = options.window;
   cpb_.pretrained = options.pretrained;
   cpb_.scale = options.bias_scale;
-  cpb_.first_weight = w.get(SwinV2Cpb::kFirstWeight, {hidden, 2}, start);
+  cpb_.first_weight = w.get(SwinV2Cpb::kFirstWeight, {hidden, 2}, start, {.decay = false});
   cpb_.first_bias = w.get(SwinV2Cpb::kFirstBias, {hidden}, Init::zeros());
-  cpb_.second_weight = w.get(SwinV2Cpb::kSecondWeight, {H, hidden}, start);
+  cpb_.second_weight = w.get(SwinV2Cpb::kSecondWeight, {H, hidden}, start, {.decay = false});
   qkv_ = Linear(w / "qkv", C, 3 * C, {.bias = false});
   proj_ = Linear(w / "proj", C, C);
 }

@@ -25,8 +25,8 @@ class Draws {
     GridNorm norm;
     norm.weight = take(name + ".weight", {C}, 0.3f, 1.0f);
     norm.bias = take(name + ".bias", {C});
-    norm.mean = random_parameter({C}, seed_++).value();
-    norm.var = random_parameter({C}, seed_++, 0.5f, 1.0f).value();
+    norm.mean = Var(random_parameter({C}, seed_++).value());
+    norm.var = Var(random_parameter({C}, seed_++, 0.5f, 1.0f).value());
     return norm;
   }
   std::vector<std::pair<std::string, Var>> out;
@@ -63,7 +63,8 @@ Complexes mixed(const Complexes& x, Grid grid, const Complexes& weight, const T*
 }
 
 Complexes batch_normed(Complexes x, const GridNorm& norm, const Complexes& weight, const Complexes& bias) {
-  plain_norm(x, norm.mean.numel(), weight.data(), bias.data(), 1e-5, norm.mean.data(), norm.var.data());
+  plain_norm(x, norm.mean.value().numel(), weight.data(), bias.data(), 1e-5, norm.mean.value().data(),
+             norm.var.value().data());
   return x;
 }
 

@@ -66,7 +66,8 @@ EncodingInstance instance(const EncodingCase& c) {
     if (mean) return p;
     p.weight = random_parameter({C, 1, 3, 3}, seed++);
     p.norm = {random_parameter({C}, seed++, 0.3f, 1.0f), random_parameter({C}, seed++),
-              random_parameter({C}, seed++).value(), random_parameter({C}, seed++, 0.5f, 1.0f).value()};
+              Var(random_parameter({C}, seed++).value()),
+              Var(random_parameter({C}, seed++, 0.5f, 1.0f).value())};
     out.parameters.emplace_back(name + ".conv.weight", p.weight);
     out.parameters.emplace_back(name + ".bn.weight", p.norm.weight);
     out.parameters.emplace_back(name + ".bn.bias", p.norm.bias);
@@ -100,7 +101,7 @@ EncodingInstance instance(const EncodingCase& c) {
         const bool cancels = first == 6 && c.prefix == 0;
         if (!mean)
           plain_norm(y, C, x[first + 1].data(), cancels ? nothing.data() : x[first + 2].data(), 1e-5,
-                     p.norm.mean.data(), p.norm.var.data());
+                     p.norm.mean.value().data(), p.norm.var.value().data());
         return y;
       });
     };

@@ -71,11 +71,11 @@ inline Tensor window_numbers(Grid grid, std::int64_t wh, std::int64_t ww) {
 /// Numbers of a batch norm over channels.
 struct GridNorm {
   Var weight, bias;  ///< (C)
-  Tensor mean, var;  ///< (C), running; shared with the layer that holds them
+  Var mean, var;     ///< (C), running; shared with the layer that holds them
   float eps = 1e-5f;
   bool defined() const { return weight.defined(); }
   Var operator()(const Context& ctx, const Var& images) const {
-    Tensor running_mean = mean, running_var = var;
+    Tensor running_mean = mean.value(), running_var = var.value();  // the same storage: written in place
     return batch_norm(ctx, images, weight, bias, running_mean, running_var, {.eps = eps});
   }
 };

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -24,6 +23,7 @@
 #include "segment/segment_data.h"
 #include "train/adamw.h"
 #include "train/random_streams.h"
+#include "train/run_log.h"
 #include "train/schedule.h"
 
 namespace locant {
@@ -99,12 +99,15 @@ class FineTune {
   SamMasks answer(const Context& ctx, const Objects& objects, bool boxes, Rng* rng) const;
   double mean_iou(bool boxes) const;
   void validate(std::int64_t epoch);
+  [[noreturn]] void diverged(const std::string& what) const;
   void keep();
   void save() const;
+  void start_log() const;
   void say(const std::string& text) const {
     if (callbacks_.line) callbacks_.line(text);
   }
   bool stopped() const { return callbacks_.stop && callbacks_.stop(); }
+  std::string log_file() const { return (fs::path(options_.out) / "train.log.jsonl").string(); }
   std::int64_t low() const { return decoder_->image_size() / 4; }
 
   FineTuneOptions options_;
@@ -132,8 +135,11 @@ FineTune::FineTune(const FineTuneOptions& options, const FineTuneCallbacks& call
   LoadedSam loaded = load_sam(options_.init, load);
   decoder_ = std::move(loaded.sam);
   for (const std::string& note : loaded.notes) say(note);
-  data_ = read_segment_data(options_.data, decoder_->image_size(), low());
+  data_ = read_segment_data(options_.data, decoder_->image_size(), low(), options_.strict);
   for (const std::string& note : data_.notes) say(note);
+  result_.skipped = static_cast<std::int64_t>(data_.skipped.size());
+  for (const SkippedPicture& picture : data_.skipped)
+    if (callbacks_.skipped) callbacks_.skipped(picture);
   cache_ = std::make_unique<EmbeddingCache>(options_.embeddings,
                                             EmbeddingOrigin{.model = model_identity(options_.init),
                                                             .model_name = decoder_->variant().name,
@@ -228,8 +234,9 @@ double FineTune::step(const Objects& objects, std::int64_t index) {
   ctx.tape = &tape;
   const Var loss = loss_of(ctx, answer(ctx, objects, boxes, &rng), target_masks(objects, low()));
   const double value = loss.value()[0];
-  require(std::isfinite(value), kOp, "the loss of step {} is {}; a smaller learning rate may help", index,
-          value);
+  if (!std::isfinite(value))
+    diverged(
+        fmt::format("the loss of step {} is {}", index + 1, std::isnan(value) ? "not a number" : "infinite"));
   tape.backward({{loss, Tensor::full({1, 1}, 1.0f)}});
   const std::int64_t steps = (static_cast<std::int64_t>(train_.size()) + options_.batch - 1) / options_.batch;
   const std::int64_t total = steps * options_.epochs;
@@ -282,6 +289,20 @@ double FineTune::mean_iou(bool boxes) const {
   return sum / static_cast<double>(held_out_.size());
 }
 
+void FineTune::diverged(const std::string& what) const {
+  const std::string saved =
+      best_.empty() ? "nothing was saved"
+                    : fmt::format(
+                          "{}/sam.safetensors holds the best epoch before it: --init it, with another "
+                          "--out, to go on from there",
+                          options_.out);
+  fail(kOp,
+       "{}. Try a lower --lr (it is {}), a longer --warmup-epochs ({}), a smaller --clip ({}), and look at "
+       "the "
+       "pictures and masks; {}",
+       what, options_.lr, options_.warmup_epochs, options_.clip, saved);
+}
+
 void FineTune::keep() {
   best_.clear();
   for (const Parameter& parameter : trained_)
@@ -289,6 +310,9 @@ void FineTune::keep() {
 }
 
 void FineTune::validate(std::int64_t epoch) {
+  for (const Parameter& parameter : trained_)
+    for (const float x : parameter.value.value().values())
+      if (!std::isfinite(x)) diverged(fmt::format("{} is not finite after epoch {}", parameter.name, epoch));
   result_.point_iou = mean_iou(false);
   result_.box_iou = mean_iou(true);
   const double both = result_.point_iou + result_.box_iou;
@@ -305,8 +329,18 @@ void FineTune::validate(std::int64_t epoch) {
                         result_.box_iou);
   }
   say(text);
-  std::ofstream log(fs::path(options_.out) / "train.log.jsonl", std::ios::app);
-  log << line.dump() << "\n";
+  append_log_line(log_file(), line.dump());
+}
+
+/// Empty but for the pictures left out.
+void FineTune::start_log() const {
+  std::error_code error;
+  fs::remove(log_file(), error);
+  using Json = nlohmann::ordered_json;
+  for (const SkippedPicture& picture : data_.skipped)
+    append_log_line(log_file(),
+                    Json{{"kind", "skip"}, {"picture", picture.path}, {"reason", picture.reason}}.dump(
+                        -1, ' ', false, Json::error_handler_t::replace));
 }
 
 /// The whole model under its official names: the trained decoder, the rest from the checkpoint.
@@ -341,7 +375,7 @@ FineTuneResult FineTune::run() {
   if (!held_out_.empty())
     say(fmt::format("before: IoU {:.4f} from a point, {:.4f} from the box", result_.point_iou_before,
                     result_.box_iou_before));
-  std::ofstream(fs::path(options_.out) / "train.log.jsonl", std::ios::trunc);
+  start_log();
   for (std::int64_t e = 0; e < options_.epochs; ++e) {
     epoch(e);
     if (stopped() && result_.steps == 0) return result_;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "io/skipped_picture.h"
 #include "models/sam.h"
 
 namespace locant {
@@ -23,7 +24,8 @@ struct FineTuneOptions {
   double warmup_epochs = 0.5;
   double val_split = 0.1;  ///< part of the pictures held out
   std::uint64_t seed = 1;
-  bool force = false;  ///< replace a run in `out`
+  bool force = false;   ///< replace a run in `out`
+  bool strict = false;  ///< the first picture that cannot be used is an Error; else it is left out
 };
 
 struct FineTuneProgress {
@@ -34,8 +36,9 @@ struct FineTuneProgress {
 
 struct FineTuneCallbacks {
   std::function<void(const FineTuneProgress&)> progress = {};
-  std::function<void(const std::string&)> line = {};  ///< for people
-  std::function<bool()> stop = {};                    ///< true: save and end
+  std::function<void(const std::string&)> line = {};        ///< for people
+  std::function<bool()> stop = {};                          ///< true: save and end
+  std::function<void(const SkippedPicture&)> skipped = {};  ///< a picture that is left out, before training
 };
 
 struct FineTuneResult {
@@ -44,12 +47,15 @@ struct FineTuneResult {
   /// Mean intersection over union of held-out objects at low resolution, from a point in the middle and from
   /// the box; below 0: nothing was held out.
   double point_iou_before = -1.0, box_iou_before = -1.0, point_iou = -1.0, box_iou = -1.0;
+  std::int64_t skipped = 0;  ///< pictures that were left out
 };
 
 /// Loss a step: 20 focal + dice of the best of three masks for points, of the single mask for boxes, plus the
 /// squared error of its predicted IoU (Kirillov et al. 2023, appendix A). The best weights by held-out IoU
-/// (the last where nothing is held out) are written under the official names, whole file, atomically. Equal
-/// options, seed and threads give equal bits. Throws Error.
+/// (the last where nothing is held out) are written under the official names, whole file, atomically. The
+/// log: {"kind": "skip", picture, reason} for each picture left out, {epoch, loss, val_point_iou,
+/// val_box_iou} after each epoch. Equal options, seed and threads give equal bits. Throws Error: bad options
+/// or data, a run already in `out`, a loss that is not finite, a file that cannot be written.
 FineTuneResult fine_tune(const FineTuneOptions& options, const FineTuneCallbacks& callbacks = {});
 
 }  // namespace locant

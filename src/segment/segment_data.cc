@@ -9,6 +9,7 @@
 #include "io/image.h"
 #include "io/labels.h"
 #include "io/mapped_file.h"
+#include "io/picture_files.h"
 #include "segment/embedding_cache.h"
 #include "segment/transforms.h"
 
@@ -19,22 +20,13 @@ namespace fs = std::filesystem;
 constexpr const char* kOp = "segment_data";
 constexpr std::size_t kMostObjects = 4096;
 
-std::vector<fs::path> pictures_of(const fs::path& folder) {
-  std::error_code error;
-  std::vector<fs::path> out;
-  for (const auto& entry : fs::directory_iterator(folder, error))
-    if (has_image_extension(entry.path().string())) out.push_back(entry.path());
-  require(!error, kOp, "{}: {}; images/ and masks/ were expected in the folder", folder.string(),
-          error ? error.message() : "");
-  std::sort(out.begin(), out.end());
-  return out;
-}
+constexpr const char* kNoFile = "no regular file, but a FIFO, a device or a socket";
 
 /// masks/NAME with the first ending that is there; empty where none is.
 fs::path mask_of(const fs::path& folder, const fs::path& picture) {
   for (const char* ending : {".png", ".tif", ".tiff", ".pgm", ".ppm", ".webp"}) {
     fs::path path = folder / (picture.stem().string() + ending);
-    if (fs::exists(path)) return path;
+    if (std::error_code unknown; fs::exists(path, unknown)) return path;
   }
   return {};
 }
@@ -83,16 +75,19 @@ void put_cell(std::int64_t at, const Mask& mask, std::int64_t image_size, float*
 
 }  // namespace
 
-SegmentData read_segment_data(const std::string& folder, std::int64_t image_size, std::int64_t low) {
+SegmentData read_segment_data(const std::string& folder, std::int64_t image_size, std::int64_t low,
+                              bool strict) {
   const ResizeLongestSide transform(image_size);
   SegmentData out;
   std::size_t without = 0, small = 0;
-  for (const fs::path& path : pictures_of(fs::path(folder) / "images")) {
+  const auto add = [&](const fs::path& path) {
     const fs::path mask_path = mask_of(fs::path(folder) / "masks", path);
     if (mask_path.empty()) {
       ++without;
-      continue;
+      return;
     }
+    std::error_code unknown;
+    require(fs::is_regular_file(mask_path, unknown), kOp, "{}: {}", mask_path.string(), kNoFile);
     const Image image = read_image(path.string());
     const Labels mask = read_labels(mask_path.string());
     require(image.rows == mask.rows && image.columns == mask.columns, kOp,
@@ -109,13 +104,29 @@ SegmentData read_segment_data(const std::string& folder, std::int64_t image_size
     if (masks.empty()) ++small;
     for (const auto& [label, bits] : masks) out.objects.push_back({out.pictures.size(), mask_to_rle(bits)});
     out.pictures.push_back(std::move(picture));
-  }
+  };
+  const auto skip = [&](const SkippedPicture& picture) {
+    if (strict) fail(kOp, "{}: {}; without --strict it is left out", picture.path, picture.reason);
+    out.skipped.push_back(picture);
+  };
+  const fs::path images = fs::path(folder) / "images";
+  require(fs::is_directory(images), kOp, "{}: no folder; images/ and masks/ were expected in {}",
+          images.string(), folder);
+  const PictureFiles files = pictures_in(images.string());
+  for (const std::string& path : files.others) skip({path, kNoFile});
+  for (const std::string& path : files.pictures) try {
+      add(path);
+    } catch (const Error& error) {
+      skip(skipped_picture(path, error));
+    }
   if (without > 0) out.notes.push_back(fmt::format("{} pictures without a mask are left out", without));
   if (small > 0)
     out.notes.push_back(
         fmt::format("{} masks are empty, or too small for a cell of the low resolution", small));
-  require(!out.objects.empty(), kOp, "{}: no objects; images/NAME.jpg and masks/NAME.png were expected",
-          folder);
+  const bool any = !out.skipped.empty();
+  require(!out.objects.empty(), kOp, "{}: no objects; images/NAME.jpg and masks/NAME.png were expected{}{}",
+          folder, any ? fmt::format("; {} pictures were left out, the first ", out.skipped.size()) : "",
+          any ? out.skipped.front().path + ": " + out.skipped.front().reason : "");
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/rng.h"
+#include "io/skipped_picture.h"
 #include "models/sam_prompt_encoder.h"
 #include "segment/postprocess.h"
 #include "segment/rle.h"
@@ -29,13 +30,16 @@ struct SegmentPicture {
 struct SegmentData {
   std::vector<SegmentPicture> pictures;
   std::vector<SegmentObject> objects;
-  std::vector<std::string> notes;  ///< lines for people: what was left out and why
+  std::vector<std::string> notes;       ///< lines for people: what was left out and why
+  std::vector<SkippedPicture> skipped;  ///< pictures that could not be used, or whose mask could not
 };
 
 /// Decodes every picture and mask once, so that mistakes show before hours of encoding. `low`: sides of the
-/// low-resolution masks; objects that cover no cell of them are left out. Throws Error when a folder is
-/// missing, a mask has another size than its picture or more than 4,096 objects, or nothing is left.
-SegmentData read_segment_data(const std::string& folder, std::int64_t image_size, std::int64_t low);
+/// low-resolution masks; objects that cover no cell of them are left out. A picture that cannot be used is
+/// skipped: it or its mask cannot be read, or the mask has another size or more than 4,096 objects. Throws
+/// Error when a folder is missing or nothing is left, and for the first such picture if `strict`.
+SegmentData read_segment_data(const std::string& folder, std::int64_t image_size, std::int64_t low,
+                              bool strict = false);
 
 /// Masks of objects as 0 and 1: (objects, low * low).
 Tensor target_masks(const std::vector<const SegmentObject*>& objects, std::int64_t low);

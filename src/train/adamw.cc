@@ -31,38 +31,6 @@ void update(float* __restrict w, float* __restrict m, float* __restrict v, const
 
 }  // namespace
 
-bool matches_pattern(std::string_view pattern, std::string_view text) {
-  std::size_t p = 0, t = 0, star = std::string_view::npos, after_star = 0;
-  while (t < text.size()) {
-    if (p < pattern.size() && pattern[p] == '*') {
-      star = p++;
-      after_star = t;
-    } else if (p < pattern.size() && pattern[p] == text[t]) {
-      ++p, ++t;
-    } else if (star != std::string_view::npos) {
-      p = star + 1;  // let the last star swallow one more character
-      t = ++after_star;
-    } else {
-      return false;
-    }
-  }
-  while (p < pattern.size() && pattern[p] == '*') ++p;
-  return p == pattern.size();
-}
-
-std::vector<std::string> default_no_decay() {
-  return {"*bias",
-          "*absolute_pos_embed*",
-          "*relative_position_bias_table*",
-          "*pos_embed*",
-          "*cls_token*",
-          "*dist_token*",
-          "*register_tokens*",
-          "*position_embeddings*",
-          "*mask_token*",
-          "*reg_token*"};
-}
-
 double gradient_norm(const std::vector<Parameter>& parameters) {
   std::vector<std::int64_t> sizes;
   for (const Parameter& p : parameters)
@@ -90,7 +58,7 @@ double clip_factor(double norm, double max_norm) {
   return max_norm > 0.0 && norm > max_norm ? max_norm / (norm + 1e-6) : 1.0;
 }
 
-AdamW::AdamW(const std::vector<Parameter>& parameters, AdamWOptions options) : options_(std::move(options)) {
+AdamW::AdamW(const std::vector<Parameter>& parameters, const AdamWOptions& options) : options_(options) {
   require(options_.beta1 >= 0.0 && options_.beta1 < 1.0 && options_.beta2 >= 0.0 && options_.beta2 < 1.0,
           "adamw", "betas {} and {} must be in [0, 1)", options_.beta1, options_.beta2);
   require(options_.eps > 0.0 && options_.weight_decay >= 0.0, "adamw",
@@ -98,10 +66,7 @@ AdamW::AdamW(const std::vector<Parameter>& parameters, AdamWOptions options) : o
   for (const Parameter& parameter : parameters) {
     require(parameter.value.defined() && parameter.value.value().defined(), "adamw",
             "parameter {} has no numbers; build the model for training", parameter.name);
-    bool decays = parameter.shape.rank() >= 2;
-    for (const std::string& pattern : options_.no_decay)
-      decays = decays && !matches_pattern(pattern, parameter.name);
-    slots_.push_back({parameter, Tensor::zeros(parameter.shape), Tensor::zeros(parameter.shape), decays});
+    slots_.push_back({parameter, Tensor::zeros(parameter.shape), Tensor::zeros(parameter.shape)});
   }
 }
 
@@ -124,7 +89,7 @@ void AdamW::step(double lr, double gradient_scale) {
       const Block& block = blocks[static_cast<std::size_t>(b)];
       const Slot& slot = slots_[block.tensor];
       Tensor w = slot.parameter.value.value(), m = slot.m, v = slot.v;  // the same storage
-      const float keep = slot.decays ? static_cast<float>(1.0 - lr * options_.weight_decay) : 1.0f;
+      const float keep = slot.parameter.decays ? static_cast<float>(1.0 - lr * options_.weight_decay) : 1.0f;
       update(w.data() + block.begin, m.data() + block.begin, v.data() + block.begin,
              slot.parameter.value.grad().data() + block.begin, keep, scalars, block.end - block.begin);
     }

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -10,19 +9,11 @@
 
 namespace locant {
 
-/// Shell pattern with `*` for any characters: does it match the whole text?
-bool matches_pattern(std::string_view pattern, std::string_view text);
-
-/// Names that weight decay leaves alone besides every tensor of fewer than two axes: biases, position tables,
-/// tokens.
-std::vector<std::string> default_no_decay();
-
 struct AdamWOptions {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;
-  double weight_decay = 0.05;
-  std::vector<std::string> no_decay = default_no_decay();  ///< patterns of names
+  double weight_decay = 0.05;  ///< of parameters whose `decays` says so
 };
 
 /// sqrt(sum of squares) of every gradient, in float64; the same bits for any number of threads. Parameters
@@ -42,14 +33,13 @@ class AdamW {
  public:
   /// Keeps the parameters' values by reference: step() writes their numbers in place. Throws Error for a
   /// parameter without numbers or an option out of range.
-  AdamW(const std::vector<Parameter>& parameters, AdamWOptions options);
+  AdamW(const std::vector<Parameter>& parameters, const AdamWOptions& options);
 
   /// One update from the gradients, each times `gradient_scale`. Parameters without a gradient stay as they
   /// are.
   void step(double lr, double gradient_scale = 1.0);
 
   std::int64_t steps() const { return steps_; }
-  bool decays(std::size_t parameter) const { return slots_[parameter].decays; }
 
   /// Moments as ("m." + name, tensor), ("v." + name, tensor), sharing storage.
   std::vector<std::pair<std::string, Tensor>> moments() const;
@@ -67,7 +57,6 @@ class AdamW {
   struct Slot {
     Parameter parameter;
     Tensor m, v;
-    bool decays = true;
   };
   static void copy_into(Tensor& to, const Tensor& from);
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -23,37 +24,37 @@ class Subset final : public Dataset {
   void read(std::int64_t index, std::uint8_t* planes) const override {
     parent_->read(rows_[static_cast<std::size_t>(index)], planes);
   }
+  std::string path(std::int64_t index) const override {
+    return parent_->path(rows_[static_cast<std::size_t>(index)]);
+  }
 
  private:
   std::shared_ptr<const Dataset> parent_;
   std::vector<std::int64_t> rows_;
 };
 
-class Cached final : public Dataset {
+/// The numbers of all pictures of another dataset, row by row.
+class Kept final : public Dataset {
  public:
-  Cached(const Dataset& parent, const Preprocess& form, const LoadProgress& progress)
-      : bytes_(static_cast<std::size_t>(form.channels * form.rows * form.columns)) {
-    fingerprint_ = parent.fingerprint();
-    for (std::int64_t i = 0; i < parent.size(); ++i) labels_.push_back(parent.label(i));
-    planes_.resize(labels_.size() * bytes_);
-    constexpr std::int64_t kChunk = 256;  // small enough for a quick answer to Ctrl-C
-    for (std::int64_t begin = 0; begin < size(); begin += kChunk) {
-      const std::int64_t count = std::min(kChunk, size() - begin);
-      parallel_for(count, 1, [&](std::int64_t from, std::int64_t to) {
-        for (std::int64_t i = begin + from; i < begin + to; ++i)
-          parent.read(i, planes_.data() + static_cast<std::size_t>(i) * bytes_);
-      });
-      if (progress && !progress(begin + count, size())) throw Stopped{};
-    }
+  Kept(std::shared_ptr<const Dataset> parent, std::vector<std::uint8_t> planes, std::size_t bytes)
+      : parent_(std::move(parent)), bytes_(bytes), planes_(std::move(planes)) {
+    fingerprint_ = parent_->fingerprint();
+    for (std::int64_t i = 0; i < parent_->size(); ++i) labels_.push_back(parent_->label(i));
   }
   void read(std::int64_t index, std::uint8_t* planes) const override {
     std::memcpy(planes, planes_.data() + static_cast<std::size_t>(index) * bytes_, bytes_);
   }
+  std::string path(std::int64_t index) const override { return parent_->path(index); }
 
  private:
+  std::shared_ptr<const Dataset> parent_;
   std::size_t bytes_;
   std::vector<std::uint8_t> planes_;
 };
+
+[[noreturn]] void refuse(const SkippedPicture& picture) {
+  fail("data", "{}: {}; without --strict it is left out", picture.path, picture.reason);
+}
 
 struct Source {
   enum class Kind { idx, folder } kind;
@@ -100,7 +101,8 @@ struct Opened {
   std::vector<std::string> names;  // stable identity of each picture, for splitting
 };
 
-Opened open_source(const Source& source, const Preprocess& form, std::vector<std::string>* classes) {
+Opened open_source(const Source& source, const Preprocess& form, std::vector<std::string>* classes,
+                   std::vector<SkippedPicture>* skipped) {
   Opened opened;
   if (source.kind == Source::Kind::idx) {
     std::vector<std::string> found;
@@ -112,8 +114,26 @@ Opened open_source(const Source& source, const Preprocess& form, std::vector<std
     return opened;
   }
   if (classes->empty()) *classes = folder_classes(source.folder);
-  opened.data = open_folder(source.folder, *classes, form, &opened.names);
+  opened.data = open_folder(source.folder, *classes, form, &opened.names, skipped);
   return opened;
+}
+
+// A class that nothing is left of must not be learned as one that never comes.
+void check_classes(const Dataset& listed, const Dataset& left, const std::vector<std::string>& classes,
+                   const std::vector<SkippedPicture>& skipped) {
+  std::vector<std::int64_t> had(classes.size()), has(classes.size());
+  for (std::int64_t i = 0; i < listed.size(); ++i) ++had[static_cast<std::size_t>(listed.label(i))];
+  for (std::int64_t i = 0; i < left.size(); ++i) ++has[static_cast<std::size_t>(left.label(i))];
+  for (std::size_t c = 0; c < classes.size(); ++c) {
+    if (had[c] == 0 || has[c] > 0) continue;
+    std::int64_t first = 0;
+    while (listed.label(first) != static_cast<std::int64_t>(c)) ++first;
+    const auto fault = std::find_if(skipped.begin(), skipped.end(), [&](const SkippedPicture& picture) {
+      return picture.path == listed.path(first);
+    });
+    fail("data", "none of the {} pictures of class \"{}\" can be read; the first is {}: {}", had[c],
+         classes[c], listed.path(first), fault == skipped.end() ? "left out" : fault->reason);
+  }
 }
 
 // By name, so that a picture stays on its side when others come or go.
@@ -144,15 +164,46 @@ std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> parent,
   return std::make_shared<Subset>(std::move(parent), rows);
 }
 
-std::shared_ptr<const Dataset> cached(std::shared_ptr<const Dataset> parent, const Preprocess& form,
-                                      const LoadProgress& progress) {
-  return std::make_shared<Cached>(*parent, form, progress);
+std::shared_ptr<const Dataset> readable(std::shared_ptr<const Dataset> parent, const Preprocess& form,
+                                        bool keep, bool strict, const LoadProgress& progress,
+                                        std::vector<SkippedPicture>* skipped) {
+  const std::int64_t size = parent->size();
+  const auto bytes = static_cast<std::size_t>(form.channels * form.rows * form.columns);
+  std::vector<std::uint8_t> planes(keep ? static_cast<std::size_t>(size) * bytes : 0);
+  std::vector<std::int64_t> rows;
+  constexpr std::int64_t kChunk = 256;  // small enough for a quick answer to Ctrl-C
+  for (std::int64_t begin = 0; begin < size; begin += kChunk) {
+    const std::int64_t count = std::min(kChunk, size - begin);
+    std::vector<std::optional<SkippedPicture>> faults(static_cast<std::size_t>(count));
+    parallel_for(count, 1, [&](std::int64_t from, std::int64_t to) {
+      std::vector<std::uint8_t> scratch(keep ? 0 : bytes);
+      for (std::int64_t i = from; i < to; ++i) try {
+          parent->read(begin + i,
+                       keep ? planes.data() + static_cast<std::size_t>(begin + i) * bytes : scratch.data());
+        } catch (const Error& error) {
+          faults[static_cast<std::size_t>(i)] = skipped_picture(parent->path(begin + i), error);
+        }
+    });
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto& fault = faults[static_cast<std::size_t>(i)];
+      if (fault && strict) refuse(*fault);
+      if (fault)
+        skipped->push_back(*fault);
+      else
+        rows.push_back(begin + i);
+    }
+    if (progress && !progress(begin + count, size)) throw Stopped{};
+  }
+  const bool all = static_cast<std::int64_t>(rows.size()) == size;
+  if (keep) parent = std::make_shared<Kept>(std::move(parent), std::move(planes), bytes);
+  return all ? parent : subset(std::move(parent), rows);
 }
 
 Datasets open_datasets(const DataOptions& options, const Preprocess& form, const LoadProgress& progress) {
   const Places places = find_places(options);
   Datasets out;
-  Opened train = open_source(places.train, form, &out.classes);
+  std::vector<SkippedPicture> of_val;
+  Opened train = open_source(places.train, form, &out.classes, &out.skipped);
   require(out.classes.size() >= 2, "data", "{}: {} class; training needs at least two", places.train.folder,
           out.classes.size());
   if (options.val_split > 0.0) {
@@ -166,22 +217,30 @@ Datasets open_datasets(const DataOptions& options, const Preprocess& form, const
     out.train = subset(train.data, rows[0]);
   } else {
     out.train = train.data;
-    if (!places.val.folder.empty()) out.val = open_source(places.val, form, &out.classes).data;
+    if (!places.val.folder.empty()) out.val = open_source(places.val, form, &out.classes, &of_val).data;
   }
-  const std::int64_t total = out.train->size() + (out.val ? out.val->size() : 0);
+  for (const auto* others : {&out.skipped, &of_val})
+    if (options.strict && !others->empty()) refuse(others->front());
+  const std::int64_t first = out.train->size(), total = first + (out.val ? out.val->size() : 0);
   const std::int64_t bytes = form.channels * form.rows * form.columns;
-  if (total > options.cache_bytes / bytes) {
+  const bool keep = total <= options.cache_bytes / bytes;
+  if (!keep)
     out.notes.push_back(fmt::format(
-        "{} pictures of {} bytes exceed the cache; each is decoded when it is needed", total, bytes));
-    return out;
-  }
-  const std::int64_t first = out.train->size();
-  out.train = cached(out.train, form,
-                     [&](std::int64_t done, std::int64_t) { return !progress || progress(done, total); });
+        "{} pictures of {} bytes exceed the cache; each is looked at now and decoded again when it is needed",
+        total, bytes));
+  const std::shared_ptr<const Dataset> listed = out.train;
+  out.train = readable(
+      listed, form, keep, options.strict,
+      [&](std::int64_t done, std::int64_t) { return !progress || progress(done, total); }, &out.skipped);
+  check_classes(*listed, *out.train, out.classes, out.skipped);
   if (out.val)
-    out.val = cached(out.val, form, [&](std::int64_t done, std::int64_t) {
-      return !progress || progress(first + done, total);
-    });
+    out.val = readable(
+        out.val, form, keep, options.strict,
+        [&](std::int64_t done, std::int64_t) { return !progress || progress(first + done, total); }, &of_val);
+  require(!out.val || out.val->size() > 0, "data",
+          "none of the {} pictures to validate on can be read; the first is {}", total - first,
+          of_val.empty() ? "" : of_val.front().path + ": " + of_val.front().reason);
+  out.skipped.insert(out.skipped.end(), of_val.begin(), of_val.end());
   return out;
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "io/image.h"
+#include "io/picture_files.h"
 #include "train/dataset.h"
 #include "train/idx.h"
 
@@ -46,6 +47,7 @@ class IdxDataset final : public Dataset {
       std::fill_n(image.rgb.begin() + static_cast<std::ptrdiff_t>(3 * i), 3, grey[i]);
     to_planes(image, form_, planes);
   }
+  std::string path(std::int64_t) const override { return {}; }
 
  private:
   IdxArray images_;
@@ -59,13 +61,17 @@ class FolderDataset final : public Dataset {
       : folder_(std::move(folder)), files_(std::move(files)), form_(form) {
     labels_ = std::move(labels);
     for (const std::string& file : files_) {
-      const std::uint64_t size = fs::file_size(fs::path(folder_) / file);
+      std::error_code gone;  // a dangling link has no size; reading it says so
+      std::uint64_t size = fs::file_size(fs::path(folder_) / file, gone);
+      if (gone) size = 0;
       fingerprint_ = hash_bytes(file.data(), file.size() + 1, hash_bytes(&size, sizeof(size), fingerprint_));
     }
   }
   void read(std::int64_t index, std::uint8_t* planes) const override {
-    to_planes(read_image((fs::path(folder_) / files_[static_cast<std::size_t>(index)]).string()), form_,
-              planes);
+    to_planes(read_image(path(index)), form_, planes);
+  }
+  std::string path(std::int64_t index) const override {
+    return (fs::path(folder_) / files_[static_cast<std::size_t>(index)]).string();
   }
 
  private:
@@ -76,10 +82,13 @@ class FolderDataset final : public Dataset {
 
 std::vector<std::string> sorted_folders(const std::string& folder) {
   std::vector<std::string> names;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
-    if (entry.is_directory() && name[0] != '.') names.push_back(name);
+  std::error_code error, unknown;
+  fs::directory_iterator entry(folder, error);
+  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (entry->is_directory(unknown) && !is_passed_over(name)) names.push_back(name);
   }
+  require(!error, "data", "cannot read the folder {}: {}", folder, error.message());
   std::sort(names.begin(), names.end());
   return names;
 }
@@ -114,16 +123,19 @@ std::vector<std::string> folder_classes(const std::string& folder) {
 }
 
 std::shared_ptr<const Dataset> open_folder(const std::string& folder, const std::vector<std::string>& classes,
-                                           const Preprocess& form, std::vector<std::string>* names) {
+                                           const Preprocess& form, std::vector<std::string>* names,
+                                           std::vector<SkippedPicture>* skipped) {
   std::vector<std::int64_t> labels;
   for (const std::string& name : sorted_folders(folder)) {
     const auto found = std::find(classes.begin(), classes.end(), name);
     require(found != classes.end(), "data", "{}: class folder \"{}\" is not among the {} classes of training",
             folder, name, classes.size());
+    const PictureFiles found_files = pictures_in((fs::path(folder) / name).string(), true);
+    for (const std::string& path : found_files.others)
+      skipped->push_back({path, "no regular file, but a FIFO, a device or a socket"});
     std::vector<std::string> files;
-    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(fs::path(folder) / name))
-      if (entry.is_regular_file() && has_image_extension(entry.path().string()))
-        files.push_back(fs::relative(entry.path(), folder).generic_string());
+    for (const std::string& path : found_files.pictures)
+      files.push_back(fs::relative(path, folder).generic_string());
     require(!files.empty(), "data", "{}/{}: no pictures in it", folder, name);
     std::sort(files.begin(), files.end());
     names->insert(names->end(), files.begin(), files.end());

@@ -32,11 +32,11 @@ class InitSource final : public WeightSource {
   Tensor get(const std::string& name, const Shape& shape, const Init& init) override {
     const auto found = tensors_.find(name);
     if (found != tensors_.end() && found->second.shape() == shape) return found->second.clone();
-    const bool head =
-        shape.rank() >= 1 && shape[0] == classes_ && old_classes_ != classes_ &&
-        (found == tensors_.end() ? old_classes_ == 0
-                                 : found->second.shape().rank() == shape.rank() &&
-                                       found->second.numel() / old_classes_ * classes_ == shape.numel());
+    const bool changes = shape.rank() >= 1 && shape[0] == classes_ && old_classes_ != classes_;
+    const bool head = changes && (found == tensors_.end()
+                                      ? old_classes_ == 0
+                                      : old_classes_ > 0 && found->second.shape().rank() == shape.rank() &&
+                                            found->second.numel() / old_classes_ * classes_ == shape.numel());
     if (!head && found != tensors_.end())
       fail("train", "{} has shape {} in the checkpoint, {} in the model", name, found->second.shape().str(),
            shape.str());

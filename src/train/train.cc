@@ -1,12 +1,10 @@
 #include "train/train.h"
 
-#include <cerrno>
+#include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
 #include <filesystem>
-#include <limits>
+#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -20,6 +18,7 @@
 #include "train/evaluate.h"
 #include "train/model_setup.h"
 #include "train/random_streams.h"
+#include "train/run_log.h"
 #include "train/schedule.h"
 #include "train/state.h"
 
@@ -46,10 +45,17 @@ class Trainer {
   bool open_data();
   void open_model();
   void check_folder() const;
-  void clear_folder() const;
+  void clear_folder();
+  void forget_folder() const;
+  void log_skipped();
   void resume();
+  void check_options(const TrainState& state);
+  void plan_rate();
+  TrainResult go_on();
   bool train_epoch();
   void train_step(const std::vector<std::int64_t>& rows);
+  [[noreturn]] void diverged(const std::string& what) const;
+  bool weights_are_finite() const;
   bool validate();
   double accuracy_of(bool averaged, bool* complete);
   void checkpoint() const;
@@ -75,6 +81,7 @@ class Trainer {
   TrainState state_;
   std::int64_t steps_per_epoch_ = 0;
   double started_ = 0.0, lr_ = 0.0;
+  bool made_folder_ = false;
 };
 
 TrainResult Trainer::run() {
@@ -89,6 +96,17 @@ TrainResult Trainer::run() {
     resume();
   else
     clear_folder();
+  plan_rate();
+  try {
+    if (!options_.resume) log_skipped();
+    return go_on();
+  } catch (...) {
+    if (!fs::exists(state_path(options_.out))) forget_folder();
+    throw;
+  }
+}
+
+TrainResult Trainer::go_on() {
   while (state_.epoch < options_.epochs) {
     if (!train_epoch() || !validate()) {
       checkpoint();
@@ -108,21 +126,45 @@ std::vector<std::string> run_files(const std::string& folder) {
   return {state_path(folder), model_path(folder), log_path(folder)};
 }
 
+// A log of a run that was killed before its first checkpoint: nothing can continue it.
+bool is_abandoned_log(const std::string& path) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    const Json entry = Json::parse(line, nullptr, false);
+    const std::string kind = entry.is_object() ? entry.value("kind", Json()).dump() : "";
+    if (kind != "\"step\"" && kind != "\"skip\"") return file.eof() && entry.is_discarded();
+  }
+  return fs::is_regular_file(path);
+}
+
 void Trainer::check_folder() const {
   if (options_.resume || options_.force) return;
-  for (const std::string& path : run_files(options_.out))
-    require(!fs::exists(path), "train",
-            "{} holds a run already; --resume {} continues it, --force replaces it", options_.out,
-            options_.out);
+  const std::string &out = options_.out, log = log_path(out);
+  const bool saved = fs::exists(state_path(out)) || fs::exists(model_path(out));
+  require(!saved, "train", "{} holds a run already; --resume {} continues it, --force replaces it", out, out);
+  require(!fs::exists(log) || is_abandoned_log(log), "train",
+          "{} is the log of another run; give another folder, or --force replaces it", log);
 }
 
 // Only when everything else is in order: an error must not cost an older run.
-void Trainer::clear_folder() const {
+void Trainer::clear_folder() {
   std::error_code error;
-  fs::create_directories(options_.out, error);
+  made_folder_ = fs::create_directories(options_.out, error);
   require(fs::is_directory(options_.out), "train", "cannot make the folder {}: {}", options_.out,
           error.message());
   for (const std::string& path : run_files(options_.out)) fs::remove(path, error);
+}
+
+// Nothing was saved: the folder is as free for the next try as it was for this one.
+void Trainer::forget_folder() const {
+  std::error_code error;
+  for (const std::string& path : run_files(options_.out)) fs::remove(path, error);
+  if (made_folder_) fs::remove(options_.out, error);  // unless something else is in it
+}
+
+void Trainer::log_skipped() {
+  for (const SkippedPicture& picture : data_.skipped)
+    log({{"kind", "skip"}, {"picture", picture.path}, {"reason", picture.reason}});
 }
 
 void Trainer::open_model() {
@@ -145,12 +187,10 @@ bool Trainer::open_data() {
     return false;
   }
   for (const std::string& line : data_.notes) note(line);
+  for (const SkippedPicture& picture : data_.skipped)
+    if (callbacks_.skipped) callbacks_.skipped(picture);
   const std::int64_t size = data_.train->size();
   steps_per_epoch_ = (size + options_.batch - 1) / options_.batch;
-  const double warmup =
-      options_.warmup_epochs < 0.0 ? 0.05 * static_cast<double>(options_.epochs) : options_.warmup_epochs;
-  schedule_ = {options_.lr, options_.min_lr, std::llround(warmup * static_cast<double>(steps_per_epoch_)),
-               options_.epochs * steps_per_epoch_};
   state_.options = options_.to_json();
   state_.data = splitmix64(data_.train->fingerprint()) ^ (data_.val ? data_.val->fingerprint() : 0);
   std::int64_t numbers = 0;
@@ -161,25 +201,52 @@ bool Trainer::open_data() {
   return true;
 }
 
-void Trainer::resume() {
-  std::map<std::string, Tensor> tensors;
-  TrainState state =
-      load_state(options_.out, [&](const std::string& name, const Tensor& t) { tensors[name] = t; });
+double warmup_of(double warmup_epochs, std::int64_t epochs) {
+  return warmup_epochs < 0.0 ? 0.05 * static_cast<double>(epochs) : warmup_epochs;
+}
+
+void Trainer::plan_rate() {
+  const double warmup = warmup_of(options_.warmup_epochs, options_.epochs);
+  schedule_ = {options_.lr, options_.min_lr, std::llround(warmup * static_cast<double>(steps_per_epoch_)),
+               options_.epochs * steps_per_epoch_};
+}
+
+// What a resumed run must share with the options that it began with.
+void Trainer::check_options(const TrainState& state) {
   const Json was = Json::parse(state.options, nullptr, false), is = Json::parse(state_.options);
   require(was.is_object(), "train", "{}: the options in it are broken", state_path(options_.out));
   for (const auto& [key, value] : is.items()) {
     const Json before = was.contains(key) ? was[key] : Json();
     if (before == value || key == "data" || key == "val")
       continue;  // data may have moved: its content is checked below
-    if (key == "threads")
+    if (key == "threads") {
       note(fmt::format("the run had {} threads, now {}: numbers will agree to rounding only", before.dump(),
                        value.dump()));
-    else
+    } else if (key == "epochs" && before.is_number_integer()) {
+      options_.warmup_epochs = warmup_of(options_.warmup_epochs, before.get<std::int64_t>());
+      require(options_.warmup_epochs <= static_cast<double>(options_.epochs), "train",
+              "{} epochs are fewer than the {} of warm-up that the run in {} began with", options_.epochs,
+              options_.warmup_epochs, options_.out);
+      note(fmt::format("{} epochs instead of {}: from here the rate follows the cosine of {} epochs",
+                       options_.epochs, before.dump(), options_.epochs));
+    } else {
       fail("train", "the run in {} has {} {}, not {}; start a new one with --init to change it", options_.out,
            key, before.dump(), value.dump());
+    }
   }
-  require(state.data == state_.data, "train", "{} is not the data that the run in {} was trained on",
-          options_.data.path, options_.out);
+  state_.options = options_.to_json();
+  require(
+      state.data == state_.data, "train",
+      "{} is not the data that the run in {} was trained on: other pictures, or other ones that cannot be "
+      "read",
+      options_.data.path, options_.out);
+}
+
+void Trainer::resume() {
+  std::map<std::string, Tensor> tensors;
+  TrainState state =
+      load_state(options_.out, [&](const std::string& name, const Tensor& t) { tensors[name] = t; });
+  check_options(state);
   const auto find = [&](const std::string& name) {
     const auto found = tensors.find(name);
     return found == tensors.end() ? Tensor() : found->second;
@@ -194,9 +261,11 @@ void Trainer::resume() {
   if (ema_) ema_->restore(state.step, [&](const std::string& name) { return find("ema." + name); });
   state.options = state_.options;
   state_ = state;
-  require(state_.epoch <= options_.epochs && state_.epoch_step <= steps_per_epoch_, "train",
-          "{}: epoch {} step {} is not in the run", state_path(options_.out), state_.epoch,
-          state_.epoch_step);
+  require(state_.epoch_step <= steps_per_epoch_, "train", "{}: epoch {} has no step {}",
+          state_path(options_.out), state_.epoch + 1, state_.epoch_step);
+  const std::int64_t begun = state_.epoch + (state_.epoch_step > 0 ? 1 : 0);
+  require(begun <= options_.epochs, "train", "the run in {} has begun its epoch {}; --epochs {} is too few",
+          options_.out, begun, options_.epochs);
   // Lines that a killed process wrote after its last state are written again.
   std::error_code error;
   const auto log_size = static_cast<std::int64_t>(fs::file_size(log_path(options_.out), error));
@@ -206,20 +275,52 @@ void Trainer::resume() {
     state_.log_bytes = error ? 0 : log_size;
   // The process may have died between the last state and its model.
   if (state_.epoch > 0 && state_.epoch_step == 0) write_model();
-  note(fmt::format("resumed after epoch {}, step {} of {} of the next", state_.epoch, state_.epoch_step,
-                   steps_per_epoch_));
+  if (state_.epoch == options_.epochs)
+    note(fmt::format("all {} epochs are done; --epochs with a larger number goes on", state_.epoch));
+  else
+    note(fmt::format("resumed after epoch {}, step {} of {} of the next", state_.epoch, state_.epoch_step,
+                     steps_per_epoch_));
 }
 
 bool Trainer::train_epoch() {
   const std::vector<std::int64_t> order = shuffled_order(options_.seed, state_.epoch, data_.train->size());
-  while (state_.epoch_step < steps_per_epoch_) {
+  bool stopped = false;
+  while (!stopped && state_.epoch_step < steps_per_epoch_) {
     const auto begin = order.begin() + state_.epoch_step * options_.batch;
     const auto left = order.end() - begin;
     train_step({begin, begin + std::min<std::ptrdiff_t>(left, options_.batch)});
     report(Phase::training, state_.step, options_.epochs * steps_per_epoch_);
-    if (stop()) return false;
+    stopped = stop();
   }
+  // The loss is of the weights before a step; what is saved is what the last step made of them.
+  if (!weights_are_finite()) diverged(fmt::format("a weight is not finite after step {}", state_.epoch_step));
+  return !stopped;
+}
+
+bool Trainer::weights_are_finite() const {
+  for (const Parameter& p : model_.model->parameters())
+    for (const float x : p.value.value().values())
+      if (!std::isfinite(x)) return false;
   return true;
+}
+
+void Trainer::diverged(const std::string& what) const {
+  const std::string where = fmt::format("{}, in epoch {}", what, state_.epoch + 1);
+  const std::string advice = fmt::format(
+      "Try a lower --lr (it is {}), a longer --warmup-epochs ({}), a smaller --clip ({}), and look at the "
+      "pictures and labels",
+      options_.lr, warmup_of(options_.warmup_epochs, options_.epochs), options_.clip);
+  const std::string& out = options_.out;
+  if (!fs::exists(state_path(out))) fail("train", "{}. {}; nothing was saved", where, advice);
+  const std::string with_model =
+      fs::exists(model_path(out))
+          ? fmt::format(", and --init {} --out ANOTHER starts a run with other options from its weights",
+                        model_path(out))
+          : "";
+  fail("train",
+       "{}. The last checkpoint is whole: --resume {} goes on from it, and meets the same again unless the "
+       "number of --epochs or of --threads changes{}. {}",
+       where, out, with_model, advice);
 }
 
 void Trainer::train_step(const std::vector<std::int64_t>& rows) {
@@ -240,23 +341,19 @@ void Trainer::train_step(const std::vector<std::int64_t>& rows) {
     const ProfileScope scope("batch");
     pictures = load_batch(*data_.train, rows, model_.form, geometry);
   }
-  const auto diverged = [&](double loss) {
-    fail("train",
-         "the loss is {} in epoch {}, step {}; the last checkpoint is whole. Try a lower learning rate", loss,
-         state_.epoch + 1, state_.epoch_step + 1);
-  };
   Var logits;
   try {
     logits = model_.model->forward(ctx, Var(std::move(pictures)));
   } catch (const Error&) {  // of an encoding whose table the last step made infinite
-    for (const Parameter& p : model_.model->parameters())
-      for (const float x : p.value.value().values())
-        if (!std::isfinite(x)) diverged(std::numeric_limits<double>::quiet_NaN());
+    if (!weights_are_finite())
+      diverged(fmt::format("a weight is not finite after step {}", state_.epoch_step));
     throw;
   }
   const Var loss = cross_entropy(ctx, logits, labels, static_cast<float>(options_.label_smoothing));
   const double loss_value = loss.value()[0];
-  if (!std::isfinite(loss_value)) diverged(loss_value);
+  if (!std::isfinite(loss_value))
+    diverged(fmt::format("the loss of step {} is {}", state_.epoch_step + 1,
+                         std::isnan(loss_value) ? "not a number" : "infinite"));
   const std::int64_t correct = count_correct(logits.value(), labels);
   tape.backward(loss);
 
@@ -305,13 +402,10 @@ bool Trainer::validate() {
 }
 
 void Trainer::log(const Json& line) {
-  const std::string text = line.dump();
+  // File names need not be UTF-8.
+  const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace);
   if (callbacks_.log) callbacks_.log(text);
-  std::FILE* file = std::fopen(log_path(options_.out).c_str(), "ab");
-  require(file != nullptr, "train", "cannot write {}: {}", log_path(options_.out), std::strerror(errno));
-  const bool written = std::fprintf(file, "%s\n", text.c_str()) > 0;
-  require(std::fclose(file) == 0 && written, "train", "cannot write {}: {}", log_path(options_.out),
-          std::strerror(errno));
+  append_log_line(log_path(options_.out), text);
   state_.log_bytes += static_cast<std::int64_t>(text.size()) + 1;
 }
 
@@ -375,7 +469,13 @@ void Trainer::report(Phase phase, std::int64_t done, std::int64_t total) {
 }
 
 TrainResult Trainer::result(bool finished) const {
-  return {finished, state_.epoch, state_.step, state_.val_accuracy, state_.ema_val_accuracy, seconds()};
+  return {finished,
+          state_.epoch,
+          state_.step,
+          state_.val_accuracy,
+          state_.ema_val_accuracy,
+          seconds(),
+          static_cast<std::int64_t>(data_.skipped.size())};
 }
 
 }  // namespace

@@ -34,12 +34,14 @@ struct TrainOptions {
   std::int64_t val_interval = 1;   ///< epochs between validations; the last epoch is always validated
   std::int64_t log_interval = 50;  ///< steps between lines of the log
 
-  bool resume = false;  ///< continue the run in `out`
-  bool force = false;   ///< replace a run in `out`
+  /// Continue the run in `out`. Its options are kept, but for `epochs`: with another number the rate follows
+  /// from here on the cosine of a run of that many epochs, with the warm-up that this one began with.
+  bool resume = false;
+  bool force = false;  ///< replace a run in `out`
 
   /// Throws Error for a value out of range.
   void check() const;
-  /// Every field but out, resume and force. from_json throws Error.
+  /// Every field but out, resume, force and data.strict. from_json throws Error.
   std::string to_json() const;
   static TrainOptions from_json(const std::string& text);
 };
@@ -60,6 +62,8 @@ struct TrainCallbacks {
   std::function<void(const std::string&)> note;        ///< a line for people
   std::function<void(const std::string&)> log;         ///< a line of the log, a JSON object
   std::function<bool()> should_stop;                   ///< asked after each step: true saves and returns
+  std::function<void(const SkippedPicture&)> skipped =
+      {};  ///< a picture that is left out, before the first step
 };
 
 struct TrainResult {
@@ -68,16 +72,19 @@ struct TrainResult {
   std::int64_t step = 0;   ///< steps done in all
   double val_accuracy = -1.0, ema_val_accuracy = -1.0;  ///< of the last validation; -1: none
   double seconds = 0.0;                                 ///< of training, earlier parts of the run included
+  std::int64_t skipped = 0;                             ///< pictures that were left out
 };
 
 /// Trains a classifier. The numbers (weights, averages, log but for seconds) are the same bits for the same
 /// options, data and thread count, whether the run was interrupted and resumed or not. The log: one JSON
-/// object a line, {"kind": "step", epoch, step, lr, loss, accuracy, seconds} each log_interval steps (means
-/// since the last such line) and {"kind": "epoch", epoch, step, lr, loss, accuracy, val_accuracy,
-/// ema_val_accuracy, seconds} (means of the epoch; the accuracies when validated). model.safetensors holds
-/// the averaged weights (the plain ones without EMA) and is written after each epoch with state.safetensors.
-/// Throws Error: bad options or data, a run already in `out`, a state of other options or data, a loss that
-/// is not finite.
+/// object a line, {"kind": "skip", picture, reason} for each picture left out, {"kind": "step", epoch, step,
+/// lr, loss, accuracy, seconds} each log_interval steps (means since the last such line) and {"kind":
+/// "epoch", epoch, step, lr, loss, accuracy, val_accuracy, ema_val_accuracy, seconds} (means of the epoch;
+/// the accuracies when validated). model.safetensors holds the averaged weights and running statistics (the
+/// plain ones without EMA), which are what ema_val_accuracy is of, and is written after each epoch with
+/// state.safetensors. Throws Error: bad options or data, a run already in `out`, a state of other options or
+/// data, a loss that is not finite, a file that cannot be written. An Error before the first checkpoint
+/// leaves no run in `out`.
 TrainResult train(const TrainOptions& options, const TrainCallbacks& callbacks = {});
 
 }  // namespace locant

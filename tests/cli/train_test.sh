@@ -79,6 +79,28 @@ grep -q "straight" "$work/stdout" || fail "the model trained on folders says $(c
 expect_code 0 "the head starts at random, 10 classes instead of 2" "$locant" train --data tests/data/digits500 \
   --init "$work/vit/model.safetensors" --epochs 1 --out "$work/tuned"
 
+# More epochs, of the finished run above.
+expect_code 0 "3 epochs instead of 2" "$locant" train --resume "$work/straight" --epochs 3
+[[ $(grep -c '"kind":"epoch"' "$work/straight/train.log.jsonl") == 3 ]] || fail "the third epoch is not in the log"
+expect_code 2 "too few" "$locant" train --resume "$work/straight" --epochs 2
+
+# Pictures that cannot be used are left out and counted; a FIFO is not waited for.
+: >"$work/photos/round/empty.jpg"
+echo "no picture" >"$work/photos/straight/broken.png"
+mkfifo "$work/photos/straight/pipe.png"
+mkdir "$work/photos/__MACOSX" "$work/photos/.ipynb_checkpoints"
+echo "a resource fork" >"$work/photos/round/._0_a.png"
+some=(train --data "$work/photos" --config "$vit" --epochs 1 --batch 6)
+expect_code 1 "3 pictures were left out" timeout 60 "$locant" --quiet "${some[@]}" --out "$work/some"
+for name in round/empty.jpg straight/broken.png straight/pipe.png; do
+  [[ $(grep -c "left out: $work/photos/$name: " "$work/stderr") == 1 ]] || fail "$name is not named once"
+done
+[[ $(grep -c '"kind":"skip"' "$work/some/train.log.jsonl") == 3 ]] || fail "the log does not name the pictures"
+expect_code 1 "3 pictures were left out" "$locant" train --resume "$work/some"
+expect_code 2 "pipe.png: no regular file" "$locant" "${some[@]}" --strict --out "$work/x"
+
+expect_code 2 "Try a lower --lr" "$locant" "${options[@]}" --epochs 9 --lr 1000 --clip 0 --weight-decay 1000 --out "$work/x"
+
 expect_code 2 "holds a run already" "$locant" "${options[@]}" --epochs 2 --out "$work/straight"
 expect_code 2 "keeps its --lr" "$locant" train --resume "$work/straight" --lr 1
 expect_code 2 "no run to resume" "$locant" train --resume "$work"

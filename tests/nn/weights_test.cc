@@ -44,6 +44,20 @@ TEST(Weights, KeepsEveryRequestInOrder) {
   EXPECT_EQ(root.parameters()[1].name, "a.bias");
 }
 
+TEST(Weights, KnowWhatDecays) {
+  ShapeSource source;
+  const Weights root(source, WeightMode::shapes);
+  root.get("matrix", {3, 2}, Init::zeros());
+  root.get("table", {3, 2}, Init::zeros(), {.decay = false});
+  root.get("bias", {3}, Init::zeros());
+  root.buffer("statistics", {3, 2}, Init::zeros());
+  root.take("packed", {3, 2}, Init::zeros());
+  std::string decaying;
+  for (const Parameter& parameter : root.parameters())
+    if (parameter.decays) decaying += parameter.name + " ";
+  EXPECT_EQ(decaying, "matrix packed ");
+}
+
 TEST(Weights, TrainingValuesAreLeavesOfTheirOwn) {
   LendingSource source;
   const Weights root(source, WeightMode::train);

@@ -1,9 +1,12 @@
 #include "segment/fine_tune.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 
 #include "core/error.h"
 #include "io/image.h"
@@ -138,8 +141,67 @@ TEST_F(FineTune, RefusesWhatDoesNotFit) {
   EXPECT_NE(error_of().find("images"), std::string::npos);
   options_.data = folder_.string();
   write_png((folder_ / "masks" / "picture0.png").string(), {10, 10, std::vector<std::uint8_t>(300)});
+  options_.strict = true;
   EXPECT_NE(error_of().find("has 10 x 10 pixels, its picture 80 x 60"), std::string::npos);
   EXPECT_EQ(bytes_of(fs::path(options_.out) / "sam.safetensors"), "a run");
+}
+
+TEST_F(FineTune, LeavesOutWhatCannotBeUsed) {
+  options_.epochs = 1;
+  options_.val_split = 0.0;
+  const fs::path images = folder_ / "images", masks = folder_ / "masks";
+  const auto write = [](const fs::path& path, const std::string& bytes) {
+    std::ofstream(path, std::ios::binary) << bytes;
+  };
+  write_png((masks / "picture0.png").string(), {10, 10, std::vector<std::uint8_t>(300)});
+  write(images / "empty.jpg", "");
+  write(masks / "empty.png", bytes_of(masks / "picture1.png"));
+  write(images / "unmasked.png", bytes_of(images / "picture1.png"));
+  write(masks / "unmasked.png", "no mask");
+  ASSERT_EQ(::mkfifo((images / "pipe.jpg").c_str(), 0600), 0);
+  write(images / "waits.png", bytes_of(images / "picture1.png"));
+  ASSERT_EQ(::mkfifo((masks / "waits.png").c_str(), 0600), 0);
+  write(images / "._picture1.png", "a resource fork");
+  write(masks / "._picture1.png", "a resource fork");
+
+  std::map<std::string, std::string> skipped;
+  FineTuneCallbacks callbacks;
+  callbacks.skipped = [&](const SkippedPicture& picture) {
+    skipped[fs::path(picture.path).filename()] = picture.reason;
+  };
+  const FineTuneResult result = fine_tune(options_, callbacks);
+  EXPECT_TRUE(result.finished);
+  EXPECT_EQ(result.steps, 2);  // six objects of three pictures
+  EXPECT_EQ(result.skipped, 5);
+  const std::map<std::string, std::string> want = {{"picture0.png", "has 10 x 10 pixels"},
+                                                   {"empty.jpg", "the file is empty"},
+                                                   {"unmasked.png", "not a picture"},
+                                                   {"pipe.jpg", "no regular file"},
+                                                   {"waits.png", "no regular file"}};
+  for (const auto& [name, reason] : want)
+    EXPECT_NE(skipped[name].find(reason), std::string::npos) << name << ": " << skipped[name];
+  EXPECT_EQ(skipped.size(), want.size());
+  const std::string log = bytes_of(fs::path(options_.out) / "train.log.jsonl");
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 6);
+  EXPECT_NE(log.find("\"kind\":\"skip\""), std::string::npos);
+}
+
+TEST_F(FineTune, SaysThatTheLogCannotBeWritten) {
+  options_.epochs = 1;
+  fs::create_directories(fs::path(options_.out) / "train.log.jsonl" / "in the way");
+  EXPECT_NE(error_of().find("train.log.jsonl: Is a directory"), std::string::npos);
+}
+
+TEST_F(FineTune, SaysWhatToTryWhenTheLossIsNotFinite) {
+  options_.lr = 1e30;
+  options_.clip = 0.0;
+  options_.warmup_epochs = 0.0;
+  const std::string message = error_of();
+  for (const char* part : {" is not ", "Try a lower --lr (it is 1e+30)", "nothing was saved"})
+    EXPECT_NE(message.find(part), std::string::npos) << message;
+  options_.lr = 1e-4;
+  options_.epochs = 1;
+  EXPECT_TRUE(fine_tune(options_).finished);
 }
 
 TEST_F(FineTune, ReadsMasksByColour) {

@@ -1,0 +1,23 @@
+#include "train/run_log.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+#include "core/error.h"
+
+namespace locant {
+
+void append_log_line(const std::string& path, const std::string& line) {
+  std::FILE* file = std::fopen(path.c_str(), "ab");
+  require(file != nullptr, "train", "cannot write {}: {}", path, std::strerror(errno));
+  const std::string text = line + "\n";
+  const bool taken = std::fwrite(text.data(), 1, text.size(), file) == text.size();
+  const int why = errno;
+  const bool closed = std::fclose(file) == 0;
+  require(taken && closed, "train",
+          "cannot write {}: {}; make room for it and go on from the last checkpoint", path,
+          std::strerror(taken ? errno : why));
+}
+
+}  // namespace locant

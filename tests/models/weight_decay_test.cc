@@ -1,0 +1,85 @@
+// Which tensors weight decay leaves alone: by family, beside all of fewer than two axes.
+#include <gtest/gtest.h>
+
+#include <cctype>
+#include <map>
+#include <set>
+
+#include "models/registry.h"
+#include "models/sam.h"
+
+namespace locant {
+namespace {
+
+using Names = std::set<std::string>;
+
+// layers.0.blocks.11.attn -> layers.N.blocks.N.attn
+std::string without_numbers(const std::string& name) {
+  std::string out;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    const bool part = i == 0 || name[i - 1] == '.';
+    if (part && std::isdigit(static_cast<unsigned char>(name[i])) != 0) {
+      out += 'N';
+      while (i + 1 < name.size() && name[i + 1] != '.') ++i;
+    } else {
+      out += name[i];
+    }
+  }
+  return out;
+}
+
+void collect(const std::vector<Parameter>& parameters, Names* exempt) {
+  for (const Parameter& p : parameters) {
+    if (p.shape.rank() < 2)
+      EXPECT_FALSE(p.decays) << p.name;
+    else if (!p.decays)
+      exempt->insert(without_numbers(p.name));
+  }
+}
+
+// Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. ViT, DeiT: timm's, and registers.
+// Segment Anything: position tables as in ViTDet and MViTv2; its tokens as class tokens.
+TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
+  const std::map<std::string, Names> want = {
+      {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
+      {"vit", {"cls_token", "pos_embed", "reg_token"}},
+      {"deit", {"cls_token", "dist_token", "pos_embed"}},
+      {"dinov2", {"cls_token", "mask_token", "pos_embed", "register_tokens"}},
+      {"simple_vit", {}},
+      {"tiny_vit", {"layers.N.blocks.N.attn.attention_biases"}},
+      {"sam_image_encoder", {"blocks.N.attn.rel_pos_h", "blocks.N.attn.rel_pos_w", "pos_embed"}},
+  };
+  std::map<std::string, Names> got;
+  for (const ModelEntry& entry : model_entries())
+    collect(model_parameters(entry.family, entry.config), &got[entry.family]);
+  EXPECT_EQ(got, want) << "a new family says here which of its tensors do not decay";
+}
+
+TEST(WeightDecay, LeavesOptionalTablesAlone) {
+  Names swin;
+  collect(model_parameters("swin", R"({"absolute_pos":true})"), &swin);
+  EXPECT_EQ(swin.count("absolute_pos_embed"), 1u);
+}
+
+TEST(WeightDecay, LeavesTokensOfPromptsAndMasksAlone) {
+  Names names;
+  for (const SamVariant& variant : sam_variants()) {
+    ShapeSource source;
+    const Sam sam(variant, Weights(source, WeightMode::shapes), {.image_size = 64});
+    collect(sam.parameters(), &names);
+  }
+  const Names want = {"image_encoder.blocks.N.attn.rel_pos_h",
+                      "image_encoder.blocks.N.attn.rel_pos_w",
+                      "image_encoder.layers.N.blocks.N.attn.attention_biases",
+                      "image_encoder.pos_embed",
+                      "mask_decoder.iou_token.weight",
+                      "mask_decoder.mask_tokens.weight",
+                      "prompt_encoder.no_mask_embed.weight",
+                      "prompt_encoder.not_a_point_embed.weight",
+                      "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+                      "prompt_encoder.point_embeddings.N.weight"};
+  EXPECT_EQ(names, want);
+}
+
+}  // namespace
+}  // namespace locant
