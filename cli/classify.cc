@@ -7,6 +7,7 @@
 #include "cli/answers.h"
 #include "cli/cli.h"
 #include "core/error.h"
+#include "core/finite.h"
 
 namespace locant::cli {
 namespace {
@@ -51,7 +52,7 @@ class Classifier {
           human_seconds(preprocess_s_ / static_cast<double>(done_)),
           human_seconds(inference_s_ / static_cast<double>(done_)), done_, done_ == 1 ? "" : "s",
           loaded_.name);
-    if (failed_ > 0) note(globals_, "{} of {} pictures could not be read", failed_, paths.size());
+    if (failed_ > 0) note(globals_, "{} of {} pictures have no answer", failed_, paths.size());
     return failed_ > 0 ? kUserError : kOk;
   }
 
@@ -91,21 +92,33 @@ class Classifier {
     const Tensor input = preprocess_batch(batch.images, loaded_.preprocess);
     const double preprocess = batch.seconds + watch.seconds();
     watch.restart();
-    const Var logits = loaded_.model->forward(Context{}, Var(input));
-    const std::vector<Prediction> predictions = rank_classes(logits.value(), loaded_.classes, options_.top);
+    const Tensor logits = loaded_.model->forward(Context{}, Var(input)).value();
     const double inference = watch.seconds();
     preprocess_s_ += preprocess;
     inference_s_ += inference;
     const double count = static_cast<double>(batch.images.size());
-    for (std::size_t b = 0; b < predictions.size(); ++b)
-      write_out(options_.json
-                    ? answer_json(batch.paths[b], loaded_.name, predictions[b],
-                                  {load_s_ * 1e3, preprocess / count * 1e3, inference / count * 1e3})
-                : options_.csv ? answer_csv(batch.paths[b], predictions[b])
-                               : answer_text(batch.paths[b], predictions[b]));
+    const AnswerTimes times{load_s_ * 1e3, preprocess / count * 1e3, inference / count * 1e3};
+    for (std::size_t b = 0; b < batch.paths.size(); ++b)
+      answer(batch.paths[b], logits.slice(static_cast<std::int64_t>(b), static_cast<std::int64_t>(b) + 1),
+             times);
     done_ += static_cast<std::int64_t>(batch.images.size());
     batch = {};
     if (is_terminal(1)) flush_out();
+  }
+
+  /// logits (1, classes); numbers that are not finite are this picture's failure alone.
+  void answer(const std::string& path, const Tensor& logits, const AnswerTimes& times) {
+    if (const std::string bad = not_finite(logits); !bad.empty()) {
+      const std::string text = fmt::format("[classify] {}: the model's output holds {}", path, bad);
+      ++failed_;
+      warn(text);
+      if (options_.json) write_out(answer_error_json(path, text));
+      return;
+    }
+    const Prediction prediction = rank_classes(logits, loaded_.classes, options_.top)[0];
+    write_out(options_.json  ? answer_json(path, loaded_.name, prediction, times)
+              : options_.csv ? answer_csv(path, prediction)
+                             : answer_text(path, prediction));
   }
 
   const Options& options_;

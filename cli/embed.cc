@@ -6,6 +6,7 @@
 #include "cli/embeddings.h"
 #include "cli/train_report.h"
 #include "core/error.h"
+#include "segment/cancelled.h"
 
 namespace locant::cli {
 namespace {
@@ -21,7 +22,8 @@ int run(const Options& o, const GlobalOptions& globals) {
   banner(globals);
   const StopSignals signals;
   Progress progress(globals, "embed", static_cast<std::int64_t>(paths.size()));
-  Embeddings embeddings(o.embedding, [&](const std::string& text) { progress.line(text); });
+  Embeddings embeddings(o.embedding, globals, CacheUse::needed,
+                        [&](const std::string& text) { progress.line(text); });
   const ResizeLongestSide transform(o.embedding.image_size);
   std::int64_t made = 0, there = 0, failed = 0;
   for (const std::string& path : paths) {
@@ -56,6 +58,15 @@ int run(const Options& o, const GlobalOptions& globals) {
   return failed > 0 ? kUserError : kOk;
 }
 
+int run_until_interrupted(const Options& o, const GlobalOptions& globals) {
+  try {
+    return run(o, globals);
+  } catch (const Cancelled&) {  // before the first picture
+    warn("interrupted; nothing was written");
+    return kInterrupted;
+  }
+}
+
 }  // namespace
 
 void add_embed(CLI::App& app, GlobalOptions& globals) {
@@ -64,7 +75,7 @@ void add_embed(CLI::App& app, GlobalOptions& globals) {
       add_command(app, globals, "embed", "Computes the image embeddings that `segment` answers prompts from",
                   "locant embed photos --weights sam_vit_b_01ec64.pth\n"
                   "locant embed photos --weights mobile_sam.pt --cache embeddings --json\n",
-                  [options, &globals] { return run(*options, globals); });
+                  [options, &globals] { return run_until_interrupted(*options, globals); });
   sub->add_option("PICTURE", options->pictures, "JPEG, PNG, WebP or PPM files, or folders of them")
       ->required();
   add_embedding_options(sub, options->embedding);

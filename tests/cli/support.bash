@@ -25,6 +25,7 @@ run() {
 out_has() { grep -qE -- "$1" "$work/out" || die "$last: stdout lacks /$1/"; }
 out_lacks() { ! grep -qE -- "$1" "$work/out" || die "$last: stdout has /$1/"; }
 err_has() { grep -qE -- "$1" "$work/err" || die "$last: stderr lacks /$1/"; }
+err_lacks() { ! grep -qE -- "$1" "$work/err" || die "$last: stderr has /$1/"; }
 out_lines() { [ "$(wc -l <"$work/out")" -eq "$1" ] || die "$last: $(wc -l <"$work/out") lines on stdout, not $1"; }
 err_empty() { [ ! -s "$work/err" ] || die "$last: stderr is not empty"; }
 
