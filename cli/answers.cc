@@ -17,21 +17,32 @@ void set_input_size(Preprocess& preprocess, std::int64_t size) {
 }
 
 std::string answer_text(const std::string& path, const Prediction& prediction) {
-  std::string text = path + "\n";
+  std::string text = printable(path) + "\n";
   for (const ClassScore& score : prediction.top)
     text += fmt::format("  {:6.2f} %  {}\n", score.probability * 100.0f, printable(score.label));
   return text;
 }
 
-std::string answer_csv_heading() { return "picture,rank,index,label,probability\n"; }
+std::string answer_csv_heading() { return "picture,rank,index,label,probability,error\n"; }
+
+namespace {
+
+/// Machines get names as they are, terminals what they can show.
+std::string field(const std::string& text) { return csv_field(is_terminal(1) ? printable(text) : text); }
+
+}  // namespace
 
 std::string answer_csv(const std::string& path, const Prediction& prediction) {
   std::string text;
   int rank = 0;
   for (const ClassScore& score : prediction.top)
-    text += fmt::format("{},{},{},{},{:.6g}\n", csv_field(path), ++rank, score.index, csv_field(score.label),
+    text += fmt::format("{},{},{},{},{:.6g},\n", field(path), ++rank, score.index, field(score.label),
                         score.probability);
   return text;
+}
+
+std::string answer_error_csv(const std::string& path, const std::string& error) {
+  return fmt::format("{},,,,,{}\n", field(path), field(error));
 }
 
 std::string answer_json(const std::string& path, const std::string& model, const Prediction& prediction,

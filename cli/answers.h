@@ -18,9 +18,11 @@ struct AnswerTimes {
 
 /// The picture's path, and a line a class.
 std::string answer_text(const std::string& path, const Prediction& prediction);
-/// picture,rank,index,label,probability: a line a class.
+/// picture,rank,index,label,probability,error: a line a class, the last field empty.
 std::string answer_csv(const std::string& path, const Prediction& prediction);
 std::string answer_csv_heading();
+/// A line with the picture and the error alone.
+std::string answer_error_csv(const std::string& path, const std::string& error);
 /// {"picture", "model", "top": [{"index", "label", "probability"}], "load_ms", "preprocess_ms",
 /// "inference_ms"}, a line.
 std::string answer_json(const std::string& path, const std::string& model, const Prediction& prediction,

@@ -2,10 +2,13 @@
 #include "models/classify.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 
 #include "cli/answers.h"
 #include "cli/cli.h"
+#include "cli/decode_options.h"
+#include "cli/picture_list.h"
 #include "core/error.h"
 #include "core/finite.h"
 
@@ -18,14 +21,15 @@ struct Options {
   int top = 5;
   std::int64_t img_size = 0;
   std::int64_t batch = 8;
-  bool json = false, csv = false;
+  bool json = false, csv = false, strict = false;
+  DecodeOptions decode;
 };
 
-/// A batch of pictures that could be read.
+/// A batch of pictures that could be read, as they go into the model.
 struct Batch {
   std::vector<std::string> paths;
-  std::vector<Image> images;
-  double seconds = 0.0;  ///< reading and decoding
+  std::vector<Tensor> inputs;
+  double seconds = 0.0;  ///< reading, decoding and preprocessing
 };
 
 class Classifier {
@@ -34,26 +38,32 @@ class Classifier {
 
   int run() {
     require(!(options_.json && options_.csv), "classify", "--json and --csv exclude each other");
-    const std::vector<std::string> paths = expand_pictures(options_.pictures);
+    PictureList list(globals_, options_.pictures, options_.strict,
+                     [this](const std::string& path, const std::string& error) {
+                       if (options_.json) write_out(answer_error_json(path, error));
+                       if (options_.csv) write_out(answer_error_csv(path, error));
+                     });
     banner(globals_);
     load();
     if (options_.csv) write_out(answer_csv_heading());
-    Progress progress(globals_, "classify", static_cast<std::int64_t>(paths.size()));
+    Progress progress(globals_, "classify", list.size());
+    list.clear_before_warnings(progress);
     Batch batch;
-    for (std::size_t i = 0; i < paths.size(); ++i) {
-      read(paths[i], batch);
-      const bool full = static_cast<std::int64_t>(batch.images.size()) == options_.batch;
-      if (full || i + 1 == paths.size()) flush(batch, progress);
-      progress.update(static_cast<std::int64_t>(i) + 1);
+    std::int64_t seen = 0;
+    for (const ListedPicture& picture : list.pictures()) {
+      list.attempt(picture, [&] { read(picture.path, batch); });
+      if (list.stopped()) break;
+      if (static_cast<std::int64_t>(batch.inputs.size()) == options_.batch) flush(batch, list, progress);
+      if (list.stopped()) break;
+      progress.update(++seen);
     }
-    progress.finish();
+    flush(batch, list, progress);
     if (!options_.json && !options_.csv && done_ > 0)
       out("load {}, preprocess {}, inference {} a picture ({} picture{}, {})\n", human_seconds(load_s_),
           human_seconds(preprocess_s_ / static_cast<double>(done_)),
           human_seconds(inference_s_ / static_cast<double>(done_)), done_, done_ == 1 ? "" : "s",
-          loaded_.name);
-    if (failed_ > 0) note(globals_, "{} of {} pictures have no answer", failed_, paths.size());
-    return failed_ > 0 ? kUserError : kOk;
+          printable(loaded_.name));
+    return list.finish();
   }
 
  private:
@@ -74,47 +84,43 @@ class Classifier {
 
   void read(const std::string& path, Batch& batch) {
     const Stopwatch watch;
-    try {
-      batch.images.push_back(read_image(path));
-      batch.paths.push_back(path);
-    } catch (const Error& error) {
-      ++failed_;
-      warn(error.what());
-      if (options_.json) write_out(answer_error_json(path, error.what()));
-    }
+    Tensor input = preprocess(read_image(path, options_.decode), loaded_.preprocess);
+    batch.paths.push_back(path);
+    batch.inputs.push_back(std::move(input));
     batch.seconds += watch.seconds();
   }
 
-  void flush(Batch& batch, Progress& progress) {
+  void flush(Batch& batch, PictureList& list, Progress& progress) {
     progress.finish();  // out of the way of the answers
-    if (batch.images.empty()) return;
+    if (batch.inputs.empty()) return;
     Stopwatch watch;
-    const Tensor input = preprocess_batch(batch.images, loaded_.preprocess);
+    const auto count = static_cast<std::int64_t>(batch.inputs.size());
+    const Shape& one = batch.inputs.front().shape();
+    Tensor input({count, one[0], one[1], one[2]});
+    for (std::int64_t b = 0; b < count; ++b)
+      std::copy_n(batch.inputs[static_cast<std::size_t>(b)].data(), one.numel(),
+                  input.data() + b * one.numel());
     const double preprocess = batch.seconds + watch.seconds();
     watch.restart();
     const Tensor logits = loaded_.model->forward(Context{}, Var(input)).value();
     const double inference = watch.seconds();
     preprocess_s_ += preprocess;
     inference_s_ += inference;
-    const double count = static_cast<double>(batch.images.size());
-    const AnswerTimes times{load_s_ * 1e3, preprocess / count * 1e3, inference / count * 1e3};
-    for (std::size_t b = 0; b < batch.paths.size(); ++b)
-      answer(batch.paths[b], logits.slice(static_cast<std::int64_t>(b), static_cast<std::int64_t>(b) + 1),
-             times);
-    done_ += static_cast<std::int64_t>(batch.images.size());
+    const auto each = static_cast<double>(count);
+    const AnswerTimes times{load_s_ * 1e3, preprocess / each * 1e3, inference / each * 1e3};
+    for (std::int64_t b = 0; b < count && !list.stopped(); ++b) {
+      const std::string& path = batch.paths[static_cast<std::size_t>(b)];
+      list.attempt({path, std::nullopt}, [&] { answer(path, logits.slice(b, b + 1), times); });
+    }
+    done_ += count;
     batch = {};
     if (is_terminal(1)) flush_out();
   }
 
-  /// logits (1, classes); numbers that are not finite are this picture's failure alone.
+  /// logits (1, classes). Throws Error where they are not finite: that is this picture's failure alone.
   void answer(const std::string& path, const Tensor& logits, const AnswerTimes& times) {
-    if (const std::string bad = not_finite(logits); !bad.empty()) {
-      const std::string text = fmt::format("[classify] {}: the model's output holds {}", path, bad);
-      ++failed_;
-      warn(text);
-      if (options_.json) write_out(answer_error_json(path, text));
-      return;
-    }
+    const std::string bad = not_finite(logits);
+    require(bad.empty(), "classify", "{}: the model's output holds {}", path, bad);
     const Prediction prediction = rank_classes(logits, loaded_.classes, options_.top)[0];
     write_out(options_.json  ? answer_json(path, loaded_.name, prediction, times)
               : options_.csv ? answer_csv(path, prediction)
@@ -125,7 +131,7 @@ class Classifier {
   const GlobalOptions& globals_;
   LoadedModel loaded_;
   double load_s_ = 0.0, preprocess_s_ = 0.0, inference_s_ = 0.0;
-  std::int64_t done_ = 0, failed_ = 0;
+  std::int64_t done_ = 0;
 };
 
 }  // namespace
@@ -139,7 +145,7 @@ void add_classify(CLI::App& app, GlobalOptions& globals) {
                   "cat photo.jpg | locant classify - --weights vit.pth --model vit_base_patch16_224 --json\n",
                   [options, &globals] { return Classifier(*options, globals).run(); });
   sub->add_option("PICTURE", options->pictures,
-                  "JPEG, PNG, WebP or PPM files, folders of them, or - for stdin")
+                  "JPEG, PNG, WebP, TIFF or PPM files, folders of them, or - for stdin")
       ->required();
   sub->add_option("--weights", options->weights,
                   "Checkpoint: safetensors or .pth; without it the bundled digits model")
@@ -153,11 +159,13 @@ void add_classify(CLI::App& app, GlobalOptions& globals) {
   sub->add_option("--img-size", options->img_size, "Input side in pixels; 0: the checkpoint's")
       ->type_name("N")
       ->check(CLI::Range(0, 8192));
+  add_decode_options(sub, globals, options->decode);
   sub->add_option("--batch", options->batch, "Pictures that go through the model at once")
       ->type_name("N")
       ->check(CLI::Range(1, 4096));
   sub->add_flag("--json", options->json, "One JSON object a picture and line");
   sub->add_flag("--csv", options->csv, "A header and a line an answer");
+  add_strict(sub, options->strict);
 }
 
 }  // namespace locant::cli

@@ -15,7 +15,6 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/version.h"
-#include "io/image.h"
 #include "simd/isa.h"
 
 namespace locant::cli {
@@ -61,41 +60,16 @@ void flush_out() {
 
 void write_note(const GlobalOptions& globals, std::string_view text) {
   if (globals.quiet) return;
-  const std::string line = printable(std::string(text), true) + "\n";
+  const std::string line = printable(text) + "\n";
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
 void warn(std::string_view text) {
-  const std::string line = fmt::format("locant: warning: {}\n", printable(std::string(text), true));
+  const std::string line = fmt::format("locant: warning: {}\n", printable(text));
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 
 bool is_terminal(int descriptor) { return isatty(descriptor) == 1; }
-
-std::vector<std::string> expand_pictures(const std::vector<std::string>& paths) {
-  std::vector<std::string> pictures;
-  for (const std::string& path : paths) {
-    std::error_code code;
-    const fs::file_status status = fs::status(path, code);
-    if (path == "-") {
-      pictures.push_back(path);
-    } else if (fs::is_directory(status)) {
-      std::vector<std::string> found;
-      for (const fs::directory_entry& entry : fs::directory_iterator(path, code))
-        if (has_image_extension(entry.path().string()) && !entry.is_directory(code))
-          found.push_back(entry.path().string());
-      require(!code, "pictures", "cannot read the folder {}: {}", path, code.message());
-      require(!found.empty(), "pictures",
-              "no picture in the folder {}; pictures end in .jpg, .png, .webp, .ppm or .pgm", path);
-      std::sort(found.begin(), found.end());
-      pictures.insert(pictures.end(), found.begin(), found.end());
-    } else {
-      require(fs::exists(status), "pictures", "there is no file or folder {}", path);
-      pictures.push_back(path);
-    }
-  }
-  return pictures;
-}
 
 namespace {
 
@@ -136,7 +110,10 @@ void require_writable(const std::string& path) {
           folder.string());
   require(access(folder.c_str(), W_OK | X_OK) == 0, "output", "cannot write {}: {}", path,
           std::strerror(errno));
-  require(!fs::is_directory(path, code), "output", "cannot write {}: it is a folder", path);
+  const fs::file_status status = fs::status(path, code);
+  require(!fs::is_directory(status), "output", "cannot write {}: it is a folder", path);
+  require(!fs::exists(status) || fs::is_regular_file(status), "output",
+          "cannot write {}: it is not a regular file (- is standard output)", path);
 }
 
 std::vector<std::string> read_lines(const std::string& path) {
@@ -147,6 +124,9 @@ std::vector<std::string> read_lines(const std::string& path) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
     lines.push_back(line);
   }
+  constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  if (!lines.empty() && lines.front().starts_with(kByteOrderMark))
+    lines.front().erase(0, kByteOrderMark.size());
   require(!file.bad(), "labels", "cannot read {}; is it a text file?", path);
   while (!lines.empty() && lines.back().empty()) lines.pop_back();
   return lines;

@@ -17,7 +17,7 @@ namespace locant::cli {
 
 /// What the process returns.
 constexpr int kOk = 0;
-constexpr int kCheckFailed = 1;    ///< a comparison came out wrong (verify)
+constexpr int kCheckFailed = 1;    ///< a comparison came out wrong (verify), or some pictures failed
 constexpr int kUserError = 2;      ///< a bad option, file or name: one line on stderr says which
 constexpr int kInterrupted = 130;  ///< Ctrl-C, after saving what there was to save
 
@@ -124,17 +124,15 @@ std::string human_bytes(double bytes);
 std::string human_seconds(double seconds);
 /// "Text" with quotes and escapes, as JSON wants it; invalid UTF-8 becomes U+FFFD.
 std::string json_string(std::string_view text);
-/// Control characters become '?': names out of a file must not steer a terminal.
-std::string printable(std::string text, bool keep_newlines = false);
+/// Control characters (C0, DEL, C1) and bytes that are no UTF-8 as escapes, "\x1b" and "\u009b": names out of
+/// a file, and of files, must not steer a terminal. For text of several lines newlines stay.
+std::string printable(std::string_view text, bool keep_newlines = false);
+/// JSON as it is, but for control characters that a JSON library leaves in strings: "\u009b".
+std::string printable_json(std::string_view json);
 /// One CSV field, quoted where needed.
 std::string csv_field(std::string_view text);
 /// Shell pattern: * ? [a-z].
 bool glob_match(std::string_view pattern, std::string_view text);
-
-/// Pictures meant by the arguments: files as they are, "-" for stdin, folders replaced by the pictures in
-/// them (by extension, sorted by name). Throws Error for a path that does not exist or a folder without
-/// pictures.
-std::vector<std::string> expand_pictures(const std::vector<std::string>& paths);
 
 /// A file or folder that comes with Locant ("digits/digits.safetensors", "digits", "photos"): under
 /// $LOCANT_DATA,
@@ -146,7 +144,7 @@ std::string require_bundled(const std::string& name);
 /// Throws Error, before any work is done, unless a file can be written there.
 void require_writable(const std::string& path);
 
-/// Lines of a text file (class names), without empty ones at the end. Throws Error.
+/// Lines of a text file (class names), without a byte order mark and empty ones at the end. Throws Error.
 std::vector<std::string> read_lines(const std::string& path);
 
 /// Most memory that this process held at once, in bytes (VmHWM).

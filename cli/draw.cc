@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "cli/drawn.h"
+#include "cli/outputs.h"
 #include "core/error.h"
 #include "position/all.h"
 
@@ -35,7 +36,8 @@ std::string grid_text(const Grid& grid) {
                          : fmt::format("{} x {}", grid.rows, grid.columns);
 }
 
-int draw(const Encoding& encoding, const Options& options, const std::string& path) {
+int draw(const Encoding& encoding, const Options& options, const std::string& path,
+         const GlobalOptions& globals) {
   const EncodingCase c = chosen_case(encoding, options);
   Drawing drawing = draw_encoding(encoding, c);
   const bool one = options.query >= 0;
@@ -49,10 +51,12 @@ int draw(const Encoding& encoding, const Options& options, const std::string& pa
     return kOk;
   }
   const Image picture = one ? painted(drawing, options.cell) : painted(drawing, c, options.cell);
-  write_png(path, picture);
-  out("wrote {}: {}{}{}, {} tokens, {} x {} numbers as {} x {} pixels\n", path, encoding.name,
-      c.variant.empty() ? "" : ":", c.variant, grid_text(c.query), drawing.rows, drawing.columns,
-      picture.columns, picture.rows);
+  save_png(path, picture);
+  const std::string line =
+      fmt::format("wrote {}: {}{}{}, {} tokens, {} x {} numbers as {} x {} pixels", output_name(path),
+                  encoding.name, c.variant.empty() ? "" : ":", c.variant, grid_text(c.query), drawing.rows,
+                  drawing.columns, picture.columns, picture.rows);
+  path == "-" ? write_note(globals, line) : write_out(line + "\n");
   return kOk;
 }
 
@@ -62,9 +66,10 @@ int run(const Options& options, const GlobalOptions& globals) {
   if (options.folder.empty()) {
     const Encoding& encoding = find_encoding(options.name);
     const std::string path = options.output.empty() ? options.name + ".png" : options.output;
-    if (!options.text && !options.json) require_writable(path);
+    Outputs outputs;
+    if (!options.text && !options.json) outputs.add("-o", path);
     banner(globals);
-    return draw(encoding, options, path);
+    return draw(encoding, options, path, globals);
   }
   std::error_code code;
   std::filesystem::create_directories(options.folder, code);
@@ -72,7 +77,8 @@ int run(const Options& options, const GlobalOptions& globals) {
           options.folder, code.message());
   banner(globals);
   for (const Encoding* encoding : encodings())
-    draw(*encoding, options, (std::filesystem::path(options.folder) / encoding->name).string() + ".png");
+    draw(*encoding, options, (std::filesystem::path(options.folder) / encoding->name).string() + ".png",
+         globals);
   return kOk;
 }
 
@@ -113,7 +119,8 @@ void add_draw(CLI::App& app, GlobalOptions& globals) {
                   [options, &globals] { return run(*options, globals); });
   sub->add_option("ENCODING", options->name, "As locant list encodings names it");
   CLI::Option* output =
-      sub->add_option("-o,--output", options->output, "PNG; otherwise ENCODING.png here")->type_name("FILE");
+      sub->add_option("-o,--output", options->output, "PNG, - for stdout; otherwise ENCODING.png here")
+          ->type_name("FILE");
   add_sizes(sub, options);
   CLI::Option* text = sub->add_flag("--text", options->text, "Print the numbers instead, . where none is");
   CLI::Option* json = sub->add_flag("--json", options->json, "Print one JSON object instead");

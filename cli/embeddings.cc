@@ -77,18 +77,25 @@ void add_embedding_options(CLI::App* sub, EmbeddingOptions& o) {
       ->check(CLI::Range(16, 4096));
 }
 
-PictureFile::PictureFile(const std::string& path) : path_(path) {
-  if (path == "-") {
-    image_ = read_image(path);
+PictureFile::PictureFile(const std::string& path, const DecodeOptions& decode)
+    : path_(path), decode_(decode) {
+  std::error_code code;
+  const fs::file_status status = fs::status(path, code);
+  if (path == "-" || fs::is_fifo(status) || fs::is_character_file(status)) {  // read once: <(command)
+    image_ = read_image(path, decode_);
     key_ = picture_key(*image_);
     return;
   }
   file_ = MappedFile::open(path);
   key_ = picture_key(bytes_of(*file_));
+  if (decode.page == 1 && decode.depth16 == Depth16::high) return;
+  const std::string other =
+      fmt::format("{} page {} depth16 {}", key_, decode.page, static_cast<int>(decode.depth16));
+  key_ = picture_key(std::span(reinterpret_cast<const std::uint8_t*>(other.data()), other.size()));
 }
 
 const Image& PictureFile::image() const {
-  if (!image_) image_ = decode_image(bytes_of(*file_), path_);
+  if (!image_) image_ = decode_image(bytes_of(*file_), path_, decode_);
   return *image_;
 }
 
@@ -142,7 +149,7 @@ std::optional<PictureEmbedding> Embeddings::find(const PictureFile& picture, boo
   return std::move(found.embedding);
 }
 
-PictureEmbedding Embeddings::make(const PictureFile& picture) {
+PictureEmbedding Embeddings::encode(const PictureFile& picture) {
   const Image& image = picture.image();
   SamPredictor predictor(sam(Sam::Parts::all));
   try {
@@ -151,14 +158,17 @@ PictureEmbedding Embeddings::make(const PictureFile& picture) {
     const std::string_view text = error.what();
     fail("segment", "{}: {}", picture.path(), text.substr(text.find("] ") + 2));
   }
-  if (!cache_ || !keeps_) return predictor.embedding();
+  return predictor.embedding();
+}
+
+void Embeddings::keep(const PictureFile& picture, const PictureEmbedding& embedding) {
+  if (!cache_ || !keeps_) return;
   try {
-    cache_->store(picture.key(), predictor.embedding());
+    cache_->store(picture.key(), embedding);
   } catch (const Error& error) {
     if (use_ == CacheUse::needed) throw;
     not_kept(error.what());
   }
-  return predictor.embedding();
 }
 
 std::string Embeddings::path_of(const PictureFile& picture) const {

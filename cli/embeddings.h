@@ -22,6 +22,7 @@ struct EmbeddingOptions {
   std::string weights, model, cache;
   std::int64_t image_size = 1024;
   bool no_cache = false;
+  DecodeOptions decode;
 };
 void add_embedding_options(CLI::App* sub, EmbeddingOptions& options);
 
@@ -29,8 +30,9 @@ void add_embedding_options(CLI::App* sub, EmbeddingOptions& options);
 /// looks.
 class PictureFile {
  public:
-  /// Throws Error. "-": standard input.
-  explicit PictureFile(const std::string& path);
+  /// Throws Error. "-": standard input; a FIFO is read to its end. Pages and ways from 16 bits to 8 have keys
+  /// of their own.
+  explicit PictureFile(const std::string& path, const DecodeOptions& decode = {});
   const std::string& path() const { return path_; }
   const std::string& key() const { return key_; }
   /// Throws Error when it is no picture.
@@ -40,6 +42,7 @@ class PictureFile {
 
  private:
   std::string path_, key_;
+  DecodeOptions decode_;
   std::shared_ptr<const MappedFile> file_;  // null: decoded from the start
   mutable std::optional<Image> image_;
 };
@@ -62,8 +65,10 @@ class Embeddings {
   /// What the cache holds, if that is of this model and preprocessing; a line says why it is not used.
   /// `read`: with its numbers.
   std::optional<PictureEmbedding> find(const PictureFile& picture, bool read = true) const;
-  /// Encodes the picture, and keeps what comes of it. Throws Error.
-  PictureEmbedding make(const PictureFile& picture);
+  /// Encodes the picture. Throws Error that names it; and when the model cannot be loaded.
+  PictureEmbedding encode(const PictureFile& picture);
+  /// Puts what encode() made into the cache. Throws Error where that is needed and cannot be.
+  void keep(const PictureFile& picture, const PictureEmbedding& embedding);
   /// The file in the cache; empty without one.
   std::string path_of(const PictureFile& picture) const;
   /// The whole, or without the image encoder where that is not loaded yet. Throws Error.

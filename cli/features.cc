@@ -1,10 +1,14 @@
 // locant features: class and patch features of pictures, and a picture of what the model sees.
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <memory>
 #include <set>
 
 #include "cli/cli.h"
+#include "cli/decode_options.h"
+#include "cli/outputs.h"
 #include "cli/panels.h"
+#include "cli/picture_list.h"
 #include "core/error.h"
 
 namespace locant::cli {
@@ -14,6 +18,8 @@ struct Options {
   std::vector<std::string> pictures;
   std::string model, weights, output, picture;
   std::int64_t img_size = 448;
+  DecodeOptions decode;
+  bool strict = false;
 };
 
 /// "cls", "patches", "attention" for one picture; "NAME.cls", ... for several, a repeated name with its
@@ -37,49 +43,78 @@ std::vector<std::pair<std::string, Tensor>> named_tensors(const std::vector<Pict
   return tensors;
 }
 
+using Say = std::function<void(const std::string& line)>;
+
+std::vector<PictureFeatures> all_features(const LoadedModel& loaded, PictureList& list,
+                                          const Options& options, const GlobalOptions& globals,
+                                          const Say& say) {
+  std::vector<PictureFeatures> pictures;
+  Progress progress(globals, "features", list.size());
+  list.clear_before_warnings(progress);
+  std::int64_t seen = 0;
+  for (const ListedPicture& picture : list.pictures()) {
+    const Stopwatch decode;
+    double decode_s = 0.0;
+    const bool done = list.attempt(picture, [&] {
+      const Image image = read_image(picture.path, options.decode);
+      decode_s = decode.seconds();
+      pictures.push_back(picture_features(loaded, image, picture.path, options.img_size));
+    });
+    if (list.stopped()) list.finish();  // throws before anything is written
+    if (done) {
+      progress.finish();  // out of the way of the line
+      const PictureFeatures& last = pictures.back();
+      say(fmt::format("{}: {} x {} patches of {} features from {} x {} pixels, preprocess {}, inference {}",
+                      printable(picture.path), last.patches.dim(0), last.patches.dim(1), last.patches.dim(2),
+                      last.photo.columns, last.photo.rows, human_seconds(decode_s + last.preprocess_s),
+                      human_seconds(last.inference_s)));
+    }
+    progress.update(++seen);
+  }
+  return pictures;
+}
+
+/// Nothing where no picture could be read.
+void write(const std::vector<PictureFeatures>& pictures, const std::string& model, const Options& options,
+           const GlobalOptions& globals, const Say& say) {
+  if (pictures.empty()) return;
+  if (!options.output.empty()) {
+    std::string grid;
+    const auto tensors = named_tensors(pictures, grid);
+    save_safetensors(options.output, tensors,
+                     {{"model", model}, {"grid", grid}, {"weights", printable(options.weights)}});
+    say(fmt::format("wrote {}: {} tensors", output_name(options.output), tensors.size()));
+  }
+  if (options.picture.empty()) return;
+  save_png(options.picture, feature_panels(pictures));
+  const bool attention = pictures.front().attention.defined();
+  say(fmt::format("wrote {}: photo, principal components{}", output_name(options.picture),
+                  attention ? ", attention" : ""));
+  if (!attention) note(globals, "{} has no class token: no attention panel", model);
+}
+
 int run(const Options& options, const GlobalOptions& globals) {
   require(!options.output.empty() || !options.picture.empty(), "features",
           "nowhere to write: give -o FILE.safetensors, --picture FILE.png or both");
-  for (const std::string& file : {options.output, options.picture})
-    if (!file.empty()) require_writable(file);
-  const std::vector<std::string> paths = expand_pictures(options.pictures);
+  PictureList list(globals, options.pictures, options.strict);
+  Outputs outputs;
+  outputs.add("-o", options.output);
+  outputs.add("--picture", options.picture);
+  outputs.keep(options.weights);
+  for (const ListedPicture& picture : list.pictures()) outputs.keep(picture.path);
+  const auto say = [&](const std::string& line) {
+    outputs.on_stdout() ? write_note(globals, line) : write_out(line + "\n");
+  };
   banner(globals);
   const Stopwatch watch;
   const LoadedModel loaded = load_model(options.weights, {.model = options.model});
   const double load_s = watch.seconds();
   for (const std::string& line : loaded.notes) write_note(globals, line);
 
-  std::vector<PictureFeatures> pictures;
-  Progress progress(globals, "features", static_cast<std::int64_t>(paths.size()));
-  for (const std::string& path : paths) {
-    const Stopwatch decode;
-    const Image picture = read_image(path);
-    const double decode_s = decode.seconds();
-    pictures.push_back(picture_features(loaded, picture, path, options.img_size));
-    const PictureFeatures& last = pictures.back();
-    progress.finish();  // out of the way of the line
-    out("{}: {} x {} patches of {} features from {} x {} pixels, preprocess {}, inference {}\n", path,
-        last.patches.dim(0), last.patches.dim(1), last.patches.dim(2), last.photo.columns, last.photo.rows,
-        human_seconds(decode_s + last.preprocess_s), human_seconds(last.inference_s));
-    progress.update(static_cast<std::int64_t>(pictures.size()));
-  }
-  progress.finish();
-
-  if (!options.output.empty()) {
-    std::string grid;
-    const auto tensors = named_tensors(pictures, grid);
-    write_safetensors(options.output, tensors,
-                      {{"model", loaded.name}, {"grid", grid}, {"weights", options.weights}});
-    out("wrote {}: {} tensors\n", options.output, tensors.size());
-  }
-  if (!options.picture.empty()) {
-    write_png(options.picture, feature_panels(pictures));
-    const bool attention = pictures.front().attention.defined();
-    out("wrote {}: photo, principal components{}\n", options.picture, attention ? ", attention" : "");
-    if (!attention) note(globals, "{} has no class token: no attention panel", loaded.name);
-  }
-  out("load {} ({})\n", human_seconds(load_s), loaded.name);
-  return kOk;
+  const std::vector<PictureFeatures> pictures = all_features(loaded, list, options, globals, say);
+  write(pictures, loaded.name, options, globals, say);
+  say(fmt::format("load {} ({})", human_seconds(load_s), printable(loaded.name)));
+  return list.finish();
 }
 
 }  // namespace
@@ -93,7 +128,7 @@ void add_features(CLI::App& app, GlobalOptions& globals) {
       "224\n",
       [options, &globals] { return run(*options, globals); });
   sub->add_option("PICTURE", options->pictures,
-                  "JPEG, PNG, WebP or PPM files, folders of them, or - for stdin")
+                  "JPEG, PNG, WebP, TIFF or PPM files, folders of them, or - for stdin")
       ->required();
   sub->add_option("--weights", options->weights, "Checkpoint: safetensors or .pth")
       ->type_name("FILE")
@@ -103,16 +138,19 @@ void add_features(CLI::App& app, GlobalOptions& globals) {
   sub->add_option(
          "-o,--output", options->output,
          "safetensors: cls (C), patches (rows, columns, C), attention (heads, rows, columns); with several "
-         "pictures NAME.cls and so on; the grids in its metadata")
+         "pictures NAME.cls and so on; the grids in its metadata; - for stdout")
       ->type_name("FILE");
   sub->add_option(
          "--picture", options->picture,
-         "PNG: the photo, three principal components of the patches as colours, attention of the last layer")
+         "PNG: the photo, three principal components of the patches as colours, attention of the last layer; "
+         "- for stdout")
       ->type_name("FILE");
   sub->add_option("--img-size", options->img_size,
                   "Short side in pixels; the aspect is kept, up to whole patches")
       ->type_name("N")
       ->check(CLI::Range(1, 8192));
+  add_decode_options(sub, globals, options->decode);
+  add_strict(sub, options->strict);
 }
 
 }  // namespace locant::cli

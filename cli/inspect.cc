@@ -69,12 +69,12 @@ void print_json(const TensorFile& file) {
                     {"numbers", totals.numbers},     {"bytes", totals.bytes},
                     {"metadata", file.metadata()},   {"notes", file.notes()},
                     {"guesses", std::move(guesses)}, {"tensors", std::move(tensors)}};
-  write_out(all.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
+  write_out(printable_json(all.dump(-1, ' ', false, Json::error_handler_t::replace)) + "\n");
 }
 
 void print_text(const TensorFile& file) {
   const Totals totals = totals_of(file);
-  out("{}: {}, {} tensors, {} numbers, {}\n", file.path(), file.format(), file.tensors().size(),
+  out("{}: {}, {} tensors, {} numbers, {}\n", printable(file.path()), file.format(), file.tensors().size(),
       with_commas(totals.numbers), human_bytes(static_cast<double>(totals.bytes)));
   std::vector<std::string> lines;  // without repetitions: namings of one library may differ in a prefix alone
   bool perfect = false;            // where one fits altogether, others that do not say nothing
@@ -97,7 +97,7 @@ void print_text(const TensorFile& file) {
 
   std::size_t name_width = 0, shape_width = 0;
   for (const TensorInfo& tensor : file.tensors()) {
-    name_width = std::max(name_width, tensor.name.size());
+    name_width = std::max(name_width, printable(tensor.name).size());
     shape_width = std::max(shape_width, tensor.shape.str().size());
   }
   for (const TensorInfo& tensor : file.tensors())

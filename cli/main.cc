@@ -1,16 +1,13 @@
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <climits>
 #include <csignal>
 #include <cstdio>
-#include <cstdlib>
 
 #include "cli/cli.h"
 #include "cli/output.h"
 #include "core/error.h"
 #include "core/parallel.h"
+#include "core/spin.h"
 #include "core/version.h"
 
 namespace locant::cli {
@@ -40,7 +37,7 @@ class HelpFormatter : public CLI::Formatter {
 
 int fail_with(const std::string& message) {
   std::fflush(stdout);
-  std::fprintf(stderr, "locant: %s\n", printable(message, true).c_str());
+  std::fprintf(stderr, "locant: %s\n", printable(message).c_str());
   return kUserError;
 }
 
@@ -82,20 +79,8 @@ int parse_and_run(CLI::App& app, GlobalOptions& globals, int argc, char** argv) 
     return fail_with(fmt::format("{} (see {})", first_line(error.what()), help_hint(app)));
   }
   if (globals.threads > 0) set_num_threads(globals.threads);
+  shorten_spinning();
   return globals.command();
-}
-
-/// Idle threads of GNU OpenMP spin for about ten milliseconds before they sleep, which on a machine with
-/// other work takes the core from the thread that they wait for: a small model's pass grew from 1 ms to 300
-/// ms there. The runtime reads its settings as it is loaded, so the process starts over once, which costs 8
-/// ms. GOMP_SPINCOUNT or OMP_WAIT_POLICY in the environment is left as it is.
-void shorten_spinning(char** argv) {
-  if (std::getenv("GOMP_SPINCOUNT") != nullptr || std::getenv("OMP_WAIT_POLICY") != nullptr) return;
-  char path[PATH_MAX];
-  const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-  if (length <= 0 || setenv("GOMP_SPINCOUNT", "1000", 1) != 0) return;
-  path[length] = '\0';
-  execv(path, argv);  // returns only when it fails: then the threads spin
 }
 
 int run_main(int argc, char** argv) {
@@ -104,16 +89,20 @@ int run_main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", version(), "Print the version");
   GlobalOptions globals;
-  app.add_option("--threads", globals.threads, "Threads; default: the cores that this process may use")
+  app.add_option(
+         "--threads", globals.threads,
+         "Threads; default: LOCANT_NUM_THREADS, OMP_NUM_THREADS, or the cores that this process may use")
       ->type_name("N")
-      ->check(CLI::Range(1, 4096));
+      ->check(CLI::Range(1, kMaxThreads));
   app.add_flag("-q,--quiet", globals.quiet, "Nothing on stderr but warnings and errors");
   app.footer(
-      "Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a check failed, 2 a wrong "
-      "option, file or\n"
-      "name, 130 interrupted. Environment: LOCANT_ISA=reference|sse4|avx2|avx512 forces an instruction set, "
-      "LOCANT_DATA\n"
-      "names the folder of the bundled data. locant COMMAND --help shows a command's options.");
+      "Results go to stdout, everything else to stderr. Exit codes: 0 done, 1 a check or some of several "
+      "pictures failed,\n"
+      "2 a wrong option, file or name, 130 interrupted. Environment: LOCANT_ISA=reference|sse4|avx2|avx512 "
+      "forces an\n"
+      "instruction set, LOCANT_NUM_THREADS=N sets the threads, LOCANT_DATA names the folder of the bundled "
+      "data.\n"
+      "locant COMMAND --help shows a command's options.");
   add_demo(app, globals);
   add_classify(app, globals);
   add_features(app, globals);
@@ -135,7 +124,6 @@ int run_main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace locant;
-  cli::shorten_spinning(argv);
   // A reader that has gone is EPIPE then, and a file being written is still finished.
   std::signal(SIGPIPE, SIG_IGN);
   try {

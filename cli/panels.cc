@@ -99,6 +99,10 @@ void paste(Image& canvas, const Image& part, std::int64_t row, std::int64_t colu
 
 }  // namespace
 
+std::string picture_name(const std::string& path) {
+  return path == "-" ? "stdin" : std::filesystem::path(path).stem().string();
+}
+
 PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture, const std::string& path,
                                  std::int64_t short_side) {
   Stopwatch watch;
@@ -113,7 +117,7 @@ PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture
           "{} of {} x {} pixels would be {} x {}; the longest side may have {}: give a smaller --img-size",
           path, picture.columns, picture.rows, options.columns, options.rows, kLargestSide);
   PictureFeatures result;
-  result.name = path == "-" ? "stdin" : std::filesystem::path(path).stem().string();
+  result.name = printable(picture_name(path));  // a tensor's name is UTF-8
   result.photo = pil_resize(picture, options.columns, options.rows, options.filter);
   const Tensor one = preprocess(picture, options);
   result.preprocess_s = watch.seconds();

@@ -11,13 +11,16 @@ namespace locant::cli {
 
 /// What a model sees in one picture.
 struct PictureFeatures {
-  std::string name;  ///< file name without folder and extension
+  std::string name;  ///< file name without folder and extension, as printable()
   Image photo;       ///< at the size that went into the model
   Tensor cls;        ///< (C)
   Tensor patches;    ///< (rows, columns, C)
   Tensor attention;  ///< (H, rows, columns), class token to patches in the last layer; undefined without one
   double preprocess_s = 0.0, inference_s = 0.0;
 };
+
+/// A path's file name without folder and extension; "stdin" of "-".
+std::string picture_name(const std::string& path);
 
 /// The picture, with its aspect, at a short side of `short_side` pixels; both sides are rounded to whole
 /// patches of the model. `path` gives the name. Throws Error, also for features that are not finite.

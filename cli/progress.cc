@@ -41,7 +41,8 @@ void Progress::update(std::int64_t done, std::string_view note) {
   const double share = static_cast<double>(done) / static_cast<double>(total_);
   std::string left;
   if (done > 0 && done < total_) left = fmt::format(", {} left", human_seconds(now * (1.0 - share) / share));
-  const std::string tail = fmt::format(" {}/{}{}{}{}", done, total_, left, note.empty() ? "" : ", ", note);
+  const std::string tail =
+      fmt::format(" {}/{}{}{}{}", done, total_, left, note.empty() ? "" : ", ", printable(note));
   if (!terminal_) {
     write_error(label_ + tail + "\n");
     return;
@@ -58,7 +59,7 @@ void Progress::update(std::int64_t done, std::string_view note) {
 void Progress::line(std::string_view text) {
   if (quiet_) return;
   clear();
-  write_error(std::string(text) + "\n");
+  write_error(printable(text) + "\n");
 }
 
 void Progress::finish() { clear(); }

@@ -4,13 +4,14 @@
 #include <memory>
 #include <optional>
 
+#include "cli/decode_options.h"
+#include "cli/outputs.h"
 #include "cli/segment_logits.h"
 #include "cli/segment_options.h"
 #include "cli/segment_output.h"
 #include "cli/segment_prompts.h"
 #include "cli/train_report.h"
 #include "core/error.h"
-#include "io/atomic_file.h"
 #include "segment/predictor.h"
 
 namespace locant::cli {
@@ -72,6 +73,21 @@ std::string numbered(const std::string& path, std::size_t n, std::size_t count) 
   return fmt::format("{}_{}{}", has ? path.substr(0, dot) : path, n + 1, has ? path.substr(dot) : "");
 }
 
+/// All that will be written, none of it onto what is read.
+Outputs outputs_of(const SegmentOptions& o, std::size_t prompts) {
+  Outputs out;
+  const std::size_t masks = o.everything ? 1 : prompts * (o.multimask ? 3 : 1);
+  require(o.output != "-" || masks == 1, "output",
+          "-o - would put {} pictures one after the other; give -o NAME.png, or ask for one mask", masks);
+  for (std::size_t n = 0; n < masks && !o.output.empty(); ++n) out.add("-o", numbered(o.output, n, masks));
+  out.add("--overlay", o.overlay);
+  out.add("--coco", o.coco, Outputs::Kind::text);
+  out.add("--logits", o.logits);
+  if (o.json) out.add("--json", "-", Outputs::Kind::text);
+  for (const std::string& input : {o.picture, o.embedding.weights, o.prompts, o.mask}) out.keep(input);
+  return out;
+}
+
 struct Answers {
   std::vector<SegmentMask> masks;
   std::vector<std::pair<std::string, Tensor>> logits;
@@ -118,16 +134,16 @@ std::vector<SegmentMask> generate(const SegmentOptions& o, PointPredictor& predi
   return out;
 }
 
-void write(const SegmentOptions& o, const PictureFile& picture, ImageSize size, const Answers& answers) {
+void write(const SegmentOptions& o, const PictureFile& picture, ImageSize size, const Answers& answers,
+           const Outputs& outputs, const GlobalOptions& globals) {
   const std::vector<SegmentMask>& masks = answers.masks;
   const bool together = o.everything && !o.output.empty();  // hundreds of masks are one picture
-  if (together) write_png(o.output, masks_picture(size, masks));
+  if (together) save_png(o.output, masks_picture(size, masks));
   for (std::size_t n = 0; n < masks.size() && !o.output.empty() && !together; ++n)
-    write_png(numbered(o.output, n, masks.size()), mask_picture(rle_to_mask(masks[n].rle)));
-  if (!o.overlay.empty()) write_png(o.overlay, overlay_picture(picture.image(), masks));
+    save_png(numbered(o.output, n, masks.size()), mask_picture(rle_to_mask(masks[n].rle)));
+  if (!o.overlay.empty()) save_png(o.overlay, overlay_picture(picture.image(), masks));
   if (!o.coco.empty()) {
-    const std::string text = coco_json(o.picture, size, masks) + "\n";
-    write_file_atomically(o.coco, std::as_bytes(std::span(text)));
+    save_text(o.coco, coco_json(o.picture, size, masks) + "\n");
     const auto empty = std::count_if(masks.begin(), masks.end(),
                                      [](const SegmentMask& mask) { return area_from_rle(mask.rle) == 0; });
     if (empty > 0)
@@ -135,19 +151,19 @@ void write(const SegmentOptions& o, const PictureFile& picture, ImageSize size, 
   }
   if (!o.logits.empty()) write_logits(o.logits, answers.logits, picture);
   if (o.json) {
-    out("{}\n", masks_json(o.picture, size, masks));
+    out("{}\n", printable_json(masks_json(o.picture, size, masks)));
     return;
   }
-  if (o.everything) {
-    out("{}: {} masks\n", o.picture, masks.size());
-    return;
-  }
+  const auto say = [&](const std::string& line) {
+    outputs.on_stdout() ? write_note(globals, line) : write_out(line + "\n");
+  };
+  if (o.everything) return say(fmt::format("{}: {} masks", printable(o.picture), masks.size()));
   for (std::size_t n = 0; n < masks.size(); ++n) {
     const PixelBox box = rle_to_box(masks[n].rle);
-    out("prompt {}{}: mask of {} pixels in {},{} to {},{}, predicted IoU {:.3f}{}\n", masks[n].prompt + 1,
-        masks[n].id.empty() ? "" : " (id " + masks[n].id + ")", area_from_rle(masks[n].rle), box.x0, box.y0,
-        box.x1, box.y1, masks[n].predicted_iou,
-        o.output.empty() ? "" : " -> " + numbered(o.output, n, masks.size()));
+    say(fmt::format("prompt {}{}: mask of {} pixels in {},{} to {},{}, predicted IoU {:.3f}{}",
+                    masks[n].prompt + 1, masks[n].id.empty() ? "" : " (id " + printable(masks[n].id) + ")",
+                    area_from_rle(masks[n].rle), box.x0, box.y0, box.x1, box.y1, masks[n].predicted_iou,
+                    o.output.empty() ? "" : " -> " + output_name(numbered(o.output, n, masks.size()))));
   }
 }
 
@@ -158,8 +174,6 @@ void check(const SegmentOptions& o) {
           "--everything goes with no point, box, mask, prompts or logits: it asks by itself");
   require(!o.output.empty() || !o.overlay.empty() || !o.coco.empty() || !o.logits.empty() || o.json,
           "segment", "nowhere to write: give -o MASK.png, --overlay, --coco, --logits or --json");
-  for (const std::string& file : {o.output, o.overlay, o.coco, o.logits})
-    if (!file.empty()) require_writable(file);
 }
 
 int run(const SegmentOptions& o, const GlobalOptions& globals) {
@@ -169,9 +183,10 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
   const std::vector<NamedPrompt> prompts = o.everything ? std::vector<NamedPrompt>() : prompts_of(o, mask);
   for (const NamedPrompt& one : prompts)  // before the picture is encoded
     check_sam_prompt(one.prompt, o.embedding.image_size);
+  const Outputs outputs = outputs_of(o, prompts.size());
 
   banner(globals);
-  const PictureFile picture(o.picture);
+  const PictureFile picture(o.picture, o.embedding.decode);
   Embeddings embeddings(o.embedding, globals, CacheUse::helps,
                         [&](const std::string& text) { write_note(globals, text); });
   std::optional<PictureEmbedding> embedding = embeddings.find(picture);
@@ -180,7 +195,8 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
   warn_of_prompts(prompts, mask, o, picture, size);
   if (!embedding) {
     const Stopwatch watch;
-    embedding = embeddings.make(picture);
+    embedding = embeddings.encode(picture);
+    embeddings.keep(picture, *embedding);
     note(globals, "{}: encoded by {} in {}", o.picture, embeddings.sam(Sam::Parts::decoder).variant().name,
          human_seconds(watch.seconds()));
   }
@@ -195,7 +211,7 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
     predictor.set_embedding(*embedding);
     answers = answer(o, predictor, prompts);
   }
-  write(o, picture, size, answers);
+  write(o, picture, size, answers, outputs, globals);
   return kOk;
 }
 
@@ -212,17 +228,17 @@ int run_until_interrupted(const SegmentOptions& o, const GlobalOptions& globals)
 
 void add_segment(CLI::App& app, GlobalOptions& globals) {
   auto options = std::make_shared<SegmentOptions>();
-  add_segment_options(
-      add_command(
-          app, globals, "segment", "Cuts objects out of a picture: Segment Anything's masks",
-          "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --point 500,375 -o mask.png\n"
-          "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --box 75,275,1725,850 --negative-point "
-          "500,600 "
-          "--overlay seen.png\n"
-          "locant segment photo.jpg --weights mobile_sam.pt --everything --coco masks.json --overlay "
-          "all.png\n",
-          [options, &globals] { return run_until_interrupted(*options, globals); }),
-      *options);
+  CLI::App* sub = add_command(
+      app, globals, "segment", "Cuts objects out of a picture: Segment Anything's masks",
+      "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --point 500,375 -o mask.png\n"
+      "locant segment photo.jpg --weights sam_vit_b_01ec64.pth --box 75,275,1725,850 --negative-point "
+      "500,600 "
+      "--overlay seen.png\n"
+      "locant segment photo.jpg --weights mobile_sam.pt --everything --coco masks.json --overlay "
+      "all.png\n",
+      [options, &globals] { return run_until_interrupted(*options, globals); });
+  add_segment_options(sub, *options);
+  add_decode_options(sub, globals, options->embedding.decode);
 }
 
 }  // namespace locant::cli

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/outputs.h"
 #include "core/error.h"
 #include "core/finite.h"
 #include "io/tensor_file.h"
@@ -32,7 +33,7 @@ Tensor read_finite(const TensorFile& file, const char* name) {
 
 void write_logits(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& logits,
                   const PictureFile& picture) {
-  write_safetensors(path, logits, {{kPicture, picture.path()}, {kPixels, picture.pixels_key()}});
+  save_safetensors(path, logits, {{kPicture, printable(picture.path())}, {kPixels, picture.pixels_key()}});
 }
 
 MaskPrompt read_mask_prompt(const std::string& path) {

@@ -27,7 +27,7 @@ void add_generator_options(CLI::App* sub, CLI::Option* everything, MaskGenerator
 }  // namespace
 
 void add_segment_options(CLI::App* sub, SegmentOptions& o) {
-  sub->add_option("PICTURE", o.picture, "JPEG, PNG, WebP or PPM file, or - for stdin")->required();
+  sub->add_option("PICTURE", o.picture, "JPEG, PNG, WebP, TIFF or PPM file, or - for stdin")->required();
   add_embedding_options(sub, o.embedding);
   sub->add_flag("--no-cache", o.embedding.no_cache, "Neither use nor keep the picture's embedding");
   sub->add_option("--point", o.points, "A point of the object; again for more")

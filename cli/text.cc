@@ -1,6 +1,7 @@
 // Numbers and text for people and for machines.
 #include <fnmatch.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "cli/cli.h"
@@ -50,6 +51,16 @@ std::size_t utf8_length(std::string_view text) {
   return bad ? 0 : length;
 }
 
+constexpr unsigned kNoControl = ~0u;
+
+// The control character (C0, DEL, C1) at the start of `text`.
+unsigned control_at(std::string_view text) {
+  const auto byte = static_cast<unsigned char>(text[0]);
+  if (byte < 0x20 || byte == 0x7F) return byte;
+  const auto next = static_cast<unsigned char>(text.size() > 1 ? text[1] : 0);
+  return byte == 0xC2 && next >= 0x80 && next < 0xA0 ? next : kNoControl;
+}
+
 }  // namespace
 
 std::string json_string(std::string_view text) {
@@ -64,8 +75,8 @@ std::string json_string(std::string_view text) {
       json += c;
     } else if (c == '\n') {
       json += "\\n";
-    } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
-      json += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    } else if (const unsigned control = control_at(text); control != kNoControl) {
+      json += fmt::format("\\u{:04x}", control);
     } else {
       json += text.substr(0, length);
     }
@@ -74,10 +85,35 @@ std::string json_string(std::string_view text) {
   return json + "\"";
 }
 
-std::string printable(std::string text, bool keep_newlines) {
-  for (char& c : text)
-    if ((static_cast<unsigned char>(c) < 0x20 && !(keep_newlines && c == '\n')) || c == 0x7F) c = '?';
-  return text;
+std::string printable(std::string_view text, bool keep_newlines) {
+  std::string shown;
+  while (!text.empty()) {
+    const std::size_t length = std::max<std::size_t>(utf8_length(text), 1);
+    const auto byte = static_cast<unsigned char>(text[0]);
+    const unsigned control = control_at(text);
+    if (utf8_length(text) == 0 || (control < 0x80 && !(keep_newlines && byte == '\n')))
+      shown += fmt::format("\\x{:02x}", byte);
+    else if (control >= 0x80 && control != kNoControl)
+      shown += fmt::format("\\u{:04x}", control);
+    else
+      shown += text.substr(0, length);
+    text.remove_prefix(length);
+  }
+  return shown;
+}
+
+std::string printable_json(std::string_view json) {
+  std::string shown;
+  while (!json.empty()) {
+    const std::size_t length = std::max<std::size_t>(utf8_length(json), 1);
+    const unsigned control = control_at(json);
+    if (control == kNoControl || control < 0x20)  // within strings a library escapes these itself
+      shown += json.substr(0, length);
+    else
+      shown += fmt::format("\\u{:04x}", control);
+    json.remove_prefix(length);
+  }
+  return shown;
 }
 
 std::string csv_field(std::string_view text) {

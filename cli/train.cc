@@ -74,7 +74,7 @@ int run(const Options& options, const CLI::App& sub, const GlobalOptions& global
                       result.epoch, result.step, train_options.out));
     return kInterrupted;
   }
-  out("{}: {} epochs, {} steps, {}", model_path(train_options.out), result.epoch, result.step,
+  out("{}: {} epochs, {} steps, {}", printable(model_path(train_options.out)), result.epoch, result.step,
       human_seconds(result.seconds));
   if (result.val_accuracy >= 0.0) out(", val_accuracy {:.4f}", result.val_accuracy);
   if (result.ema_val_accuracy >= 0.0) out(", ema_val_accuracy {:.4f}", result.ema_val_accuracy);

@@ -68,7 +68,8 @@ int run_fine_tune(const FineTuneOptions& options, const GlobalOptions& globals) 
                            result.steps, options.out));
     return kInterrupted;
   }
-  out("{}/sam.safetensors: {} steps, {}", options.out, result.steps, human_seconds(watch.seconds()));
+  out("{}/sam.safetensors: {} steps, {}", printable(options.out), result.steps,
+      human_seconds(watch.seconds()));
   if (result.point_iou >= 0.0)
     out(", held-out IoU from a point {:.4f} (before {:.4f}), from the box {:.4f} (before {:.4f})",
         result.point_iou, result.point_iou_before, result.box_iou, result.box_iou_before);

@@ -27,7 +27,8 @@ int run(const Options& options, const GlobalOptions& globals) {
       const VerifyReport report = verify_file(options.files[i], options.verify);
       progress.finish();
       passed += report.ok() ? 1 : 0;
-      write_out(options.json ? report.json() + "\n" : report.text(options.all));
+      write_out(options.json ? printable_json(report.json()) + "\n"
+                             : printable(report.text(options.all), true));
     } catch (const Error& error) {
       progress.finish();
       ++unreadable;

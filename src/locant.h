@@ -9,9 +9,11 @@
 #include "core/profile.h"          // time per kind of layer
 #include "core/rng.h"              // Rng
 #include "core/shape.h"            // Shape
+#include "core/spin.h"             // shorten_spinning
 #include "core/tensor.h"           // Tensor
 #include "core/version.h"          // version
 #include "io/image.h"              // Image, read_image, write_png
+#include "io/labels.h"             // Labels, read_labels
 #include "io/pil_resize.h"         // pil_resize
 #include "io/preprocess.h"         // Preprocess
 #include "io/tensor_file.h"        // TensorFile, write_safetensors

@@ -198,4 +198,5 @@ def main():
     (folder / "expected.json").write_text("[\n" + ",\n".join(json.dumps(e) for e in expected) + "\n]\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

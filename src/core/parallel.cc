@@ -1,15 +1,15 @@
 #include "core/parallel.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <atomic>
-#include <cstdio>
-#include <cstring>
+#include <cstdlib>
 #include <exception>
 #include <vector>
 
+#include "core/cpu_limit.h"
 #include "core/error.h"
+#include "core/fork.h"
+#include "core/thread_count.h"
 
 #ifdef LOCANT_OPENMP
 #include <omp.h>
@@ -25,33 +25,30 @@ namespace {
 std::atomic<int> g_threads{0};
 thread_local bool t_inside = false;
 
-// cgroup v2 "max 100000" or "200000 100000"; v1 keeps the two numbers in two files. 0: no quota.
-int quota_cores() {
-  long quota = -1;
-  long period = 0;
-  if (std::FILE* file = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
-    char text[32] = {};
-    if (std::fscanf(file, "%31s %ld", text, &period) == 2 && std::strcmp(text, "max") != 0)
-      quota = std::strtol(text, nullptr, 10);
-    std::fclose(file);
-  } else {
-    const auto read = [](const char* path, long* value) {
-      if (std::FILE* f = std::fopen(path, "r")) {
-        if (std::fscanf(f, "%ld", value) != 1) *value = -1;
-        std::fclose(f);
-      }
-    };
-    read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", &quota);
-    read("/sys/fs/cgroup/cpu/cpu.cfs_period_us", &period);
-  }
-  return quota > 0 && period > 0 ? static_cast<int>(std::max(1L, (quota + period - 1) / period)) : 0;
+// An empty variable counts as unset.
+const char* environment(const char* name) {
+  const char* text = std::getenv(name);
+  return text != nullptr && *text != '\0' ? text : nullptr;
+}
+
+int default_threads() {
+  static const int threads = [] {
+    if (const char* text = environment("LOCANT_NUM_THREADS")) return parse_locant_num_threads(text);
+    if (const char* text = environment("OMP_NUM_THREADS"))
+      if (const auto number = parse_omp_num_threads(text)) return *number;
+    return available_cores();
+  }();
+  return threads;
 }
 
 #ifdef LOCANT_OPENMP
 
 void run(int threads, const std::function<void(int)>& body) {
-// The runtime may grant fewer threads than asked for: each takes its share of the ids.
-#pragma omp parallel num_threads(threads)
+  // Where teams of several sizes follow each other the runtime ends threads and starts them anew: all take
+  // part in each region, those beyond `threads` with nothing to do. It may also grant fewer than were asked
+  // for: each takes its share of the ids.
+  const int team = std::max(threads, num_threads());
+#pragma omp parallel num_threads(team)
   for (int id = omp_get_thread_num(); id < threads; id += omp_get_num_threads()) body(id);
 }
 
@@ -60,8 +57,9 @@ void run(int threads, const std::function<void(int)>& body) {
 // A plain pool for builds without OpenMP (clang, thread sanitizer). One job at a time.
 class Workers {
  public:
+  /// Never destroyed: its threads end with the process, and a child of fork() has none to wait for.
   static Workers& instance() {
-    static Workers workers;
+    static Workers& workers = *new Workers;
     return workers;
   }
 
@@ -84,21 +82,11 @@ class Workers {
   }
 
  private:
-  ~Workers() {
-    {
-      std::lock_guard lock(mutex_);
-      stop_ = true;
-    }
-    start_.notify_all();
-    for (auto& worker : workers_) worker.join();
-  }
-
   void loop(int id) {
     long seen = 0;
     std::unique_lock lock(mutex_);
     for (;;) {
-      start_.wait(lock, [&] { return stop_ || (generation_ != seen && body_ != nullptr && id < wanted_); });
-      if (stop_) return;
+      start_.wait(lock, [&] { return generation_ != seen && body_ != nullptr && id < wanted_; });
       seen = generation_;
       const auto* body = body_;
       lock.unlock();
@@ -115,7 +103,6 @@ class Workers {
   int wanted_ = 0;
   int pending_ = 0;
   long generation_ = 0;
-  bool stop_ = false;
 };
 
 void run(int threads, const std::function<void(int)>& body) { Workers::instance().run(threads, body); }
@@ -146,27 +133,22 @@ void run_guarded(int threads, const std::function<void(int)>& body) {
 
 int available_cores() {
   static const int cores = [] {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    int count = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
-    if (const int quota = quota_cores(); quota > 0) count = std::min(count, quota);
-    return std::max(count, 1);
+    const int quota = quota_cores();
+    return quota > 0 ? std::min(affinity_cores(), quota) : affinity_cores();
   }();
   return cores;
 }
 
 int num_threads() {
+  if (forked_from_threads()) return 1;
   const int threads = g_threads.load(std::memory_order_relaxed);
-  return threads > 0 ? threads : available_cores();
+  return threads > 0 ? threads : default_threads();
 }
 
 void set_num_threads(int threads) {
-  require(threads >= 1 && threads <= 1024, "threads", "{} threads are not possible; ask for 1 to 1024",
-          threads);
+  require(threads >= 1 && threads <= kMaxThreads, "threads", "{} threads are not possible; ask for 1 to {}",
+          threads, kMaxThreads);
   g_threads.store(threads, std::memory_order_relaxed);
-#ifdef LOCANT_OPENMP
-  omp_set_num_threads(threads);
-#endif
 }
 
 void parallel_for(std::int64_t count, std::int64_t grain,

@@ -5,18 +5,25 @@
 
 namespace locant {
 
-/// Threads that parallel work uses; at least 1. The default is the cores that this process may use: its
-/// affinity mask and its container's CPU quota are respected.
+/// The most that may be asked for.
+inline constexpr int kMaxThreads = 1024;
+
+/// Threads that parallel work uses, at least 1: what set_num_threads() said, else LOCANT_NUM_THREADS, else
+/// OMP_NUM_THREADS, else available_cores(). The environment is read once. Always 1 in a child forked from a
+/// process that had several threads (core/fork.h). Throws Error when LOCANT_NUM_THREADS is no number of
+/// threads.
 int num_threads();
-/// Throws Error below 1. Takes effect at the next parallel call.
+/// For the whole process, from any thread; takes effect at the next parallel call. OpenMP's own settings stay
+/// as they are. Throws Error below 1 and above kMaxThreads.
 void set_num_threads(int threads);
-/// What num_threads() starts from.
+/// The cores that this process may use: its affinity mask, and the CPU quotas of its control group and of
+/// those above it. Read once.
 int available_cores();
 
 /// Runs body(begin, end) over disjoint ranges that cover [0, count). The split depends only on count, grain
 /// and the number of threads, so results that depend on it are reproducible. Ranges hold at least `grain`
 /// items. Nested calls run in the calling thread. An exception of a body is rethrown in the caller (the
-/// lowest range's first).
+/// lowest range's first). Any thread may call it, and several at once.
 void parallel_for(std::int64_t count, std::int64_t grain,
                   const std::function<void(std::int64_t, std::int64_t)>& body);
 

@@ -2,15 +2,24 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 #include "core/error.h"
+#include "core/fork.h"
 
 namespace locant {
 namespace {
 
 constexpr std::int64_t kAlignment = 64;
+/// Requests from one look for buffers idle too long to the next.
+constexpr std::int64_t kRequestsASweep = 256;
+
+using Clock = std::chrono::steady_clock;
 
 // Sizes are rounded so that nearly equal requests share buffers: to 64 bytes below 4 KiB, above it to an
 // eighth of the next lower power of two (at most 12.5 % waste).
@@ -24,12 +33,26 @@ std::int64_t size_class(std::int64_t bytes) {
   return std::max<std::int64_t>((bytes + step - 1) / step * step, kAlignment);
 }
 
+/// A buffer that nobody uses, and when a sweep first met it so: letting go of one does not ask for the time.
+struct Held {
+  float* data = nullptr;
+  std::optional<Clock::time_point> met = {};
+};
+/// By size class; of equal ones the last that came is the first, and still in the cache.
+using Idle = std::multimap<std::int64_t, Held>;
+
+void free_all(const Idle& idle) {
+  for (const auto& [bytes, held] : idle) std::free(held.data);
+}
+
 }  // namespace
 
 struct Pool::State {
   mutable std::mutex mutex;
-  std::multimap<std::int64_t, float*> idle;  // size class -> buffer
+  Idle idle;
   Stats stats;
+  Clock::duration keep = std::chrono::minutes(1);
+  std::int64_t requests = 0;
 
   void count(std::int64_t bytes, std::int64_t request) {
     stats.live_bytes += bytes;
@@ -37,17 +60,46 @@ struct Pool::State {
     stats.largest_request = std::max(stats.largest_request, request);
   }
 
-  std::shared_ptr<float> own(float* data, std::int64_t bytes) {
-    return std::shared_ptr<float>(data, [this, bytes](float* p) {
-      std::lock_guard lock(mutex);
-      idle.emplace(bytes, p);
-      stats.live_bytes -= bytes;
-      stats.idle_bytes += bytes;
-    });
+  /// A buffer's entry among the idle ones, made when the buffer is: letting go of one needs no memory.
+  struct LetGo {
+    State* state;
+    Idle::node_type entry;
+
+    void operator()(float*) noexcept {
+      entry.mapped().met.reset();
+      const std::lock_guard lock(state->mutex);
+      const std::int64_t bytes = entry.key();
+      state->stats.live_bytes -= bytes;
+      state->stats.idle_bytes += bytes;
+      state->idle.insert(state->idle.lower_bound(bytes), std::move(entry));
+    }
+  };
+
+  /// Not under the mutex: where there is no memory for the owners' count, LetGo takes it.
+  std::shared_ptr<float> own(Idle::node_type entry) {
+    float* data = entry.mapped().data;
+    return std::shared_ptr<float>(data, LetGo{this, std::move(entry)});
+  }
+
+  /// Takes out what has been idle too long.
+  Idle sweep() {
+    Idle old;
+    const Clock::time_point now = Clock::now();
+    for (auto it = idle.begin(); it != idle.end();) {
+      const auto next = std::next(it);
+      if (!it->second.met) {
+        it->second.met = now;
+      } else if (now - *it->second.met >= keep) {
+        stats.idle_bytes -= it->first;
+        old.insert(idle.extract(it));
+      }
+      it = next;
+    }
+    return old;
   }
 };
 
-Pool::Pool() : state_(new State) {}
+Pool::Pool() : state_(new State) { hold_over_fork(state_->mutex); }
 
 Pool& Pool::global() {
   static Pool* pool = new Pool;
@@ -58,18 +110,23 @@ std::shared_ptr<float> Pool::allocate(std::int64_t count) {
   require(count >= 0 && count <= (std::int64_t{1} << 46), "pool", "cannot allocate {} floats", count);
   const std::int64_t request = count * static_cast<std::int64_t>(sizeof(float));
   const std::int64_t bytes = size_class(request);
+  Idle::node_type entry;
+  Idle old;
   {
-    std::lock_guard lock(state_->mutex);
+    const std::lock_guard lock(state_->mutex);
     // A buffer up to a quarter too large serves as well.
-    if (auto it = state_->idle.lower_bound(bytes);
+    if (const auto it = state_->idle.lower_bound(bytes);
         it != state_->idle.end() && it->first <= bytes + bytes / 4) {
-      const auto [held, data] = *it;
-      state_->idle.erase(it);
-      state_->stats.idle_bytes -= held;
-      state_->count(held, request);
-      return state_->own(data, held);
+      state_->stats.idle_bytes -= it->first;
+      state_->count(it->first, request);
+      entry = state_->idle.extract(it);
     }
+    if (++state_->requests % kRequestsASweep == 0) old = state_->sweep();
   }
+  free_all(old);
+  if (!entry.empty()) return state_->own(std::move(entry));
+  Idle made;
+  made.emplace(bytes, Held{});
   const auto size = static_cast<std::size_t>(bytes);
   auto* data = static_cast<float*>(std::aligned_alloc(kAlignment, size));
   if (data == nullptr) {
@@ -77,28 +134,36 @@ std::shared_ptr<float> Pool::allocate(std::int64_t count) {
     data = static_cast<float*>(std::aligned_alloc(kAlignment, size));
   }
   require(data != nullptr, "pool", "the system has no {} bytes left; use a smaller batch or picture", bytes);
-  std::lock_guard lock(state_->mutex);
-  state_->count(bytes, request);
-  return state_->own(data, bytes);
+  made.begin()->second.data = data;
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->count(bytes, request);
+  }
+  return state_->own(made.extract(made.begin()));
 }
 
 void Pool::trim() {
-  std::multimap<std::int64_t, float*> idle;
+  Idle idle;
   {
-    std::lock_guard lock(state_->mutex);
+    const std::lock_guard lock(state_->mutex);
     idle.swap(state_->idle);
     state_->stats.idle_bytes = 0;
   }
-  for (auto& [bytes, data] : idle) std::free(data);
+  free_all(idle);
+}
+
+void Pool::keep_idle_for(std::chrono::milliseconds time) {
+  const std::lock_guard lock(state_->mutex);
+  state_->keep = time;
 }
 
 Pool::Stats Pool::stats() const {
-  std::lock_guard lock(state_->mutex);
+  const std::lock_guard lock(state_->mutex);
   return state_->stats;
 }
 
 void Pool::reset_peak() {
-  std::lock_guard lock(state_->mutex);
+  const std::lock_guard lock(state_->mutex);
   state_->stats.peak_bytes = state_->stats.live_bytes;
   state_->stats.largest_request = 0;
 }

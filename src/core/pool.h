@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -7,7 +8,11 @@
 namespace locant {
 
 /// 64-byte aligned float buffers that are kept and handed out again: first touch of fresh pages costs as much
-/// as the arithmetic of a small layer. Thread-safe; one per process.
+/// as the arithmetic of a small layer. One per process; any thread may call it, and let go of a buffer.
+///
+/// What nobody took for a minute (keep_idle_for) goes back to the system as later requests come in: touching
+/// its pages again would then cost less than a hundredth of that time. While nobody asks for memory nothing
+/// goes back; trim() does it at once. When the system has no memory all that is idle goes back first.
 class Pool {
  public:
   static Pool& global();
@@ -18,6 +23,8 @@ class Pool {
 
   /// Returns every idle buffer to the system.
   void trim();
+  /// How long buffers are kept for reuse; 0: returned at the requests that follow. A minute at first.
+  void keep_idle_for(std::chrono::milliseconds time);
 
   struct Stats {
     std::int64_t live_bytes = 0;       ///< in use now

@@ -58,27 +58,26 @@ int exif_orientation(std::span<const std::uint8_t> block) {
   return 1;
 }
 
+// Tags 5 to 8 exchange rows and columns: the stored row then follows the upright picture's column.
+Turn::Turn(int orientation, std::int64_t rows, std::int64_t columns)
+    : stored_rows_(rows),
+      stored_columns_(columns),
+      exchanged_(orientation >= 5 && orientation <= 8),
+      reverse_y_(orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7),
+      reverse_x_(orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8) {}
+
 Image apply_orientation(Image image, int orientation) {
-  if (orientation <= 1 || orientation > 8) return image;
-  // Tags 5 to 8 exchange rows and columns: the source row then follows the result's column.
-  const bool exchanged = orientation >= 5;
-  const bool reverse_y = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
-  const bool reverse_x = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
-  const std::int64_t rows = image.rows, columns = image.columns;
+  const Turn turn(orientation, image.rows, image.columns);
+  if (turn.none()) return image;
   Image upright;
-  upright.rows = exchanged ? columns : rows;
-  upright.columns = exchanged ? rows : columns;
+  upright.rows = turn.rows();
+  upright.columns = turn.columns();
   upright.rgb.resize(image.rgb.size());
   parallel_for(upright.rows, 64, [&](std::int64_t begin, std::int64_t end) {
     std::uint8_t* out = upright.rgb.data() + 3 * begin * upright.columns;
     for (std::int64_t r = begin; r < end; ++r) {
-      for (std::int64_t c = 0; c < upright.columns; ++c, out += 3) {
-        const std::int64_t y = exchanged ? c : r;
-        const std::int64_t x = exchanged ? r : c;
-        const std::int64_t source =
-            (reverse_y ? rows - 1 - y : y) * columns + (reverse_x ? columns - 1 - x : x);
-        std::copy_n(image.rgb.data() + 3 * source, 3, out);
-      }
+      for (std::int64_t c = 0; c < upright.columns; ++c, out += 3)
+        std::copy_n(image.rgb.data() + 3 * turn.source(r, c), 3, out);
     }
   });
   return upright;

@@ -41,11 +41,8 @@ Image make_image(std::int64_t rows, std::int64_t columns) {
   return image;
 }
 
-}  // namespace image_io
-
 namespace {
 
-using image_io::Bytes;
 using namespace std::string_view_literals;
 
 constexpr std::size_t kFileLimit = std::size_t{1} << 30;
@@ -55,36 +52,6 @@ constexpr std::size_t kMagicBytes = 16;
 bool has_at(Bytes bytes, std::size_t offset, std::string_view text) {
   return bytes.size() >= offset + text.size() &&
          std::memcmp(bytes.data() + offset, text.data(), text.size()) == 0;
-}
-
-using Decode = image_io::Decoded (*)(Bytes, const std::string&, std::int64_t);
-
-/// By the file's first bytes; Error naming what it seems to be instead.
-Decode decoder_for(Bytes bytes, const std::string& name) {
-  if (has_at(bytes, 0, "\xFF\xD8\xFF"sv)) return image_io::decode_jpeg;
-  if (has_at(bytes, 0, "\x89PNG\r\n\x1A\n"sv)) return image_io::decode_png;
-  if (has_at(bytes, 0, "RIFF"sv) && has_at(bytes, 8, "WEBP"sv)) return image_io::decode_webp;
-  if (has_at(bytes, 0, "P5"sv) || has_at(bytes, 0, "P6"sv)) return image_io::decode_ppm;
-  struct Other {
-    std::size_t offset;
-    std::string_view magic, what;
-  };
-  constexpr std::array<Other, 9> kOthers = {{{0, "GIF8"sv, "a GIF"sv},
-                                             {0, "BM"sv, "a BMP"sv},
-                                             {0, "II*\0"sv, "a TIFF"sv},
-                                             {0, "MM\0*"sv, "a TIFF"sv},
-                                             {4, "ftyp"sv, "AVIF, HEIC or a film"sv},
-                                             {0, "%PDF"sv, "a PDF"sv},
-                                             {0, "P3"sv, "a PPM as text"sv},
-                                             {0, "P2"sv, "a PGM as text"sv},
-                                             {0, "PK\x03\x04"sv, "a zip file"sv}}};
-  require(!bytes.empty(), "image", "{}: the file is empty", name);
-  for (const Other& other : kOthers) {
-    require(!has_at(bytes, other.offset, other.magic), "image",
-            "{}: this is {}; JPEG, PNG, WebP and binary PPM or PGM can be read: convert it first", name,
-            other.what);
-  }
-  fail("image", "{}: not a picture: JPEG, PNG, WebP and binary PPM or PGM can be read", name);
 }
 
 struct File {
@@ -107,7 +74,7 @@ std::vector<std::uint8_t> read_all(int descriptor, const std::string& name, std:
     if (count == 0) break;
     filled += static_cast<std::size_t>(count);
     if (!checked && filled >= kMagicBytes) {
-      decoder_for({bytes.data(), filled}, name);
+      format_of({bytes.data(), filled}, name);
       checked = true;
     }
     require(filled <= limit, "image", "{}: more than {} MiB, which is too much for a picture", name,
@@ -120,17 +87,49 @@ std::vector<std::uint8_t> read_all(int descriptor, const std::string& name, std:
 
 }  // namespace
 
-Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
-                   const DecodeOptions& options) {
-  image_io::Decoded decoded = decoder_for(bytes, name)(bytes, name, options.max_pixels);
-  return options.exif_orientation ? apply_orientation(std::move(decoded.image), decoded.orientation)
-                                  : std::move(decoded.image);
+Format format_of(Bytes bytes, const std::string& name) {
+  struct Known {
+    std::size_t offset;
+    std::string_view magic;
+    Format format;
+  };
+  constexpr std::array<Known, 9> kKnown = {{{0, "\xFF\xD8\xFF"sv, Format::jpeg},
+                                            {0, "\x89PNG\r\n\x1A\n"sv, Format::png},
+                                            {8, "WEBP"sv, Format::webp},
+                                            {0, "P5"sv, Format::ppm},
+                                            {0, "P6"sv, Format::ppm},
+                                            {0, "II*\0"sv, Format::tiff},
+                                            {0, "MM\0*"sv, Format::tiff},
+                                            {0, "II+\0"sv, Format::tiff},
+                                            {0, "MM\0+"sv, Format::tiff}}};
+  for (const Known& known : kKnown) {
+    if (has_at(bytes, known.offset, known.magic) && (known.offset == 0 || has_at(bytes, 0, "RIFF"sv)))
+      return known.format;
+  }
+  struct Other {
+    std::size_t offset;
+    std::string_view magic, what;
+  };
+  constexpr std::array<Other, 7> kOthers = {{{0, "GIF8"sv, "a GIF"sv},
+                                             {0, "BM"sv, "a BMP"sv},
+                                             {4, "ftyp"sv, "AVIF, HEIC or a film"sv},
+                                             {0, "%PDF"sv, "a PDF"sv},
+                                             {0, "P3"sv, "a PPM as text"sv},
+                                             {0, "P2"sv, "a PGM as text"sv},
+                                             {0, "PK\x03\x04"sv, "a zip file"sv}}};
+  require(!bytes.empty(), "image", "{}: the file is empty", name);
+  for (const Other& other : kOthers) {
+    require(!has_at(bytes, other.offset, other.magic), "image",
+            "{}: this is {}; JPEG, PNG, WebP, TIFF and binary PPM or PGM can be read: convert it first", name,
+            other.what);
+  }
+  fail("image", "{}: not a picture: JPEG, PNG, WebP, TIFF and binary PPM or PGM can be read", name);
 }
 
-Image read_image(const std::string& path, const DecodeOptions& options) {
+PictureBytes read_picture_bytes(const std::string& path) {
   if (path == "-") {
     const std::string name = "standard input";
-    return decode_image(read_all(STDIN_FILENO, name, kStandardInputLimit, 0), name, options);
+    return {name, read_all(STDIN_FILENO, name, kStandardInputLimit, 0)};
   }
   File file;
   file.descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -141,7 +140,48 @@ Image read_image(const std::string& path, const DecodeOptions& options) {
   require(!S_ISDIR(status.st_mode), "image", "{}: a folder: name the pictures in it", path);
   const std::size_t size = S_ISREG(status.st_mode) ? static_cast<std::size_t>(status.st_size) : 0;
   require(size <= kFileLimit, "image", "{}: {} MiB are too much for a picture", path, size >> 20);
-  return decode_image(read_all(file.descriptor, path, kFileLimit, size), path, options);
+  return {path, read_all(file.descriptor, path, kFileLimit, size)};
+}
+
+void check_page(Format format, const std::string& name, const DecodeOptions& options) {
+  require(options.page == 1 || format == Format::tiff, "image",
+          "{}: page {} was asked for; only TIFF has pages", name, options.page);
+}
+
+}  // namespace image_io
+
+namespace {
+
+image_io::Decoded decode(image_io::Bytes bytes, const std::string& name, const DecodeOptions& options) {
+  const image_io::Format format = image_io::format_of(bytes, name);
+  image_io::check_page(format, name, options);
+  switch (format) {
+    case image_io::Format::jpeg:
+      return image_io::decode_jpeg(bytes, name, options);
+    case image_io::Format::png:
+      return image_io::decode_png(bytes, name, options);
+    case image_io::Format::webp:
+      return image_io::decode_webp(bytes, name, options);
+    case image_io::Format::ppm:
+      return image_io::decode_ppm(bytes, name, options);
+    case image_io::Format::tiff:
+      break;
+  }
+  return image_io::decode_tiff(bytes, name, options);
+}
+
+}  // namespace
+
+Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
+                   const DecodeOptions& options) {
+  image_io::Decoded decoded = decode(bytes, name, options);
+  return options.exif_orientation ? apply_orientation(std::move(decoded.image), decoded.orientation)
+                                  : std::move(decoded.image);
+}
+
+Image read_image(const std::string& path, const DecodeOptions& options) {
+  const image_io::PictureBytes picture = image_io::read_picture_bytes(path);
+  return decode_image(picture.bytes, picture.name, options);
 }
 
 void write_png(const std::string& path, const Image& image) {
@@ -150,8 +190,8 @@ void write_png(const std::string& path, const Image& image) {
 }
 
 bool has_image_extension(const std::string& path) {
-  constexpr std::array<std::string_view, 9> kExtensions = {".jpg",  ".jpeg", ".jpe", ".jfif", ".png",
-                                                           ".webp", ".ppm",  ".pgm", ".pnm"};
+  constexpr std::array<std::string_view, 11> kExtensions = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp",
+                                                            ".ppm", ".pgm",  ".pnm", ".tif",  ".tiff"};
   const std::size_t dot = path.find_last_of("./");
   if (dot == std::string::npos || path[dot] != '.') return false;
   std::string extension = path.substr(dot);

@@ -146,7 +146,7 @@ void inks_to_rgb(const std::uint8_t* cmyk, std::int64_t count, std::uint8_t* rgb
 
 }  // namespace
 
-Decoded decode_jpeg(Bytes bytes, const std::string& name, std::int64_t max_pixels) {
+Decoded decode_jpeg(Bytes bytes, const std::string& name, const DecodeOptions& options) {
   Decoder decoder;
   jpeg_decompress_struct& info = decoder.info;
   if (!guarded(decoder, [&] { open(decoder, bytes); }))
@@ -154,7 +154,7 @@ Decoded decode_jpeg(Bytes bytes, const std::string& name, std::int64_t max_pixel
   const auto rows = static_cast<std::int64_t>(info.image_height);
   const auto columns = static_cast<std::int64_t>(info.image_width);
   const auto size = static_cast<std::int64_t>(bytes.size());
-  check_size(rows, columns, name, max_pixels);
+  check_size(rows, columns, name, options.max_pixels);
   require(info.arith_code || rows * columns / kMaxPixelsPerByte <= size, "image",
           "{}: a JPEG of {} bytes cannot hold {} x {} pixels", name, size, columns, rows);
   Decoded decoded;

@@ -4,7 +4,9 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "io/depth16.h"
 #include "io/image_decoders.h"
+#include "io/label_decoders.h"
 
 namespace locant::image_io {
 namespace {
@@ -64,28 +66,65 @@ std::vector<std::uint8_t> scale_table(std::int64_t max_value) {
   return table;
 }
 
+/// A file's header, and its samples behind it: each of one or two bytes, most significant first.
+struct Samples {
+  Header header;
+  std::int64_t channels = 1, width = 1, count = 0;
+  const std::uint8_t* data = nullptr;
+
+  std::uint16_t operator[](std::int64_t i) const {
+    const std::uint8_t* at = data + i * width;
+    return width == 1 ? at[0] : static_cast<std::uint16_t>(at[0] << 8 | at[1]);
+  }
+};
+
+Samples open(Bytes bytes, const std::string& name, const DecodeOptions& options) {
+  Samples out;
+  const Header& header = out.header = read_header(bytes, name);
+  check_size(header.rows, header.columns, name, options.max_pixels);
+  out.channels = bytes[1] == '6' ? 3 : 1;
+  out.width = header.max_value < 256 ? 1 : 2;
+  out.count = header.rows * header.columns * out.channels;
+  out.data = bytes.data() + header.data;
+  const auto available = static_cast<std::int64_t>(bytes.size() - header.data);
+  require(out.count * out.width <= available, "image",
+          "{}: truncated PPM: {} x {} pixels need {} bytes, {} are there", name, header.columns, header.rows,
+          out.count * out.width, available);
+  return out;
+}
+
 }  // namespace
 
-Decoded decode_ppm(Bytes bytes, const std::string& name, std::int64_t max_pixels) {
-  const Header header = read_header(bytes, name);
-  const std::int64_t channels = bytes[1] == '6' ? 3 : 1;
-  const std::int64_t width = header.max_value < 256 ? 1 : 2;
-  check_size(header.rows, header.columns, name, max_pixels);
-  const std::int64_t samples = header.rows * header.columns * channels;
-  const auto available = static_cast<std::int64_t>(bytes.size() - header.data);
-  require(samples * width <= available, "image",
-          "{}: truncated PPM: {} x {} pixels need {} bytes, {} are there", name, header.columns, header.rows,
-          samples * width, available);
+Decoded decode_ppm(Bytes bytes, const std::string& name, const DecodeOptions& options) {
+  const Samples samples = open(bytes, name, options);
   Decoded decoded;
-  decoded.image = make_image(header.rows, header.columns);
-  const std::vector<std::uint8_t> table = scale_table(header.max_value);
-  const std::uint8_t* in = bytes.data() + header.data;
-  std::uint8_t* out = decoded.image.rgb.data();
-  const int copies = channels == 3 ? 1 : 3;
-  for (std::int64_t i = 0; i < samples; ++i, in += width) {
-    const std::uint8_t byte = table[width == 1 ? in[0] : static_cast<std::size_t>(in[0] << 8 | in[1])];
-    for (int copy = 0; copy < copies; ++copy) *out++ = byte;
+  decoded.image = make_image(samples.header.rows, samples.header.columns);
+  std::vector<std::uint8_t> table;
+  if (samples.width == 2 && options.depth16 != Depth16::high) {
+    std::vector<std::uint16_t> all(static_cast<std::size_t>(samples.count));
+    for (std::int64_t i = 0; i < samples.count; ++i) all[static_cast<std::size_t>(i)] = samples[i];
+    table = depth16_table(all, options.depth16);
+  } else {
+    table = scale_table(samples.header.max_value);
   }
+  std::uint8_t* out = decoded.image.rgb.data();
+  const int copies = samples.channels == 3 ? 1 : 3;
+  for (std::int64_t i = 0; i < samples.count; ++i)
+    for (int copy = 0; copy < copies; ++copy) *out++ = table[samples[i]];
+  if (samples.width == 2) note_dark(decoded.image, name, options);
+  return decoded;
+}
+
+DecodedLabels decode_ppm_labels(Bytes bytes, const std::string& name, const DecodeOptions& options) {
+  const Samples samples = open(bytes, name, options);
+  std::vector<std::uint16_t> all(static_cast<std::size_t>(samples.count));
+  for (std::int64_t i = 0; i < samples.count; ++i) all[static_cast<std::size_t>(i)] = samples[i];
+  DecodedLabels decoded;
+  decoded.labels = {samples.header.rows, samples.header.columns, {}};
+  if (samples.channels == 1)
+    decoded.labels.values.assign(all.begin(), all.end());
+  else
+    decoded.labels.values = colour_labels(all, 3, samples.width == 2);
   return decoded;
 }
 

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "io/exif.h"
 #include "io/image_decoders.h"
+#include "io/label_decoders.h"
 
 namespace locant::image_io {
 namespace {
@@ -41,28 +42,58 @@ int orientation_of(Bytes bytes) {
   return 1;
 }
 
-}  // namespace
-
-Decoded decode_webp(Bytes bytes, const std::string& name, std::int64_t max_pixels) {
+WebPBitstreamFeatures read_header(Bytes bytes, const std::string& name, const DecodeOptions& options) {
   WebPBitstreamFeatures features;
   const VP8StatusCode status = WebPGetFeatures(bytes.data(), bytes.size(), &features);
   require(status == VP8_STATUS_OK, "image", "{}: not a good WebP: {}", name, reason(status));
   require(features.has_animation == 0, "image", "{}: an animated WebP: save one of its frames as a picture",
           name);
-  check_size(features.height, features.width, name, max_pixels);
-  Decoded decoded;
-  decoded.image = make_image(features.height, features.width);
+  check_size(features.height, features.width, name, options.max_pixels);
+  return features;
+}
+
+/// Pixels of three bytes (MODE_RGB) or four (MODE_RGBA).
+void decode(Bytes bytes, const std::string& name, WEBP_CSP_MODE mode, std::int64_t columns,
+            std::vector<std::uint8_t>& out) {
   WebPDecoderConfig config;
   require(WebPInitDecoderConfig(&config) != 0, "image", "{}: libwebp is of another version than its header",
           name);
-  config.output.colorspace = MODE_RGB;
+  config.output.colorspace = mode;
   config.output.is_external_memory = 1;
-  config.output.u.RGBA.rgba = decoded.image.rgb.data();
-  config.output.u.RGBA.stride = static_cast<int>(3 * decoded.image.columns);
-  config.output.u.RGBA.size = decoded.image.rgb.size();
+  config.output.u.RGBA.rgba = out.data();
+  config.output.u.RGBA.stride = static_cast<int>((mode == MODE_RGB ? 3 : 4) * columns);
+  config.output.u.RGBA.size = out.size();
   const VP8StatusCode result = WebPDecode(bytes.data(), bytes.size(), &config);
   WebPFreeDecBuffer(&config.output);
   require(result == VP8_STATUS_OK, "image", "{}: damaged or truncated WebP: {}", name, reason(result));
+}
+
+}  // namespace
+
+Decoded decode_webp(Bytes bytes, const std::string& name, const DecodeOptions& options) {
+  const WebPBitstreamFeatures features = read_header(bytes, name, options);
+  Decoded decoded;
+  decoded.image = make_image(features.height, features.width);
+  decode(bytes, name, MODE_RGB, decoded.image.columns, decoded.image.rgb);
+  decoded.orientation = orientation_of(bytes);
+  return decoded;
+}
+
+DecodedLabels decode_webp_labels(Bytes bytes, const std::string& name, const DecodeOptions& options) {
+  constexpr int kLossless = 2;
+  const WebPBitstreamFeatures features = read_header(bytes, name, options);
+  require(features.format == kLossless, "image",
+          "{}: a lossy WebP holds no labels, since its colours are not exact: save the mask as PNG or TIFF",
+          name);
+  std::vector<std::uint8_t> rgba(static_cast<std::size_t>(4 * features.width) *
+                                 static_cast<std::size_t>(features.height));
+  decode(bytes, name, MODE_RGBA, features.width, rgba);
+  DecodedLabels decoded;
+  decoded.labels = {features.height, features.width,
+                    colour_labels(std::vector<std::uint16_t>(rgba.begin(), rgba.end()), 4, false)};
+  std::vector<std::uint32_t>& values = decoded.labels.values;
+  for (std::size_t i = 0; i < values.size(); ++i)
+    if (rgba[4 * i + 3] == 0) values[i] = 0;
   decoded.orientation = orientation_of(bytes);
   return decoded;
 }

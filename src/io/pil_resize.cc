@@ -80,18 +80,37 @@ std::uint8_t to_byte(std::int32_t sum) {
   return static_cast<std::uint8_t>(std::clamp<std::int32_t>(sum >> kPrecision, 0, 255));
 }
 
-/// Interleaved 8-bit samples, (rows, columns, channels).
+/// Interleaved 8-bit samples, (rows, columns, channels), whose rows begin `stride` samples apart.
 struct Plane {
-  std::int64_t rows;
-  std::int64_t columns;
-  std::span<const std::uint8_t> samples;
+  const std::uint8_t* samples;
+  std::int64_t rows, columns, stride;
+};
+
+/// `count` outputs of a pass from number `first`, and which inputs they read.
+struct Axis {
+  Axis(std::int64_t in_length, std::int64_t out_length, std::int64_t first, std::int64_t count,
+       ResizeFilter filter)
+      : kept(in_length == out_length), in_first(first), in_count(count) {
+    if (kept) return;
+    weights = resize_weights(in_length, out_length, filter, first, count);
+    in_first = in_length;
+    std::int64_t end = 0;
+    for (std::size_t i = 0; i < weights.first.size(); ++i) {
+      in_first = std::min(in_first, weights.first[i]);
+      end = std::max(end, weights.first[i] + weights.count[i]);
+    }
+    in_count = end - in_first;
+    for (std::int64_t& input : weights.first) input -= in_first;
+  }
+  bool kept;                        ///< the length stays: no pass, inputs are outputs
+  std::int64_t in_first, in_count;  ///< the inputs read
+  ResizeWeights weights;            ///< whose `first` counts from in_first
 };
 
 template <int kChannels>
-void horizontal_row(const std::uint8_t* in, const ResizeWeights& axis, std::int64_t columns,
-                    std::uint8_t* out) {
-  for (std::int64_t x = 0; x < columns; ++x) {
-    const std::int32_t* weight = axis.weights.data() + x * axis.stride;
+void horizontal_row(const std::uint8_t* in, const ResizeWeights& axis, std::uint8_t* out) {
+  for (std::size_t x = 0; x < axis.first.size(); ++x) {
+    const std::int32_t* weight = axis.weights.data() + static_cast<std::int64_t>(x) * axis.stride;
     const std::uint8_t* sample = in + kChannels * axis.first[x];
     std::array<std::int32_t, kChannels> sum;
     sum.fill(kHalf);
@@ -103,15 +122,13 @@ void horizontal_row(const std::uint8_t* in, const ResizeWeights& axis, std::int6
 }
 
 template <int kChannels>
-std::vector<std::uint8_t> horizontal_pass(const Plane& in, std::int64_t columns, ResizeFilter filter) {
-  const ResizeWeights axis = resize_weights(in.columns, columns, filter);
+std::vector<std::uint8_t> horizontal_pass(const Plane& in, const ResizeWeights& axis) {
+  const auto columns = static_cast<std::int64_t>(axis.first.size());
   std::vector<std::uint8_t> out(static_cast<std::size_t>(in.rows * columns * kChannels));
   const std::int64_t grain = std::max<std::int64_t>(1, 65536 / (in.columns + columns));
   parallel_for(in.rows, grain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) {
-      horizontal_row<kChannels>(in.samples.data() + r * in.columns * kChannels, axis, columns,
-                                out.data() + r * columns * kChannels);
-    }
+    for (std::int64_t r = begin; r < end; ++r)
+      horizontal_row<kChannels>(in.samples + r * in.stride, axis, out.data() + r * columns * kChannels);
   });
   return out;
 }
@@ -122,15 +139,14 @@ void vertical_row(const Plane& in, std::int64_t width, const ResizeWeights& axis
   std::fill_n(sum, width, kHalf);
   for (std::int64_t j = 0; j < axis.count[y]; ++j) {
     const std::int32_t weight = axis.weights[y * axis.stride + j];
-    const std::uint8_t* __restrict row = in.samples.data() + (axis.first[y] + j) * width;
+    const std::uint8_t* __restrict row = in.samples + (axis.first[y] + j) * in.stride;
     for (std::int64_t x = 0; x < width; ++x) sum[x] += weight * row[x];
   }
   for (std::int64_t x = 0; x < width; ++x) out[x] = to_byte(sum[x]);
 }
 
-std::vector<std::uint8_t> vertical_pass(const Plane& in, std::int64_t rows, int channels,
-                                        ResizeFilter filter) {
-  const ResizeWeights axis = resize_weights(in.rows, rows, filter);
+std::vector<std::uint8_t> vertical_pass(const Plane& in, const ResizeWeights& axis, int channels) {
+  const auto rows = static_cast<std::int64_t>(axis.first.size());
   const std::int64_t width = in.columns * channels;
   std::vector<std::uint8_t> out(static_cast<std::size_t>(rows * width));
   const std::int64_t grain = std::max<std::int64_t>(1, 65536 / (width * axis.stride));
@@ -142,48 +158,79 @@ std::vector<std::uint8_t> vertical_pass(const Plane& in, std::int64_t rows, int 
   return out;
 }
 
+std::vector<std::uint8_t> copied(const Plane& in, int channels) {
+  std::vector<std::uint8_t> out;
+  out.reserve(static_cast<std::size_t>(in.rows * in.columns * channels));
+  for (std::int64_t r = 0; r < in.rows; ++r)
+    out.insert(out.end(), in.samples + r * in.stride, in.samples + r * in.stride + in.columns * channels);
+  return out;
+}
+
+/// The window of the resized picture. Only what it reads is looked at.
 template <int kChannels>
-std::vector<std::uint8_t> resize(const Plane& in, std::int64_t columns, std::int64_t rows,
-                                 ResizeFilter filter, ResizeOrder order) {
-  require(in.rows >= 1 && in.columns >= 1 &&
-              in.samples.size() == static_cast<std::size_t>(in.rows * in.columns * kChannels),
-          "pil_resize", "{} bytes are no picture of {} x {} pixels", in.samples.size(), in.columns, in.rows);
+std::vector<std::uint8_t> resize(const Plane& in, std::size_t bytes, std::int64_t columns, std::int64_t rows,
+                                 ResizeFilter filter, ResizeOrder order, const ResizeWindow& window) {
+  require(
+      in.rows >= 1 && in.columns >= 1 && bytes == static_cast<std::size_t>(in.rows * in.columns * kChannels),
+      "pil_resize", "{} bytes are no picture of {} x {} pixels", bytes, in.columns, in.rows);
   require(columns >= 1 && rows >= 1, "pil_resize", "cannot resize {} x {} to {} x {}: sizes start at 1",
           in.columns, in.rows, columns, rows);
+  require(window.top >= 0 && window.left >= 0 && window.rows >= 1 && window.columns >= 1 &&
+              window.rows <= rows - window.top && window.columns <= columns - window.left,
+          "pil_resize", "a window of {} x {} at {},{} does not lie in {} x {}", window.columns, window.rows,
+          window.left, window.top, columns, rows);
   const bool vertical_first =
       order == ResizeOrder::pillow13 && rows < in.rows && in.rows - rows > 2 * (in.columns - columns);
-  const std::int64_t middle = vertical_first ? rows : in.rows;
-  require(rows <= kMaxPixels / columns && middle <= kMaxPixels / columns, "pil_resize",
+  // Before the weights are made: they take as much.
+  require(window.rows <= kMaxPixels / window.columns, "pil_resize",
+          "cannot resize {} x {} to {} x {}: more than {} pixels", in.columns, in.rows, columns, rows,
+          kMaxPixels);
+  const Axis across(in.columns, columns, window.left, window.columns, filter);
+  const Axis down(in.rows, rows, window.top, window.rows, filter);
+  const std::int64_t between_rows = vertical_first ? window.rows : down.in_count;
+  const std::int64_t between_columns = vertical_first ? across.in_count : window.columns;
+  require(between_rows <= kMaxPixels / std::max<std::int64_t>(between_columns, 1), "pil_resize",
           "cannot resize {} x {} to {} x {}: more than {} pixels on the way", in.columns, in.rows, columns,
           rows, kMaxPixels);
-  if (rows == in.rows && columns == in.columns) return {in.samples.begin(), in.samples.end()};
-  if (rows == in.rows) return horizontal_pass<kChannels>(in, columns, filter);
-  if (columns == in.columns) return vertical_pass(in, rows, kChannels, filter);
+  const Plane part = {in.samples + down.in_first * in.stride + across.in_first * kChannels, down.in_count,
+                      across.in_count, in.stride};
+  if (down.kept && across.kept) return copied(part, kChannels);
+  if (down.kept) return horizontal_pass<kChannels>(part, across.weights);
+  if (across.kept) return vertical_pass(part, down.weights, kChannels);
   if (vertical_first) {
-    const std::vector<std::uint8_t> between = vertical_pass(in, rows, kChannels, filter);
-    return horizontal_pass<kChannels>({rows, in.columns, between}, columns, filter);
+    const std::vector<std::uint8_t> between = vertical_pass(part, down.weights, kChannels);
+    return horizontal_pass<kChannels>({between.data(), window.rows, part.columns, part.columns * kChannels},
+                                      across.weights);
   }
-  const std::vector<std::uint8_t> between = horizontal_pass<kChannels>(in, columns, filter);
-  return vertical_pass({in.rows, columns, between}, rows, kChannels, filter);
+  const std::vector<std::uint8_t> between = horizontal_pass<kChannels>(part, across.weights);
+  return vertical_pass({between.data(), part.rows, window.columns, window.columns * kChannels}, down.weights,
+                       kChannels);
 }
 
 }  // namespace
 
 ResizeWeights resize_weights(std::int64_t in_length, std::int64_t out_length, ResizeFilter filter) {
+  return resize_weights(in_length, out_length, filter, 0, out_length);
+}
+
+ResizeWeights resize_weights(std::int64_t in_length, std::int64_t out_length, ResizeFilter filter,
+                             std::int64_t first, std::int64_t count) {
   require(in_length >= 1 && out_length >= 1, "pil_resize", "an axis of {} samples cannot become {}",
           in_length, out_length);
+  require(first >= 0 && count >= 0 && count <= out_length - first, "pil_resize",
+          "outputs {} to {} of an axis of {}", first, first + count, out_length);
   // Pillow keeps the source interval in float32.
   const double scale = static_cast<double>(static_cast<float>(in_length)) / static_cast<double>(out_length);
   const double stretch = std::max(scale, 1.0);
   const double radius = filter_support(filter) * stretch;
   ResizeWeights axis;
   axis.stride = std::min(in_length, static_cast<std::int64_t>(std::ceil(radius)) * 2 + 1);
-  axis.first.resize(static_cast<std::size_t>(out_length));
-  axis.count.resize(static_cast<std::size_t>(out_length));
-  axis.weights.assign(static_cast<std::size_t>(out_length * axis.stride), 0);
+  axis.first.resize(static_cast<std::size_t>(count));
+  axis.count.resize(static_cast<std::size_t>(count));
+  axis.weights.assign(static_cast<std::size_t>(count * axis.stride), 0);
   std::vector<double> w(static_cast<std::size_t>(axis.stride));
-  for (std::int64_t i = 0; i < out_length; ++i) {
-    const double centre = (static_cast<double>(i) + 0.5) * scale;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const double centre = (static_cast<double>(first + i) + 0.5) * scale;
     const std::int64_t high = std::min(static_cast<std::int64_t>(centre + radius + 0.5), in_length);
     const std::int64_t low =
         std::clamp<std::int64_t>(static_cast<std::int64_t>(centre - radius + 0.5), 0, high);
@@ -204,13 +251,29 @@ ResizeWeights resize_weights(std::int64_t in_length, std::int64_t out_length, Re
 
 Image pil_resize(const Image& image, std::int64_t columns, std::int64_t rows, ResizeFilter filter,
                  ResizeOrder order) {
-  return {rows, columns, resize<3>({image.rows, image.columns, image.rgb}, columns, rows, filter, order)};
+  return pil_resize_window(image, columns, rows, filter, {0, 0, rows, columns}, order);
+}
+
+Image pil_resize_window(const Image& image, std::int64_t columns, std::int64_t rows, ResizeFilter filter,
+                        const ResizeWindow& window, ResizeOrder order) {
+  return {window.rows, window.columns,
+          resize<3>({image.rgb.data(), image.rows, image.columns, 3 * image.columns}, image.rgb.size(),
+                    columns, rows, filter, order, window)};
 }
 
 std::vector<std::uint8_t> pil_resize_grey(std::span<const std::uint8_t> grey, std::int64_t in_columns,
                                           std::int64_t in_rows, std::int64_t columns, std::int64_t rows,
                                           ResizeFilter filter, ResizeOrder order) {
-  return resize<1>({in_rows, in_columns, grey}, columns, rows, filter, order);
+  return pil_resize_grey_window(grey, in_columns, in_rows, columns, rows, filter, {0, 0, rows, columns},
+                                order);
+}
+
+std::vector<std::uint8_t> pil_resize_grey_window(std::span<const std::uint8_t> grey, std::int64_t in_columns,
+                                                 std::int64_t in_rows, std::int64_t columns,
+                                                 std::int64_t rows, ResizeFilter filter,
+                                                 const ResizeWindow& window, ResizeOrder order) {
+  return resize<1>({grey.data(), in_rows, in_columns, in_columns}, grey.size(), columns, rows, filter, order,
+                   window);
 }
 
 ResizeFilter parse_resize_filter(std::string_view name) {

@@ -26,6 +26,21 @@ std::vector<std::uint8_t> pil_resize_grey(std::span<const std::uint8_t> grey, st
                                           ResizeFilter filter,
                                           ResizeOrder order = ResizeOrder::horizontal_first);
 
+/// A part of the resized picture.
+struct ResizeWindow {
+  std::int64_t top = 0, left = 0, rows = 0, columns = 0;
+};
+/// The same bytes as cutting the window out of the resized picture, which may be of any size: only the window
+/// is made, from the inputs that it reads. Throws Error for a window that does not lie in the picture, is
+/// empty, or has more than 2^28 pixels (in itself or between the passes).
+Image pil_resize_window(const Image& image, std::int64_t columns, std::int64_t rows, ResizeFilter filter,
+                        const ResizeWindow& window, ResizeOrder order = ResizeOrder::horizontal_first);
+std::vector<std::uint8_t> pil_resize_grey_window(std::span<const std::uint8_t> grey, std::int64_t in_columns,
+                                                 std::int64_t in_rows, std::int64_t columns,
+                                                 std::int64_t rows, ResizeFilter filter,
+                                                 const ResizeWindow& window,
+                                                 ResizeOrder order = ResizeOrder::horizontal_first);
+
 /// The fixed-point weights of one axis: output i is made of inputs first[i] ... first[i] + count[i] - 1 with
 /// the integers weights[i * stride + j], unit 2^-22. Reads 0 <= first, first + count <= in_length.
 struct ResizeWeights {
@@ -35,6 +50,9 @@ struct ResizeWeights {
   std::int64_t stride = 0;
 };
 ResizeWeights resize_weights(std::int64_t in_length, std::int64_t out_length, ResizeFilter filter);
+/// Of `count` outputs from number `first` alone: what it returns begins with that one.
+ResizeWeights resize_weights(std::int64_t in_length, std::int64_t out_length, ResizeFilter filter,
+                             std::int64_t first, std::int64_t count);
 
 /// "box", "bilinear", "hamming", "bicubic", "lanczos". Throws Error for another name.
 ResizeFilter parse_resize_filter(std::string_view name);

@@ -16,14 +16,6 @@ using nlohmann::json;
 
 constexpr std::int64_t kMaxSize = 16384;
 
-/// 8-bit samples, interleaved: RGB or luma alone.
-struct Samples {
-  std::int64_t rows = 0;
-  std::int64_t columns = 0;
-  std::int64_t channels = 0;
-  std::vector<std::uint8_t> bytes;
-};
-
 void check(const Preprocess& options) {
   const auto sizes = {options.rows, options.columns};
   for (const std::int64_t size : sizes) {
@@ -51,15 +43,18 @@ std::vector<std::uint8_t> luma(const Image& image) {
   return grey;
 }
 
-Samples resize(const Image& image, std::int64_t rows, std::int64_t columns, const Preprocess& options) {
-  if (options.channels == 3) return {rows, columns, 3, pil_resize(image, columns, rows, options.filter).rgb};
-  return {rows, columns, 1,
-          pil_resize_grey(luma(image), image.columns, image.rows, columns, rows, options.filter)};
-}
-
 struct Size {
   std::int64_t rows, columns;
 };
+
+/// Interleaved bytes of the window: RGB or luma alone.
+std::vector<std::uint8_t> resize(const Image& image, const Size& size, const ResizeWindow& window,
+                                 const Preprocess& options) {
+  if (options.channels == 3)
+    return pil_resize_window(image, size.columns, size.rows, options.filter, window).rgb;
+  return pil_resize_grey_window(luma(image), image.columns, image.rows, size.columns, size.rows,
+                                options.filter, window);
+}
 
 /// Size before the crop. Square targets, as torchvision's and timm's Resize(int): the short side becomes
 /// `side`, the long one int(side long / short). Other targets, as timm's keep-ratio: the smallest picture of
@@ -196,23 +191,25 @@ Tensor preprocess(const Image& image, const Preprocess& options) {
           image.rows);
   const bool squash = options.mode == Preprocess::Mode::squash;
   const Size size = squash ? Size{options.rows, options.columns} : size_before_crop(image, options);
-  const Samples resized = resize(image, size.rows, size.columns, options);
-  const std::int64_t top = crop_origin(resized.rows, options.rows);
-  const std::int64_t left = crop_origin(resized.columns, options.columns);
-  const std::vector<float> table = normalise_table(options);
   const std::int64_t rows = options.rows, columns = options.columns, channels = options.channels;
+  // What the crop keeps of the resized picture is all that is made of it: of one pixel by 20,000 it is a part
+  // of millions.
+  const std::int64_t top = crop_origin(size.rows, rows), left = crop_origin(size.columns, columns);
+  const ResizeWindow kept = {std::max<std::int64_t>(top, 0), std::max<std::int64_t>(left, 0),
+                             std::min(rows, size.rows), std::min(columns, size.columns)};
+  const std::vector<std::uint8_t> resized = resize(image, size, kept, options);
+  const std::vector<float> table = normalise_table(options);
   Tensor result({channels, rows, columns});
   parallel_for(channels * rows, 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t line = begin; line < end; ++line) {
-      const std::int64_t c = line / rows, y = line % rows + top;
+      const std::int64_t c = line / rows, y = line % rows + top - kept.top;
       const float* value = table.data() + 256 * c;
       float* out = result.data() + line * columns;
       std::fill_n(out, columns, value[0]);
-      if (y < 0 || y >= resized.rows) continue;
-      const std::uint8_t* row = resized.bytes.data() + y * resized.columns * channels + c;
-      const std::int64_t last = std::min(columns, resized.columns - left);
-      for (std::int64_t x = std::max<std::int64_t>(-left, 0); x < last; ++x)
-        out[x] = value[row[(x + left) * channels]];
+      if (y < 0 || y >= kept.rows) continue;
+      const std::uint8_t* row = resized.data() + y * kept.columns * channels + c;
+      out += kept.left - left;  // beyond the border of zeros, where there is one
+      for (std::int64_t x = 0; x < kept.columns; ++x) out[x] = value[row[x * channels]];
     }
   });
   return result;

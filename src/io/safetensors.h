@@ -1,10 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
+#include "io/atomic_file.h"
 #include "io/mapped_file.h"
 #include "io/tensor_file.h"
 
@@ -19,5 +23,10 @@ namespace locant {
 std::unique_ptr<TensorFile> parse_safetensors(std::shared_ptr<const MappedFile> file);
 /// The same for bytes in memory, which outlive the result and what is borrowed from it.
 std::unique_ptr<TensorFile> parse_safetensors(std::span<const std::byte> bytes, const std::string& name);
+
+/// What write_safetensors (io/tensor_file.h) writes, into a sink. `name` stands in errors. Throws Error.
+void write_safetensors(ByteSink& sink, const std::string& name,
+                       const std::vector<std::pair<std::string, Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace locant

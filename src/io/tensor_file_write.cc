@@ -3,6 +3,7 @@
 
 #include "core/error.h"
 #include "io/atomic_file.h"
+#include "io/safetensors.h"
 #include "io/tensor_file.h"
 
 namespace locant {
@@ -47,13 +48,17 @@ std::string header_of(const std::string& path, const std::vector<std::pair<std::
 
 void write_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
                        const std::map<std::string, std::string>& metadata) {
-  const std::string header = header_of(path, tensors, metadata);
-  write_file_atomically(path, [&](ByteSink& sink) {
-    const std::uint64_t length = header.size();
-    sink.write(std::as_bytes(std::span(&length, 1)));
-    sink.write(std::as_bytes(std::span(header)));
-    for (const auto& entry : tensors) sink.write(std::as_bytes(entry.second.values()));
-  });
+  write_file_atomically(path, [&](ByteSink& sink) { write_safetensors(sink, path, tensors, metadata); });
+}
+
+void write_safetensors(ByteSink& sink, const std::string& name,
+                       const std::vector<std::pair<std::string, Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  const std::string header = header_of(name, tensors, metadata);
+  const std::uint64_t length = header.size();
+  sink.write(std::as_bytes(std::span(&length, 1)));
+  sink.write(std::as_bytes(std::span(header)));
+  for (const auto& entry : tensors) sink.write(std::as_bytes(entry.second.values()));
 }
 
 }  // namespace locant

@@ -17,9 +17,6 @@ struct Plan;
 struct BackwardPlan;
 struct ChunkGrads;
 
-/// Rows of scores that may be worked on at once; strips of them are kept on the stack.
-inline constexpr std::int64_t kMostBandRows = 256;
-
 /// Slots whose codes follow each other: slot + x has code `code + x`, for x < count.
 struct CodeRun {
   std::int32_t slot, code, count;

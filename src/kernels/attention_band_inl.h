@@ -29,15 +29,18 @@ struct BandScratch {
   std::int64_t turned_row = 0, scores_row = 0;
   /// Packed vectors of the head, of each score band and (last) of the value term; `own_` is where they are
   /// packed to when it is not done beforehand.
-  std::array<const float*, 5> columns = {}, rows = {};
-  std::array<float*, 5> own_columns = {}, own_rows = {};
+  std::array<const float*, kMaxTerms + 1> columns = {}, rows = {};
+  std::array<float*, kMaxTerms + 1> own_columns = {}, own_rows = {};
 };
 
-/// Calls body(number, table) for the plan's bands and (number 4) its value term.
+/// Where the value term stands behind the score bands.
+inline constexpr std::size_t kValueBand = kMaxTerms;
+
+/// Calls body(number, table) for the plan's bands and (number kValueBand) its value term.
 template <class Body>
 HWY_INLINE void for_tables(const BandPlan& bands, const Body& body) {
   for (std::size_t t = 0; t < bands.scores.size(); ++t) body(t, bands.scores[t]);
-  if (!bands.value.empty()) body(std::size_t{4}, bands.value[0]);
+  if (!bands.value.empty()) body(kValueBand, bands.value[0]);
 }
 
 inline void reserve_bands(const Plan& plan, bool backward, std::int64_t scores_row, Scratch& memory,
@@ -182,7 +185,7 @@ inline void add_value_term(const Plan& plan, const Block& block, bool first, flo
   for (const BandTable& table : plan.bands.value) {
     const BandTile tile = band_tile(plan, table.codes, block);
     if (table.index.empty()) {
-      sum_band(table, s.rows[4], tile, nullptr, sums, nullptr, s.sheared);
+      sum_band(table, s.rows[kValueBand], tile, nullptr, sums, nullptr, s.sheared);
       continue;
     }
     if (first) std::fill_n(s.buckets, block.rows * bucket_row(table), 0.0f);
@@ -205,7 +208,7 @@ inline void add_bucket_vectors(const Plan& plan, std::int64_t rows, float* sums,
   p.a = s.buckets;
   p.a_row = bucket_row(table);
   p.a_step = 1;
-  p.b = s.rows[4];
+  p.b = s.rows[kValueBand];
   p.b_step = p.init_row = p.c_row = table.padded;
   p.b_panel = p.init_panel = kPanel;
   p.c = sums;
@@ -227,7 +230,7 @@ inline void start_buckets(const Plan& plan, const float* douts, const BandScratc
   p.c_row = size;
   for (std::int64_t x = 0; x < table.packed; x += kBandPanel) {
     p.vectors = ceil_div(std::min(kBandPanel, table.packed - x), kLanes);
-    p.b = s.columns[4] + x * table.width;
+    p.b = s.columns[kValueBand] + x * table.width;
     p.c = s.bucket_products + x;
     multiply(p);
   }
@@ -241,7 +244,7 @@ inline void add_value_products(const Plan& plan, const float* douts, const Block
   for (const BandTable& table : plan.bands.value) {
     const BandTile tile = band_tile(plan, table.codes, block);
     if (table.index.empty()) {
-      put_band<true>(table, s.columns[4], tile, douts, s.strip);
+      put_band<true>(table, s.columns[kValueBand], tile, douts, s.strip);
     } else {
       read_buckets(table, tile, s.bucket_products + block.i0 * bucket_row(table));
     }

@@ -10,17 +10,17 @@ namespace locant {
 namespace {
 
 constexpr const char* kOp = "attention";
-constexpr std::int64_t kMostWidth = 256;
 constexpr std::int64_t kMostSlots = std::numeric_limits<std::int32_t>::max();
 
 void check_sizes(const AttentionArgs& a) {
   require(a.B >= 0 && a.G >= 0 && a.H >= 0 && a.Nq >= 0 && a.Nk >= 0, kOp,
           "sizes must not be negative: B {}, G {}, H {}, Nq {}, Nk {}", a.B, a.G, a.H, a.Nq, a.Nk);
-  require(a.D >= 1 && a.D <= kMostWidth && a.Dv >= 1 && a.Dv <= kMostWidth, kOp,
-          "head widths must be 1 to {}: D {}, Dv {}", kMostWidth, a.D, a.Dv);
+  require(a.D >= 1 && a.D <= kMaxWidth && a.Dv >= 1 && a.Dv <= kMaxWidth, kOp,
+          "head widths must be 1 to {}: D {}, Dv {}", kMaxWidth, a.D, a.Dv);
   require(a.Nq <= kMostSlots && a.Nk <= kMostSlots, kOp, "at most {} slots a group: Nq {}, Nk {}", kMostSlots,
           a.Nq, a.Nk);
-  require(a.terms.size() <= 4, kOp, "at most 4 score terms, got {}; add some up beforehand", a.terms.size());
+  require(a.terms.size() <= kMaxTerms, kOp, "at most {} score terms, got {}; add some up beforehand",
+          kMaxTerms, a.terms.size());
   require(a.dropout.p >= 0.0f && a.dropout.p < 1.0f, kOp, "dropout of {} is not in [0, 1)", a.dropout.p);
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "core/error.h"
 #include "core/parallel.h"
 #include "core/pool.h"
 
@@ -125,7 +126,8 @@ int worthwhile_chunks(double flops, std::int64_t items) {
   return std::max(1, static_cast<int>(most));
 }
 
-/// Cuts `count` into blocks of at most `block`, all but the last of one size, a multiple of `unit`.
+/// Cuts `count` into blocks of at most `block`, itself a multiple of `unit`; all but the last have one size,
+/// a multiple of `unit`.
 std::int64_t even_block(std::int64_t count, std::int64_t block, std::int64_t unit) {
   const std::int64_t blocks = std::max<std::int64_t>(ceil_div(count, block), 1);
   return std::max(ceil_div(ceil_div(count, blocks), unit) * unit, unit);
@@ -175,6 +177,13 @@ bool reads_numbers(const Plan& plan) {
   });
 }
 
+/// Arrays have room for blocks of these sizes and no more.
+void check_blocks(const Plan& plan) {
+  require(plan.query_block <= kMaxQueryBlock && plan.key_block <= kMaxKeyBlock, "attention",
+          "blocks of {} queries and {} keys; the kernel has room for {} and {}", plan.query_block,
+          plan.key_block, kMaxQueryBlock, kMaxKeyBlock);
+}
+
 double flops_of(const AttentionArgs& args) {
   return 2.0 * static_cast<double>(args.B * args.G * args.H) * static_cast<double>(args.Nq) *
          static_cast<double>(args.Nk) * static_cast<double>(args.D + args.Dv);
@@ -211,36 +220,36 @@ void Scratch::allocate() {
 }
 
 Plan plan_forward(const AttentionArgs& args, VectorShape shape) {
-  constexpr std::int64_t kQueries = 96, kFewestQueries = 24, kKeys = 512;
+  constexpr std::int64_t kFewestQueries = 24;
   auto plan = common_plan<Plan>(args, shape);
   plan.bands = plan_bands(plan, false);
   // Bands of the key side work on six keys by all queries of a tile and a few more, those of grids on slots
   // above each other: the more queries the better.
-  std::int64_t most = plan.bands.scores.empty() || plan.masks_pairs ? kQueries : 2 * kQueries;
+  std::int64_t most = plan.bands.scores.empty() || plan.masks_pairs ? kMaxQueryBlock / 2 : kMaxQueryBlock;
   // Long heads, but few: smaller tiles, so that every thread gets four.
   while (most > kFewestQueries && plan.units() * ceil_div(args.Nq, most) < 4 * num_threads()) most /= 2;
   plan.query_block = even_block(args.Nq, most, plan.bands.row_unit(most));
   plan.query_blocks = ceil_div(args.Nq, plan.query_block);
-  plan.key_block = even_block(args.Nk, kKeys, shape.panel());
+  plan.key_block = even_block(args.Nk, kMaxKeyBlock, shape.panel());
   plan.key_blocks = ceil_div(args.Nk, plan.key_block);
   reserve_term_scratch(plan);
   plan.chunks = worthwhile_chunks(flops_of(args), plan.units() * plan.query_blocks);
   place_bands(plan, plan.bands);
+  check_blocks(plan);
   return plan;
 }
 
 BackwardPlan plan_backward(const AttentionGradArgs& grads, VectorShape shape) {
-  constexpr std::int64_t kQueries = 96, kKeys = 128;
   const AttentionArgs& args = grads.forward;
   auto plan = common_plan<BackwardPlan>(args, shape);
   plan.grads = &grads;
   plan.bands = plan_bands(plan, true);
-  const std::int64_t queries = plan.bands.has_key_side() ? 2 * kQueries : kQueries;
+  const std::int64_t queries = plan.bands.has_key_side() ? kMaxQueryBlock : kMaxQueryBlock / 2;
   plan.query_block = even_block(args.Nq, queries, plan.bands.row_unit(queries));
   plan.query_blocks = ceil_div(args.Nq, plan.query_block);
   // Each block of keys reads every query's numbers and adds to their gradients: the fewer blocks the better.
   // Of pairs that are masked small blocks leave out more.
-  std::int64_t most = !plan.masks_pairs && reads_numbers(plan) ? 4 * kKeys : kKeys;
+  std::int64_t most = !plan.masks_pairs && reads_numbers(plan) ? kMaxKeyBlock : kMaxKeyBlock / 4;
   while (most > shape.panel() && plan.units() * ceil_div(args.Nk, most) < 4 * num_threads()) most /= 2;
   plan.key_block = even_block(args.Nk, std::max(most, shape.panel()), shape.panel());
   // A head without keys still has gradients to clear.
@@ -255,6 +264,7 @@ BackwardPlan plan_backward(const AttentionGradArgs& grads, VectorShape shape) {
     plan.wants_dtile = plan.wants_dtile || wanted != nullptr || term->dhead_scale != nullptr;
   }
   plan.chunk_grads.resize(static_cast<std::size_t>(plan.chunks));
+  check_blocks(plan);
   return plan;
 }
 

@@ -8,6 +8,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/attention_band.h"
+#include "kernels/attention_check.h"
 
 /// The parts of the fused kernel that know no instruction set: block sizes, prepared terms, the split over
 /// threads, partial gradients. The code per instruction set (attention_inl.h) sees this header and nothing
@@ -15,9 +16,11 @@
 namespace locant::fused {
 
 inline constexpr std::int64_t kTileRows = 6;  ///< rows of a register tile
-inline constexpr std::int64_t kMaxWidth = 256;
 inline constexpr float kLog2e = 1.44269504088896340736f;
 inline constexpr float kLn2 = 0.693147180559945309417f;
+
+/// Blocks of no plan are larger; what has room for these holds any block.
+inline constexpr std::int64_t kMaxQueryBlock = 192, kMaxKeyBlock = 512;
 
 /// Floats rounded up so that everything behind them stays on 64-byte lines.
 constexpr std::int64_t line_up(std::int64_t floats) { return (floats + 15) / 16 * 16; }
@@ -133,9 +136,10 @@ Plan plan_forward(const AttentionArgs& args, VectorShape shape);
 struct ChunkGrads {
   std::shared_ptr<float> memory;
   float* dtile = nullptr;  ///< (H, Nq, nk_pad), no head scale
-  std::array<LooseGrad, 4> loose;
-  std::array<std::array<RowGrad, 3>, 4> rows;  ///< of loose bucket (one) and axis terms
-  std::array<float*, 4> dhead_scale = {};      ///< (H) of loose terms that are no gather; null: not wanted
+  std::array<LooseGrad, kMaxTerms> loose;
+  std::array<std::array<RowGrad, 3>, kMaxTerms> rows;  ///< of loose bucket (one) and axis terms
+  std::array<float*, kMaxTerms> dhead_scale =
+      {};  ///< (H) of loose terms that are no gather; null: not wanted
   float *dkey_pad = nullptr, *dvalue_pad = nullptr;
   BandGrads bands;
   /// dq (Nq, d_pad) of a head that other chunks work on too: the first of the chunk's heads, and the last.

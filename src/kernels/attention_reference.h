@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/attention_check.h"
 #include "kernels/attention_dropout.h"
 
 namespace locant {
@@ -20,19 +21,19 @@ namespace locant {
 /// read.
 template <class T>
 struct AttentionNumbers {
-  const T *q = nullptr, *k = nullptr, *v = nullptr;    ///< strides of args.q, args.k, args.v
-  T *out = nullptr, *lse = nullptr;                    ///< strides of args.out; (B, G, H, Nq)
-  const T *key_pad = nullptr, *value_pad = nullptr;    ///< (H, D), (H, Dv)
-  std::array<std::array<const T*, 3>, 4> tables = {};  ///< per term; an axis term has up to three
-  std::array<const T*, 4> head_scales = {};            ///< (H) per term; null: 1
+  const T *q = nullptr, *k = nullptr, *v = nullptr;            ///< strides of args.q, args.k, args.v
+  T *out = nullptr, *lse = nullptr;                            ///< strides of args.out; (B, G, H, Nq)
+  const T *key_pad = nullptr, *value_pad = nullptr;            ///< (H, D), (H, Dv)
+  std::array<std::array<const T*, 3>, kMaxTerms> tables = {};  ///< per term; an axis term has up to three
+  std::array<const T*, kMaxTerms> head_scales = {};            ///< (H) per term; null: 1
   const T *factor = nullptr, *value_vectors = nullptr;
 };
 template <class T>
 struct AttentionGradNumbers {
   const T* dout = nullptr;
   T *dq = nullptr, *dk = nullptr, *dv = nullptr, *dkey_pad = nullptr, *dvalue_pad = nullptr;
-  std::array<std::array<T*, 3>, 4> dtables = {};  ///< null: not wanted
-  std::array<T*, 4> dhead_scales = {};
+  std::array<std::array<T*, 3>, kMaxTerms> dtables = {};  ///< null: not wanted
+  std::array<T*, kMaxTerms> dhead_scales = {};
   T *dfactor = nullptr, *dvalue_vectors = nullptr;
 };
 

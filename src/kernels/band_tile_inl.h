@@ -40,13 +40,17 @@ struct BandTile {
   const std::int32_t* row_code() const { return codes->row_code.data() + row0; }
 };
 
+/// Rows of a tile are the queries of a block, or its keys.
+inline constexpr std::int64_t kMaxTileRows = std::max(kMaxQueryBlock, kMaxKeyBlock);
+
 /// Rows of a tile that share a register tile; lowest and highest code.
 struct Strip {
   std::int64_t row, rows, low, high;
 };
 
+/// At most one for each row of the tile.
 struct Strips {
-  std::array<Strip, kMostBandRows> strips;
+  std::array<Strip, kMaxTileRows> strips;
   std::int64_t count = 0;
 
   explicit Strips(const BandTile& tile) {

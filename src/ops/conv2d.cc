@@ -213,10 +213,16 @@ Tensor conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
 void conv2d_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, const Conv2dOptions& options,
                      Tensor* dx, Tensor* dweight, Tensor* dbias) {
   const ConvShape s = shape_of(x, weight, options);
-  if (dy.shape() != Shape{s.B, s.out, s.rows, s.columns} || s.B < 1)
+  if (dy.shape() != Shape{s.B, s.out, s.rows, s.columns})
     fail("conv2d", "gradient of shape {} for a result of shape ({}, {}, {}, {})", dy.shape().str(), s.B,
          s.out, s.rows, s.columns);
   const ProfileScope scope("conv2d");
+  if (s.B == 0) {
+    if (dx != nullptr) *dx = Tensor(x.shape());
+    if (dweight != nullptr) *dweight = Tensor::zeros(weight.shape());
+    if (dbias != nullptr) *dbias = Tensor::zeros({s.out});
+    return;
+  }
   if (dx != nullptr) {
     *dx = Tensor(x.shape());
     if (is_depthwise(s))

@@ -6,12 +6,16 @@
 #include <mutex>
 
 #include "core/error.h"
+#include "core/fork.h"
 #include "core/parallel.h"
 #include "core/pool.h"
 #include "simd/isa.h"
 
 // The OpenMP runtime that oneDNN loads; Locant itself may be built without OpenMP (clang).
-extern "C" void omp_set_num_threads(int) __attribute__((weak));
+extern "C" {
+void omp_set_num_threads(int) __attribute__((weak));
+int omp_get_max_threads() __attribute__((weak));
+}
 
 namespace locant::dnnl_ops {
 namespace {
@@ -27,7 +31,7 @@ float* writable(const float* data) { return const_cast<float*>(data); }
 
 }  // namespace
 
-void prepare(int threads) {
+OmpThreads::OmpThreads(int threads) {
   static std::once_flag limited;
   std::call_once(limited, [] {
     switch (active_isa()) {
@@ -42,22 +46,26 @@ void prepare(int threads) {
         break;
     }
   });
-  // OpenMP keeps the number per calling thread.
-  static thread_local int given = 0;
-  const int wanted = threads > 0 ? threads : num_threads();
-  if (given != wanted && omp_set_num_threads != nullptr) omp_set_num_threads(wanted);
-  given = wanted;
+  if (omp_set_num_threads == nullptr || omp_get_max_threads == nullptr) return;
+  const int wanted = threads > 0 ? threads : num_threads(), now = omp_get_max_threads();
+  if (now == wanted) return;
+  omp_set_num_threads(wanted);
+  before_ = now;
+}
+
+OmpThreads::~OmpThreads() {
+  if (before_ > 0) omp_set_num_threads(before_);
 }
 
 dnnl::engine& engine() {
-  prepare();
+  const OmpThreads threads;
   static auto* engine =
       new dnnl::engine(dnnl::engine::kind::cpu, 0);  // outlives every static that holds a primitive
   return *engine;
 }
 
 void Plan::run(std::span<const float* const> buffers) const {
-  prepare();
+  const OmpThreads threads;
   std::array<dnnl::memory, 8> memories;
   std::array<dnnl_exec_arg_t, 8> list;
   std::size_t count = 0;
@@ -81,15 +89,19 @@ void Plan::run(std::span<const float* const> buffers) const {
 }
 
 std::shared_ptr<const Plan> plan(const char* op, const PlanKey& key, const std::function<Plan()>& make) {
-  static std::mutex mutex;
-  static auto& plans = *new std::map<std::pair<int, PlanKey>, std::shared_ptr<const Plan>>;
+  struct Plans {
+    std::mutex mutex;
+    std::map<std::pair<int, PlanKey>, std::shared_ptr<const Plan>> made;
+    Plans() { hold_over_fork(mutex); }
+  };
+  static Plans& plans = *new Plans;
   const std::pair<int, PlanKey> full(num_threads(), key);  // plans divide their work at creation
-  prepare();
-  const std::lock_guard lock(mutex);
-  if (const auto found = plans.find(full); found != plans.end()) return found->second;
-  if (plans.size() >= kMostPlans) plans.clear();  // many picture sizes in one process: start over
+  const OmpThreads threads;
+  const std::lock_guard lock(plans.mutex);
+  if (const auto found = plans.made.find(full); found != plans.made.end()) return found->second;
+  if (plans.made.size() >= kMostPlans) plans.made.clear();  // many picture sizes in one process: start over
   try {
-    return plans.emplace(full, std::make_shared<const Plan>(make())).first->second;
+    return plans.made.emplace(full, std::make_shared<const Plan>(make())).first->second;
   } catch (const dnnl::error& error) {
     fail(op, "oneDNN has no implementation for these sizes: {}", error.what());
   }
@@ -110,6 +122,7 @@ dnnl::memory::desc rows_layout(const dnnl::memory::dims& extents) {
 
 void reorder(const float* from, const dnnl::memory::desc& from_layout, float* to,
              const dnnl::memory::desc& to_layout) {
+  const OmpThreads threads;
   try {
     dnnl::memory source(from_layout, engine(), writable(from));
     dnnl::memory target(to_layout, engine(), to);

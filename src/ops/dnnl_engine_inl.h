@@ -14,10 +14,21 @@
 /// All that src/ops shares of oneDNN 2.x. No header that others include may include this one.
 namespace locant::dnnl_ops {
 
-/// Limits oneDNN to active_isa() (first call of the process only: later it refuses) and gives OpenMP in the
-/// calling thread `threads` threads; 0: num_threads(). Comes before any call of oneDNN.
-void prepare(int threads = 0);
-/// The CPU; prepared.
+/// Stands around every call of oneDNN, whose threads are those that OpenMP would give the calling thread:
+/// they are `threads` (0: num_threads()) while it lives, and what the caller had set behind it. The first of
+/// a process limits oneDNN to active_isa(); later it refuses.
+class OmpThreads {
+ public:
+  explicit OmpThreads(int threads = 0);
+  ~OmpThreads();
+  OmpThreads(const OmpThreads&) = delete;
+  OmpThreads& operator=(const OmpThreads&) = delete;
+
+ private:
+  int before_ = 0;  ///< 0: nothing to put back
+};
+
+/// The CPU.
 dnnl::engine& engine();
 
 /// A primitive and what its buffers look like.
@@ -37,8 +48,8 @@ struct Plan {
 
 /// Everything that a plan depends on but the number of threads; the first entry names the kind of op.
 using PlanKey = std::array<std::int64_t, 20>;
-/// The plan of a key, made by `make` when it is new (creation costs up to milliseconds). Errors of oneDNN
-/// become Error(op, ...).
+/// The plan of a key, made by `make`, inside OmpThreads, when it is new (creation costs up to milliseconds).
+/// Errors of oneDNN become Error(op, ...).
 std::shared_ptr<const Plan> plan(const char* op, const PlanKey& key, const std::function<Plan()>& make);
 
 /// Attributes of every plan: the caller owns the scratch memory, so that plans may run in any thread.

@@ -106,13 +106,12 @@ Var layer_scale(const Context& ctx, const Var& x, const Var& gamma, const Var& r
   Tensor y = scale_rows(x.value(), gamma.value(), residual.defined() ? residual.value() : Tensor());
   return ctx.record({x, gamma, residual}, std::move(y), [x, gamma, residual](const Tensor& dy) {
     const ProfileScope inner("layer_scale");
-    const std::int64_t width = gamma.value().numel();
+    const std::int64_t width = gamma.value().numel(), rows = dy.shape().with_last(1).numel();
     if (gamma.requires_grad())  // sum over rows of x dy
-      gamma.accumulate(
-          reduce_rows(dy.numel() / width, width, [&](std::int64_t begin, std::int64_t end, float* sums) {
-            row_ops().sum_rows(dy.data() + begin * width, x.value().data() + begin * width, end - begin,
-                               width, sums);
-          }));
+      gamma.accumulate(reduce_rows(rows, width, [&](std::int64_t begin, std::int64_t end, float* sums) {
+        row_ops().sum_rows(dy.data() + begin * width, x.value().data() + begin * width, end - begin, width,
+                           sums);
+      }));
     if (x.requires_grad()) x.accumulate(scale_rows(dy, gamma.value(), Tensor()));
     residual.accumulate(dy);
   });

@@ -21,7 +21,7 @@ void check(const Tensor& x, const Tensor& weight, const Tensor& bias) {
          weight.shape().str());
 }
 
-std::int64_t rows_of(const Tensor& x) { return x.dim(-1) > 0 ? x.numel() / x.dim(-1) : 0; }
+std::int64_t rows_of(const Tensor& x) { return x.shape().with_last(1).numel(); }
 
 }  // namespace
 

@@ -34,7 +34,7 @@ void scale_rows(const MatmulArgs& args) {
 
 // `threads`: 0 for all.
 void multiply(const MatmulArgs& args, int threads) {
-  dnnl_ops::prepare(threads);
+  const dnnl_ops::OmpThreads scope(threads);
   const dnnl_status_t status =
       dnnl_sgemm(args.transpose_a ? 'T' : 'N', args.transpose_b ? 'T' : 'N', args.M, args.N, args.K,
                  args.alpha, args.a, std::max<std::int64_t>(args.lda, 1), args.b,

@@ -119,6 +119,7 @@ dnnl_ops::Plan PackedLinear::State::make(std::int64_t M, Activation act, bool re
 }
 
 void PackedLinear::State::pack(const Tensor& plain) {
+  const dnnl_ops::OmpThreads threads;
   const Layout columns({in, out}, kFloat, dnnl::memory::format_tag::ba);
   Layout stored = columns;
   layout = wanted_layout(Way::matmul, "brg");

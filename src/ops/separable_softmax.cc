@@ -21,11 +21,11 @@ struct Sizes {
 Sizes sizes_of(const Var& row_scores, const Var& column_scores, const Var& v) {
   const Shape &rows = row_scores.shape(), &columns = column_scores.shape(), &values = v.shape();
   if (rows.rank() != 3 || columns.rank() != 3 || values.rank() != 3 || rows[0] != columns[0] ||
-      rows.numel() < 1 || columns.numel() < 1 || values.numel() < 1 || values[2] % rows[0] != 0 ||
+      rows.numel() < 1 || columns.numel() < 1 || values[2] < 1 || values[2] % rows[0] != 0 ||
       values[1] != rows[2] * columns[2])
     fail(kOp,
          "row scores {}, column scores {} and values {} do not fit; they must be (H, query rows, key rows), "
-         "(H, query columns, key columns) and (B, key rows * key columns, H Dv), none of them empty",
+         "(H, query columns, key columns) and (B, key rows * key columns, H Dv), none but B 0",
          rows.str(), columns.str(), values.str());
   return {values[0], rows[0], values[2] / rows[0], rows[1], rows[2], columns[1], columns[2]};
 }

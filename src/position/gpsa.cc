@@ -155,10 +155,12 @@ Tensor gpsa_attention_distance(const Gpsa& gpsa, Grid query, Grid key, const Ten
     for (std::int64_t x = begin; x < end; ++x) {
       const std::int64_t i = x % Nq;
       gpsa_row(gpsa, query, key, q, k, scale, x / Nq % B, x / (Nq * B), i, row.data());
-      for (std::int64_t j = 0; j < Nk; ++j)
-        sums[static_cast<std::size_t>(x)] +=
-            static_cast<double>(row[static_cast<std::size_t>(j)]) *
-            std::hypot(j % key.columns - i % query.columns, j / key.columns - i / query.columns);
+      for (std::int64_t j = 0; j < Nk; ++j) {
+        const std::int64_t right = j % key.columns - i % query.columns,
+                           down = j / key.columns - i / query.columns;
+        sums[static_cast<std::size_t>(x)] += static_cast<double>(row[static_cast<std::size_t>(j)]) *
+                                             std::sqrt(static_cast<double>(right * right + down * down));
+      }
     }
   });
   Tensor out({H});

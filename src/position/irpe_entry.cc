@@ -72,7 +72,7 @@ std::int64_t plain_bucket(const IrpeForm& form, int part, const IrpeGrid& grid, 
   const double x = static_cast<double>((i - grid.skip) % grid.columns - (j - grid.skip) % grid.columns);
   const double middle = std::floor(form.bins.beta);
   double id = 0;
-  if (form.method == IrpeMethod::euclidean) id = g(std::nearbyint(std::hypot(y, x))) + middle;
+  if (form.method == IrpeMethod::euclidean) id = g(std::nearbyint(std::sqrt(y * y + x * x))) + middle;
   if (form.method == IrpeMethod::quantised) id = g(y * y + x * x) + middle;
   if (form.method == IrpeMethod::cross) id = g(part == 0 ? y : x) + middle;
   if (form.method == IrpeMethod::product) id = (g(y) + middle) * side + g(x) + middle;

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "io/image.h"
+#include "io/labels.h"
 #include "io/mapped_file.h"
 #include "segment/embedding_cache.h"
 #include "segment/transforms.h"
@@ -16,7 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr const char* kOp = "segment_data";
-constexpr std::size_t kMostColours = 4096;
+constexpr std::size_t kMostObjects = 4096;
 
 std::vector<fs::path> pictures_of(const fs::path& folder) {
   std::error_code error;
@@ -29,13 +30,18 @@ std::vector<fs::path> pictures_of(const fs::path& folder) {
   return out;
 }
 
-std::uint32_t colour_of(const Image& image, std::int64_t pixel) {
-  const std::uint8_t* at = image.rgb.data() + 3 * pixel;
-  return static_cast<std::uint32_t>(at[0]) << 16 | static_cast<std::uint32_t>(at[1]) << 8 | at[2];
+/// masks/NAME with the first ending that is there; empty where none is.
+fs::path mask_of(const fs::path& folder, const fs::path& picture) {
+  for (const char* ending : {".png", ".tif", ".tiff", ".pgm", ".ppm", ".webp"}) {
+    fs::path path = folder / (picture.stem().string() + ending);
+    if (fs::exists(path)) return path;
+  }
+  return {};
 }
 
-/// One bit mask a colour on the low-resolution grid: a cell belongs to an object that its centre lies in.
-std::map<std::uint32_t, Mask> low_masks(const Image& mask, const SamFrame& frame, std::int64_t low) {
+/// One bit mask a label on the low-resolution grid: a cell belongs to an object that its centre lies in.
+std::map<std::uint32_t, Mask> low_masks(const Labels& mask, const SamFrame& frame, std::int64_t low,
+                                        const std::string& path) {
   const double cell = static_cast<double>(frame.image_size) / static_cast<double>(low);
   std::map<std::uint32_t, Mask> out;
   for (std::int64_t y = 0; y < low; ++y)
@@ -47,12 +53,12 @@ std::map<std::uint32_t, Mask> low_masks(const Image& mask, const SamFrame& frame
                                                  static_cast<double>(frame.input.rows)),
                  column = static_cast<std::int64_t>(fx * static_cast<double>(mask.columns) /
                                                     static_cast<double>(frame.input.columns));
-      const std::uint32_t colour = colour_of(mask, row * mask.columns + column);
-      if (colour == 0) continue;
-      require(out.count(colour) > 0 || out.size() < kMostColours, kOp,
-              "more than {} colours; a mask has one flat colour an object, no shades (save it as PNG)",
-              kMostColours);
-      Mask& bits = out[colour];
+      const std::uint32_t label = mask.values[static_cast<std::size_t>(row * mask.columns + column)];
+      if (label == 0) continue;
+      require(out.count(label) > 0 || out.size() < kMostObjects, kOp,
+              "{}: more than {} objects; a mask has one number or flat colour an object, no shades", path,
+              kMostObjects);
+      Mask& bits = out[label];
       if (bits.bits.empty())
         bits = {{low, low}, std::vector<std::uint8_t>(static_cast<std::size_t>(low * low))};
       bits.bits[static_cast<std::size_t>(y * low + x)] = 1;
@@ -82,12 +88,13 @@ SegmentData read_segment_data(const std::string& folder, std::int64_t image_size
   SegmentData out;
   std::size_t without = 0, small = 0;
   for (const fs::path& path : pictures_of(fs::path(folder) / "images")) {
-    const fs::path mask_path = fs::path(folder) / "masks" / (path.stem().string() + ".png");
-    if (!fs::exists(mask_path)) {
+    const fs::path mask_path = mask_of(fs::path(folder) / "masks", path);
+    if (mask_path.empty()) {
       ++without;
       continue;
     }
-    const Image image = read_image(path.string()), mask = read_image(mask_path.string());
+    const Image image = read_image(path.string());
+    const Labels mask = read_labels(mask_path.string());
     require(image.rows == mask.rows && image.columns == mask.columns, kOp,
             "{} has {} x {} pixels, its picture {} x {}", mask_path.string(), mask.columns, mask.rows,
             image.columns, image.rows);
@@ -98,9 +105,9 @@ SegmentData read_segment_data(const std::string& folder, std::int64_t image_size
     const auto file = MappedFile::open(path.string());
     picture.key =
         picture_key({reinterpret_cast<const std::uint8_t*>(file->bytes().data()), file->bytes().size()});
-    const std::map<std::uint32_t, Mask> masks = low_masks(mask, picture.frame, low);
+    const std::map<std::uint32_t, Mask> masks = low_masks(mask, picture.frame, low, mask_path.string());
     if (masks.empty()) ++small;
-    for (const auto& [colour, bits] : masks) out.objects.push_back({out.pictures.size(), mask_to_rle(bits)});
+    for (const auto& [label, bits] : masks) out.objects.push_back({out.pictures.size(), mask_to_rle(bits)});
     out.pictures.push_back(std::move(picture));
   }
   if (without > 0) out.notes.push_back(fmt::format("{} pictures without a mask are left out", without));
@@ -152,7 +159,8 @@ void add_centre_prompt(const Mask& mask, std::int64_t image_size, float* xy) {
   x /= static_cast<double>(cells.size());
   y /= static_cast<double>(cells.size());
   const auto distance = [&](std::int64_t cell) {
-    return std::hypot(static_cast<double>(cell % wide) - x, static_cast<double>(cell / wide) - y);
+    const double dx = static_cast<double>(cell % wide) - x, dy = static_cast<double>(cell / wide) - y;
+    return dx * dx + dy * dy;
   };
   put_cell(*std::min_element(cells.begin(), cells.end(),
                              [&](std::int64_t a, std::int64_t b) { return distance(a) < distance(b); }),

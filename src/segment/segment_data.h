@@ -23,8 +23,9 @@ struct SegmentPicture {
   SamFrame frame;
 };
 
-/// Pictures with the masks of their objects: FOLDER/images/NAME.EXT and FOLDER/masks/NAME.png, where black is
-/// background and each other colour one object.
+/// Pictures with the masks of their objects: FOLDER/images/NAME.EXT and FOLDER/masks/NAME.png (or .tif,
+/// .tiff, .pgm, .ppm, .webp), where 0 or black is background and each other number, palette index or colour
+/// one object (io/labels.h).
 struct SegmentData {
   std::vector<SegmentPicture> pictures;
   std::vector<SegmentObject> objects;
@@ -33,7 +34,7 @@ struct SegmentData {
 
 /// Decodes every picture and mask once, so that mistakes show before hours of encoding. `low`: sides of the
 /// low-resolution masks; objects that cover no cell of them are left out. Throws Error when a folder is
-/// missing, a mask has another size than its picture or more than 4,096 colours, or nothing is left.
+/// missing, a mask has another size than its picture or more than 4,096 objects, or nothing is left.
 SegmentData read_segment_data(const std::string& folder, std::int64_t image_size, std::int64_t low);
 
 /// Masks of objects as 0 and 1: (objects, low * low).

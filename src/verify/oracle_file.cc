@@ -120,9 +120,31 @@ void read_build(const Json& build, OracleFile& out) {
   out.config = kwargs.dump();
 }
 
+/// Of a file that holds outputs only there is none of this. Half of it is a damaged file.
+void read_gradients(const Json& json, OracleFile& out) {
+  const Json errors = json.value("float32_error", Json::object());
+  out.output_error = errors.value("output", 0.0);
+  out.stage_error = errors.value("stages", 0.0);
+  if (!json.contains("gradients")) {
+    require(!json.contains("stages") || !(json.contains("zero_gradients") || errors.contains("gradients")),
+            "verify",
+            "{}: \"gradients\" is missing beside what belongs to it; a file of outputs alone has neither "
+            "stages nor zero_gradients",
+            out.path);
+    return;
+  }
+  for (const Json& item : json["gradients"])
+    out.gradients.push_back(tensor_of(item, item.at("name").get<std::string>()));
+  out.zero_gradients = json.value("zero_gradients", std::vector<std::string>());
+  out.gradient_error = errors.at("gradients").get<double>();
+}
+
 OracleFile oracle_of(const std::string& path, const Json& json) {
   OracleFile out;
   out.path = path;
+  for (const char* key : {"input", "parameters", "output"})
+    require(json.contains(key), "verify", "{}: no key \"{}\": an oracle says what goes in and what comes out",
+            path, key);
   read_build(json.at("build"), out);
   if (json.contains("overrides"))
     for (const auto& item : json["overrides"].items())
@@ -133,16 +155,10 @@ OracleFile oracle_of(const std::string& path, const Json& json) {
   if (json.contains("extra_outputs"))
     for (const Json& item : json["extra_outputs"])
       out.extra_outputs.push_back(tensor_of(item, item.at("name").get<std::string>()));
-  for (const Json& item : json.at("stages"))
+  for (const Json& item : json.value("stages", Json::array()))
     out.stages.push_back(tensor_of(item, item.at("path").get<std::string>()));
-  for (const Json& item : json.at("gradients"))
-    out.gradients.push_back(tensor_of(item, item.at("name").get<std::string>()));
   out.dense_stages = json.value("dense_stages", std::vector<std::string>());
-  out.zero_gradients = json.value("zero_gradients", std::vector<std::string>());
-  const Json& error = json.at("float32_error");
-  out.output_error = error.at("output").get<double>();
-  out.stage_error = error.value("stages", 0.0);
-  out.gradient_error = error.at("gradients").get<double>();
+  read_gradients(json, out);
   return out;
 }
 
@@ -154,7 +170,7 @@ RealOracle real_of(const std::string& path, const Json& json) {
   out.rows = json.at("resize").at(1).get<std::int64_t>();
   require(out.columns > 0 && out.rows > 0 && out.columns <= 4096 && out.rows <= 4096, "verify",
           "{}: resize [{}, {}]; sides of 1 to 4096 were expected", path, out.columns, out.rows);
-  out.resized_sha256 = json.at("resized_sha256").get<std::string>();
+  out.resized_sha256 = json.value("resized_sha256", "");
   for (const auto& item : json.items())
     if (item.value().is_object() && item.value().contains("norm"))
       out.tensors.push_back(tensor_of(item.value(), item.key()));
@@ -174,8 +190,10 @@ RealOracle read_real_oracle(const std::string& path) {
 OracleKind oracle_kind(const std::string& path) {
   const Json json = parse_file(path);
   if (json.contains("build")) return OracleKind::model;
-  require(json.contains("photo") && json.contains("resized_sha256"), "verify",
-          "{}: neither an oracle of a model (no key \"build\") nor of a photograph (no key \"photo\")", path);
+  require(json.contains("photo") && json.contains("resize"), "verify",
+          "{}: neither an oracle of a model or layer (no key \"build\" says what to construct) nor of a "
+          "photograph (no key \"photo\"); lists of names, bucket tables and the like are for tests",
+          path);
   return OracleKind::real;
 }
 

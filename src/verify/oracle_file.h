@@ -47,7 +47,7 @@ struct OracleFile {
   std::vector<OracleOverride> overrides;
   std::vector<OracleFormula> inputs, parameters;
   OracleTensor output;
-  std::vector<OracleTensor> extra_outputs, stages, gradients;
+  std::vector<OracleTensor> extra_outputs, stages, gradients;  ///< empty: outputs only
   std::vector<std::string> dense_stages, zero_gradients;
   double output_error = 0.0, stage_error = 0.0, gradient_error = 0.0;  ///< of torch's float32 run
 };
@@ -60,7 +60,7 @@ struct RealOracle {
   std::string path;
   std::string photo;  ///< file name
   std::int64_t columns = 0, rows = 0;
-  std::string resized_sha256;
+  std::string resized_sha256;         ///< empty: not told
   std::vector<OracleTensor> tensors;  ///< in the order of computation
 };
 RealOracle read_real_oracle(const std::string& path);

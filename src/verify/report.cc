@@ -57,6 +57,7 @@ std::string VerifyReport::text(bool all) const {
   if (backward_ms > 0) out += fmt::format(", backward {:.0f}", backward_ms);
   if (inference_ms > 0) out += fmt::format(", inference {:.0f}", inference_ms);
   out += '\n';
+  if (!note.empty()) out += fmt::format("  {}\n", note);
   for (std::size_t i = 0; i < problems.size() && (all || i < kFailureLines); ++i)
     out += fmt::format("  {}\n", problems[i]);
   if (!all && problems.size() > kFailureLines) out += fmt::format("  ... {} in all\n", problems.size());
@@ -84,6 +85,7 @@ std::string VerifyReport::json() const {
   out["family"] = family;
   out["naming"] = naming;
   out["ok"] = ok();
+  if (!note.empty()) out["note"] = note;
   out["problems"] = problems;
   nlohmann::ordered_json by_kind = nlohmann::ordered_json::object();
   for (const char* kind : {"input", "output", "stage", "gradient", "zero gradient", "inference"})
@@ -103,7 +105,7 @@ std::string VerifyReport::json() const {
   }
   out["ms"] = {
       {"build", build_ms}, {"forward", forward_ms}, {"backward", backward_ms}, {"inference", inference_ms}};
-  return out.dump();
+  return out.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 }  // namespace locant

@@ -109,6 +109,10 @@ const Renames& renames_for(const OracleFile& file) {
 
 OracleRun::OracleRun(const std::string& path, const VerifyOptions& options)
     : options_(options), file_(read_oracle(path)), renames_(renames_for(file_)) {
+  if (file_.gradients.empty() && file_.zero_gradients.empty()) {  // nothing to compare them with
+    options_.gradients = false;
+    report_.note = file_.stages.empty() ? "the file holds outputs only" : "the file holds no gradients";
+  }
   // The naming fills what build does not say; what it says decides.
   config_ = file_.layer.empty() ? merge_config(renames_.configure(file_.config), file_.config) : file_.config;
   report_.file = path;

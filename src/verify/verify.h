@@ -27,6 +27,7 @@ struct VerifyEntry {
 
 struct VerifyReport {
   std::string file, family, naming;
+  std::string note;                   ///< what the file lacks, so that nothing was compared; or empty
   std::vector<std::string> problems;  ///< parameters that are missing, left over or of another shape
   std::vector<VerifyEntry> entries;   ///< in the order of computation, then gradients, then the inference run
   double build_ms = 0.0, forward_ms = 0.0, backward_ms = 0.0, inference_ms = 0.0;
@@ -47,7 +48,8 @@ struct VerifyReport {
 /// parameter. Bound of each: the larger of 5e-5 (gradients 2e-4) and ten times the error of torch's own
 /// float32 run. A gradient that is zero by structure may reach 2e-4 units of our tensor that holds it (all of
 /// a joint bias), of the median gradient where it is a tensor of its own. A parameter or stage that only one
-/// side has is a failure. Throws Error for an unreadable file, an unknown family or layer (with the known
+/// side has is a failure. A file may hold outputs only: then stages and gradients are left out, and the
+/// report says so. Throws Error for an unreadable file, an unknown family or layer (with the known
 /// ones) or a configuration that it lacks.
 VerifyReport verify_oracle(const std::string& json_path, const VerifyOptions& options = {});
 

@@ -5,7 +5,7 @@
 #include "core/error.h"
 
 namespace locant {
-namespace {
+namespace tape_test {
 
 // y = a * b elementwise, the smallest op there is.
 Var multiply(const Context& ctx, const Var& a, const Var& b) {
@@ -78,5 +78,5 @@ TEST(Tape, RefusesALossOfManyElements) {
   EXPECT_THROW(tape.backward(Var(Tensor::full({2}, 1.0f), true)), Error);
 }
 
-}  // namespace
+}  // namespace tape_test
 }  // namespace locant

@@ -18,7 +18,7 @@ err_has ', 1 thread$'
 # A folder, sorted; all answers, whatever the batch.
 run 0 classify $digits --csv --top 1 -q
 out_lines 21
-out_has '^picture,rank,index,label,probability$'
+out_has '^picture,rank,index,label,probability,error$'
 right=$(tail -n +2 "$work/out" | awk -F, '{ split($1, path, "/"); if (substr(path[3], 1, 1) == $4) n++ } END { print n }')
 [ "$right" -ge 18 ] || die "$right of 20 digits right"
 tail -n +2 "$work/out" | cut -d, -f1 >"$work/order"
@@ -46,7 +46,10 @@ out_has ',1,7,"""se,ven""",'
 printf 'a\033[2Jb\n' >"$work/steer"
 head -n 9 "$work/labels" >>"$work/steer"
 run 0 classify $digits/0_a.png --labels "$work/steer" --top 10 -q
-out_has 'a\?\[2Jb$'  # a name cannot steer the terminal
+out_has 'a\\x1b\[2Jb$'  # a name cannot steer the terminal
+{ printf '\357\273\277'; cat "$work/labels"; } >"$work/marked"  # a byte order mark is no part of the first name
+run 0 classify $digits/0_a.png --labels "$work/marked" --csv --top 1 -q
+out_has ',1,0,zero,'
 echo ten >>"$work/labels"
 mistake 'holds 11 names, the model has 10 classes' classify $digits/7_a.png --labels "$work/labels"
 
@@ -58,13 +61,15 @@ out_has ' %  '
 mkdir "$work/mixed"
 cp $digits/0_a.png $digits/1_a.png "$work/mixed"
 head -c 100 $digits/2_a.png >"$work/mixed/broken.png"
-run 2 classify "$work/mixed" --json
+run 1 classify "$work/mixed" --json
 json_lines
 out_lines 3
 out_has '"error":"\[image\] .*broken.png'
-run 2 classify "$work/mixed" --csv --top 1
+run 1 classify "$work/mixed" --csv --top 1
 err_has '^locant: warning: \[image\] .*broken.png'
-out_lines 3
+err_has '^locant: warning: 1 of 3 pictures failed$'
+out_lines 4
+out_has '/broken.png,,,,,\[image\] .*broken.png'
 
 # Mistakes.
 mistake 'no file or folder nowhere.png' classify nowhere.png

@@ -48,6 +48,11 @@ run 0 draw dense_bias --grid 3 --heads 2 --d 8 --seed 2 --json
 run 0 draw t5_bucket --variant causal --grid 4 --text
 out_has '^0 \. \. \.$'
 
+run 0 draw alibi --grid 12 --cell 5 -o "$work/a.png"
+run 0 draw alibi --grid 12 --cell 5 -o -
+cmp "$work/out" "$work/a.png" || die "-o - is not the picture"
+err_has '^wrote standard output: alibi'
+
 mistake 'near it: swin_bias' draw swin
 mistake 'there are simple_vit, mae, timm, detr' draw sincos --variant cae
 mistake 'give the name' draw

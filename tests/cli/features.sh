@@ -31,6 +31,24 @@ run 0 inspect "$work/f.safetensors"
 out_has '^attention +F32 +\(2, 9, 9\)'
 [ "$(od -An -tu1 -j16 -N8 "$work/f.png" | xargs)" = "0 0 0 205 0 0 0 63" ] || die "f.png is not 205 x 63"
 
+# No output onto an input or onto another output, and "-" is standard output.
+cp $digits/3_a.png "$work/p.png" && ln "$work/p.png" "$work/hard.png" && ln -s p.png "$work/soft.png"
+cp "$work/p.png" "$work/before.png" && cp $weights "$work/w.safetensors"
+for name in p.png hard.png soft.png ./p.png; do
+  mistake 'would replace .*p.png, which is read' features "$work/p.png" --weights $weights --picture "$work/$name"
+done
+mistake 'would replace' features "$work/p.png" --weights "$work/w.safetensors" -o "$work/w.safetensors"
+mistake 'same file' features "$work/p.png" --weights $weights -o "$work/new" --picture "$work/./new"
+mistake 'both be written to standard output' features "$work/p.png" --weights $weights -o - --picture -
+mistake 'not a regular file' features "$work/p.png" --weights $weights -o /dev/null
+cmp "$work/p.png" "$work/before.png" || die "the picture is another"
+cmp "$work/w.safetensors" $weights || die "the weights are others"
+run 0 features $digits/3_a.png --weights $weights --img-size 56 -o -
+cmp "$work/out" "$work/g.safetensors" || die "-o - is not the file"
+err_has 'wrote standard output: 2 tensors'
+run 0 features $digits/3_a.png --weights $weights --img-size 56 --picture -
+cmp "$work/out" "$work/g.png" || die "--picture - is not the file"
+
 mistake 'nowhere to write' features $digits/3_a.png --weights $weights
 mistake '--weights' features $digits/3_a.png -o x.safetensors
 mistake 'no file or folder' features nowhere.png --weights $weights -o x.safetensors
@@ -43,3 +61,10 @@ out_has '^7_b.png +7 +[0-9.]+ % '
 out_has '^(1[89]|20) of 20 right, median inference '
 out_has "28 x 28 .* $work/seen/7_b.png$"
 [ "$(find "$work/seen" -name '*.png' | wc -l)" -eq 20 ] || die "not twenty pictures"
+mkdir "$work/own" && cp $digits/3_a.png "$work/own" && cp "$work/own/3_a.png" "$work/before.png"
+mistake 'would replace' demo --photos "$work/own" -o "$work/own" --weights $weights
+cmp "$work/own/3_a.png" "$work/before.png" || die "demo replaced a photograph"
+cp $digits/4_a.png "$work/own/3_a.jpg" && echo broken >"$work/own/5.png"  # two of one name, and a bad one
+run 1 demo --photos "$work/own" -o "$work/seen2" --weights $weights --img-size 28
+err_has '1 of 3 pictures failed'
+[ -s "$work/seen2/3_a.png" ] && [ -s "$work/seen2/3_a_2.png" ] || die "demo wrote one over the other"

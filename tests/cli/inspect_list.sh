@@ -18,7 +18,7 @@ mistake 'short.safetensors' inspect "$work/short.safetensors"
 # A tensor's name cannot steer the terminal. 76 bytes of header, one number.
 printf '\x4c\0\0\0\0\0\0\0{"a\\u001b[2Jb":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}            \0\0\0\0' >"$work/steer.safetensors"
 run 0 inspect "$work/steer.safetensors"
-out_has '^a\?\[2Jb +F32 +\(1\)'
+out_has '^a\\x1b\[2Jb +F32 +\(1\)'
 
 run 0 list
 out_has '^models$'

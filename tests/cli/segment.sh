@@ -48,8 +48,34 @@ out_lines 3
 run 0 segment $photo --weights "$work/sam.safetensors" --image-size 64 --cache "$work/cache" --point 150,120 -o "$work/c.png"
 err_has 'cached embedding not used: '
 echo broken >"$work/photos/broken.png"
-run 2 embed "$work/photos" "${sam[@]}"
+run 1 embed "$work/photos" "${sam[@]}"
 err_has 'broken.png'
+err_has '1 of 4 pictures failed'
+run 1 embed "$work/photos" "${sam[@]}" --json
+json_lines
+out_has '^\{"picture":".*broken.png","error":"\[image\] '
+mistake 'broken.png' embed "$work/photos/broken.png" "${sam[@]}"
+mistake 'broken.png' embed "$work/photos" "${sam[@]}" --strict
+
+# A picture through a pipe. No output onto what is read, "-" is standard output.
+run 0 segment <(cat $photo) "${sam[@]}" --no-cache --point 150,120 -o "$work/b.png"
+cmp "$work/a.png" "$work/b.png" || die "a picture through a pipe gets another answer"
+run 0 segment $photo "${sam[@]}" --point 150,120 -o -
+cmp "$work/out" "$work/a.png" || die "-o - is not the picture"
+err_has '-> standard output$'
+run 0 segment $photo "${sam[@]}" --point 150,120 --coco -
+cmp "$work/out" "$work/a.json" || die "--coco - is not the file"
+cp $photo "$work/own_1.png" && ln "$work/own_1.png" "$work/hard.png" && ln -s l.safetensors "$work/soft.safetensors"
+cp "$work/own_1.png" "$work/before.png"
+mistake 'would replace' segment "$work/own_1.png" "${sam[@]}" --point 5,5 -o "$work/hard.png"
+mistake 'would replace' segment "$work/own_1.png" "${sam[@]}" --point 5,5 --multimask -o "$work/own.png"
+mistake 'would replace' segment $photo "${sam[@]}" --mask "$work/l.safetensors" --logits "$work/soft.safetensors"
+mistake 'would replace' segment $photo "${sam[@]}" --prompts "$work/p.json" --coco "$work/p.json"
+mistake 'would replace' segment $photo "${sam[@]}" --point 5,5 --overlay "$work/sam.safetensors"
+mistake 'same file' segment $photo "${sam[@]}" --point 5,5 -o "$work/x.png" --overlay "$work/./x.png"
+mistake 'both be written to standard output' segment $photo "${sam[@]}" --point 5,5 -o - --json
+mistake 'one after the other' segment $photo "${sam[@]}" --point 5,5 --multimask -o -
+cmp "$work/own_1.png" "$work/before.png" || die "the picture is another"
 
 mistake 'is empty' segment $photo "${sam[@]}" --box 50,50,50,80 -o "$work/x.png"
 mistake '"5;5" is no point' segment $photo "${sam[@]}" --point '5;5' -o "$work/x.png"

@@ -2,7 +2,9 @@
 set -uo pipefail
 locant=$1
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+checks=0
+start=$(date +%s%3N)
+trap 'rm -rf "$work"; echo "count: 1 tests, $checks assertions; cli.$(basename "$0" .sh) $(($(date +%s%3N) - start)) ms"' EXIT
 export OMP_WAIT_POLICY=passive  # tests share the machine
 
 die() {
@@ -17,17 +19,18 @@ run() {
   local want=$1 got=0
   shift
   last="locant $*"
+  checks=$((checks + 1))
   "$locant" "$@" >"$work/out" 2>"$work/err" || got=$?
   [ $got -eq "$want" ] || die "$last: exit code $got, not $want"
 }
 
 # Extended regular expressions that some line of stdout or stderr must match; the counterpart that none may.
-out_has() { grep -qE -- "$1" "$work/out" || die "$last: stdout lacks /$1/"; }
-out_lacks() { ! grep -qE -- "$1" "$work/out" || die "$last: stdout has /$1/"; }
-err_has() { grep -qE -- "$1" "$work/err" || die "$last: stderr lacks /$1/"; }
-err_lacks() { ! grep -qE -- "$1" "$work/err" || die "$last: stderr has /$1/"; }
-out_lines() { [ "$(wc -l <"$work/out")" -eq "$1" ] || die "$last: $(wc -l <"$work/out") lines on stdout, not $1"; }
-err_empty() { [ ! -s "$work/err" ] || die "$last: stderr is not empty"; }
+out_has() { checks=$((checks + 1)); grep -qE -- "$1" "$work/out" || die "$last: stdout lacks /$1/"; }
+out_lacks() { checks=$((checks + 1)); ! grep -qE -- "$1" "$work/out" || die "$last: stdout has /$1/"; }
+err_has() { checks=$((checks + 1)); grep -qE -- "$1" "$work/err" || die "$last: stderr lacks /$1/"; }
+err_lacks() { checks=$((checks + 1)); ! grep -qE -- "$1" "$work/err" || die "$last: stderr has /$1/"; }
+out_lines() { checks=$((checks + 1)); [ "$(wc -l <"$work/out")" -eq "$1" ] || die "$last: $(wc -l <"$work/out") lines on stdout, not $1"; }
+err_empty() { checks=$((checks + 1)); [ ! -s "$work/err" ] || die "$last: stderr is not empty"; }
 
 # A user's mistake: exit code 2, nothing on stdout, and one line on stderr beside the banner, which matches $1.
 mistake() {

@@ -23,6 +23,19 @@ out_lines 2
 out_has '"ok":false'
 out_has '"ok":true'
 
+# Outputs only: nothing else is compared, and the report says so.
+python3 - $oracle "$work/outputs.json" <<'EOF' || die "no oracle of outputs"
+import json, sys
+oracle = json.load(open(sys.argv[1]))
+json.dump({key: oracle[key] for key in ("build", "input", "parameters", "output")}, open(sys.argv[2], "w"))
+EOF
+run 0 verify "$work/outputs.json"
+out_has '^  the file holds outputs only$'
+out_has 'output output .* ok$'
+out_lacks 'gradient'
+run 2 verify tests/data/oracle/official/irpe/irpe_buckets.json
+err_has 'no key "build" says what to construct'
+
 head -c 1000 $oracle >"$work/short.json"
 run 2 verify "$work/short.json" $oracle --no-gradients --no-inference
 err_has 'warning: .*short.json'

@@ -6,7 +6,7 @@
 #include <limits>
 
 namespace locant {
-namespace {
+namespace finite_test {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -46,5 +46,5 @@ TEST(Finite, NamesNumberAndPlace) {
   EXPECT_EQ(not_finite(tensor), "nan at (0, 0, 0)");
 }
 
-}  // namespace
+}  // namespace finite_test
 }  // namespace locant

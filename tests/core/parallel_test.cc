@@ -9,7 +9,7 @@
 #include "core/error.h"
 
 namespace locant {
-namespace {
+namespace parallel_test {
 
 TEST(Parallel, CoversEachItemOnce) {
   for (const int threads : {1, 2, 3, 5}) {
@@ -44,5 +44,5 @@ TEST(Parallel, RethrowsInTheCaller) {
   set_num_threads(available_cores());
 }
 
-}  // namespace
+}  // namespace parallel_test
 }  // namespace locant

@@ -6,7 +6,7 @@
 #include <thread>
 
 namespace locant {
-namespace {
+namespace profile_test {
 
 using std::chrono::milliseconds;
 
@@ -65,5 +65,5 @@ TEST(Profile, ThreadsAddUp) {
   EXPECT_EQ(entries[0].calls, 400);
 }
 
-}  // namespace
+}  // namespace profile_test
 }  // namespace locant

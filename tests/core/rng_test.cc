@@ -5,7 +5,7 @@
 #include <cmath>
 
 namespace locant {
-namespace {
+namespace rng_test {
 
 TEST(Rng, SplitMixMatchesThePublishedSequence) {
   // First outputs for seed 1234567 of the reference program: state advances by the golden ratio.
@@ -39,5 +39,5 @@ TEST(Rng, StaysInRangeWithTheRightMoments) {
   EXPECT_NEAR(square / kCount, 1.0, 0.03);
 }
 
-}  // namespace
+}  // namespace rng_test
 }  // namespace locant

@@ -5,7 +5,7 @@
 #include <string>
 
 namespace locant {
-namespace {
+namespace sha256_test {
 
 std::string sha256_of(const std::string& text) {
   return sha256_hex({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
@@ -20,5 +20,5 @@ TEST(Sha256, PublishedExamples) {
             "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
 }
 
-}  // namespace
+}  // namespace sha256_test
 }  // namespace locant

@@ -5,10 +5,9 @@
 #include <limits>
 
 #include "core/error.h"
-#include "core/pool.h"
 
 namespace locant {
-namespace {
+namespace tensor_test {
 
 TEST(Shape, CountsAndNamesItself) {
   const Shape shape{2, 3, 4};
@@ -47,19 +46,5 @@ TEST(Tensor, BorrowedNumbersAreNeverUnique) {
   EXPECT_EQ(t.data(), numbers);
 }
 
-TEST(Pool, HandsBuffersOutAgain) {
-  Pool& pool = Pool::global();
-  const float* first = nullptr;
-  {
-    const Tensor t({1000, 100});
-    first = t.data();
-  }
-  const Tensor again({1000, 100});
-  EXPECT_EQ(again.data(), first);
-  const auto before = pool.stats();
-  const Tensor more({12345});
-  EXPECT_GE(pool.stats().live_bytes, before.live_bytes + 12345 * 4);
-}
-
-}  // namespace
+}  // namespace tensor_test
 }  // namespace locant

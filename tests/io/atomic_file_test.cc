@@ -11,7 +11,7 @@
 #include "tests/io/mutate.h"
 
 namespace locant {
-namespace {
+namespace atomic_file_test {
 
 using testing::bytes_of;
 using testing::error_of;
@@ -130,5 +130,5 @@ TEST(AtomicFile, RefusesPathsThatAreNoFiles) {
   EXPECT_EQ(files_in(folder), 2u);
 }
 
-}  // namespace
+}  // namespace atomic_file_test
 }  // namespace locant

@@ -17,7 +17,7 @@
 #include "io/exif.h"
 
 namespace locant {
-namespace {
+namespace image_test {
 
 using nlohmann::json;
 using Bytes = std::vector<std::uint8_t>;
@@ -102,11 +102,64 @@ TEST(Image, RefusesHeadersThatTheFileCannotFill) {
 TEST(Image, TruncatedFilesAreErrorsThatSayWhy) {
   for (const std::string& name : fixtures()) {
     const Bytes whole = read_bytes(kFolder + name);
+    // What a PNG can lack at its end has a test of its own.
+    const std::size_t end = name.ends_with(".png") ? whole.size() - 100 : whole.size();
     const std::size_t step = std::max<std::size_t>(1, whole.size() / 1000);
-    for (std::size_t length = 0; length < whole.size(); length += step) {
+    for (std::size_t length = 0; length < end; length += step) {
       const std::string message =
           message_of({whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)});
       EXPECT_TRUE(message.starts_with("[image] x.bin: ")) << name << " cut to " << length << ": " << message;
+    }
+  }
+}
+
+/// damaged.json: scripts/goldens/make_damaged_png_fixtures.py.
+Bytes damaged(const json& entry) {
+  Bytes bytes = read_bytes(kFolder + entry["file"].get<std::string>());
+  bytes.resize(entry.value("cut", bytes.size()));
+  for (const std::size_t at : entry.value("flip", std::vector<std::size_t>())) bytes[at] ^= 1;
+  const std::string more = entry.value("more", "");
+  for (std::size_t i = 0; i < more.size(); i += 2)
+    bytes.push_back(static_cast<std::uint8_t>(std::stoi(more.substr(i, 2), nullptr, 16)));
+  return bytes;
+}
+
+TEST(Image, DamagedPngsAreReadWherePillowReadsThem) {
+  int read = 0, refused = 0;
+  for (const json& entry : json::parse(std::ifstream(kFolder + "damaged.json"))) {
+    if (entry.contains("cuts")) continue;
+    const Bytes bytes = damaged(entry);
+    if (!entry["read"]) {
+      EXPECT_NE(message_of(bytes).find("PNG"), std::string::npos) << entry;
+      ++refused;
+      continue;
+    }
+    ASSERT_EQ(message_of(bytes), "") << entry;
+    const Image image = decode_image(bytes, "x", {.exif_orientation = false});
+    EXPECT_EQ(image.rgb,
+              read_image(kFolder + entry["file"].get<std::string>(), {.exif_orientation = false}).rgb)
+        << entry;
+    ++read;
+  }
+  EXPECT_GT(read, 50);
+  EXPECT_GT(refused, 40);
+}
+
+TEST(Image, PngsMayLackTheirEndAsPillowHasIt) {
+  for (const json& entry : json::parse(std::ifstream(kFolder + "damaged.json"))) {
+    if (!entry.contains("cuts")) continue;
+    const std::string name = entry["file"];
+    const Bytes whole = read_bytes(kFolder + name);
+    const Image image = read_image(kFolder + name, {.exif_orientation = false});
+    for (std::size_t length = 0; length <= whole.size(); length += length + 100 < whole.size() ? 23 : 1) {
+      const bool read = std::any_of(entry["cuts"].begin(), entry["cuts"].end(), [&](const json& range) {
+        return length >= range[0].get<std::size_t>() && length <= range[1].get<std::size_t>();
+      });
+      const Bytes cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
+      ASSERT_EQ(message_of(cut).empty(), read) << name << " cut to " << length << ": " << message_of(cut);
+      if (read) {
+        EXPECT_EQ(decode_image(cut, "x", {.exif_orientation = false}).rgb, image.rgb) << name;
+      }
     }
   }
 }
@@ -209,7 +262,7 @@ TEST(Image, WrittenPngReadsBackAndReplacesAtOnce) {
 }
 
 TEST(Image, ExtensionsOfPictures) {
-  for (const char* name : {"a.jpg", "b.JPEG", "/x.y/c.Png", "d.webp", "e.ppm", "f.pgm"}) {
+  for (const char* name : {"a.jpg", "b.JPEG", "/x.y/c.Png", "d.webp", "e.ppm", "f.pgm", "g.tif", "h.TIFF"}) {
     EXPECT_TRUE(has_image_extension(name)) << name;
   }
   for (const char* name : {"a", "jpg", "a.jpg/b", "a.gif", "a.jpg.txt", "a.png~", ""}) {
@@ -253,5 +306,5 @@ TEST(Exif, MalformedBlocksMeanUpright) {
   EXPECT_EQ(exif_orientation(ninth), 1);
 }
 
-}  // namespace
+}  // namespace image_test
 }  // namespace locant

@@ -11,7 +11,7 @@
 #include "core/error.h"
 
 namespace locant {
-namespace {
+namespace paint_test {
 
 using Colour = ColourScale::Colour;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
@@ -116,5 +116,5 @@ TEST(Paint, RefusesWhatDoesNotFit) {
   EXPECT_THROW(paint_beside(small, small, -1), Error);
 }
 
-}  // namespace
+}  // namespace paint_test
 }  // namespace locant

@@ -7,7 +7,7 @@
 #include "tests/io/mutate.h"
 
 namespace locant {
-namespace {
+namespace pickle_test {
 
 using pickle::Document;
 using pickle::Kind;
@@ -210,5 +210,5 @@ TEST(Pickle, HostileTreesEnd) {
             std::string::npos);
 }
 
-}  // namespace
+}  // namespace pickle_test
 }  // namespace locant

@@ -9,7 +9,7 @@
 #include "core/error.h"
 
 namespace locant {
-namespace {
+namespace picture_files_test {
 
 namespace fs = std::filesystem;
 
@@ -55,5 +55,5 @@ TEST_F(PictureFolder, KeepsApartWhatIsNoFile) {
 
 TEST_F(PictureFolder, ThatIsMissingIsAnError) { EXPECT_THROW(pictures_in(at("none")), Error); }
 
-}  // namespace
+}  // namespace picture_files_test
 }  // namespace locant

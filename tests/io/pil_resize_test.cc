@@ -13,7 +13,7 @@
 #include "core/sha256.h"
 
 namespace locant {
-namespace {
+namespace pil_resize_test {
 
 using nlohmann::json;
 using Bytes = std::vector<std::uint8_t>;
@@ -130,8 +130,51 @@ TEST(PilResize, SameBitsForAnyNumberOfThreads) {
   set_num_threads(before);
 }
 
+/// Cut out of the whole, for either order of the passes, growing, shrinking and keeping either axis.
+TEST(PilResize, AWindowIsAPartOfTheWhole) {
+  Rng rng(11);
+  Image image{23, 37, Bytes(23 * 37 * 3)};
+  Bytes grey(23 * 37);
+  for (std::uint8_t& byte : image.rgb) byte = static_cast<std::uint8_t>(rng.below(256));
+  for (std::uint8_t& byte : grey) byte = static_cast<std::uint8_t>(rng.below(256));
+  const auto cut = [](const Bytes& whole, std::int64_t columns, std::int64_t channels, ResizeWindow w) {
+    Bytes part;
+    for (std::int64_t r = w.top; r < w.top + w.rows; ++r) {
+      const auto row = whole.begin() + (r * columns + w.left) * channels;
+      part.insert(part.end(), row, row + w.columns * channels);
+    }
+    return part;
+  };
+  for (const auto& [columns, rows] :
+       {std::pair{37, 23}, {37, 9}, {11, 23}, {90, 9}, {11, 70}, {80, 60}, {5, 4}, {1, 1}, {37, 60}}) {
+    std::vector<ResizeWindow> windows = {{0, 0, rows, columns}, {rows - 1, columns - 1, 1, 1}};
+    for (int n = 0; n < 6; ++n) {
+      const auto top = static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(rows)));
+      const auto left = static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(columns)));
+      windows.push_back(
+          {top, left, 1 + static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(rows - top))),
+           1 + static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(columns - left)))});
+    }
+    for (const ResizeOrder order : {ResizeOrder::horizontal_first, ResizeOrder::pillow13}) {
+      for (const ResizeFilter filter : {ResizeFilter::box, ResizeFilter::bicubic, ResizeFilter::lanczos}) {
+        const Bytes whole = pil_resize(image, columns, rows, filter, order).rgb;
+        const Bytes whole_grey = pil_resize_grey(grey, 37, 23, columns, rows, filter, order);
+        for (const ResizeWindow& w : windows) {
+          EXPECT_EQ(pil_resize_window(image, columns, rows, filter, w, order).rgb, cut(whole, columns, 3, w));
+          EXPECT_EQ(pil_resize_grey_window(grey, 37, 23, columns, rows, filter, w, order),
+                    cut(whole_grey, columns, 1, w));
+        }
+      }
+    }
+  }
+}
+
 TEST(PilResize, RefusesNonsense) {
   const Image image{2, 2, Bytes(12)};
+  for (const ResizeWindow& window :
+       {ResizeWindow{0, 0, 3, 1}, ResizeWindow{-1, 0, 1, 1}, ResizeWindow{0, 2, 1, 1},
+        ResizeWindow{0, 0, 0, 1}, ResizeWindow{1, 1, 2, 1}})
+    EXPECT_THROW(pil_resize_window(image, 2, 2, ResizeFilter::bicubic, window), Error);
   EXPECT_THROW(pil_resize(image, 0, 3, ResizeFilter::box), Error);
   EXPECT_THROW(pil_resize(image, 3, -1, ResizeFilter::box), Error);
   EXPECT_THROW(pil_resize(image, std::int64_t{1} << 40, std::int64_t{1} << 40, ResizeFilter::box), Error);
@@ -143,5 +186,5 @@ TEST(PilResize, RefusesNonsense) {
   }
 }
 
-}  // namespace
+}  // namespace pil_resize_test
 }  // namespace locant

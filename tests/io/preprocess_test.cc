@@ -11,7 +11,7 @@
 #include "core/sha256.h"
 
 namespace locant {
-namespace {
+namespace preprocess_test {
 
 using nlohmann::json;
 using Bytes = std::vector<std::uint8_t>;
@@ -233,9 +233,58 @@ TEST(Preprocess, RefusesBadOptionsAndPictures) {
   EXPECT_THROW(preprocess({2, 2, Bytes(11)}, options), Error);
   options.std[1] = 0.0f;
   EXPECT_THROW(preprocess(ramp(4, 4), options), Error);
-  // A line of 65,000 pixels would become 224 x 14.5 million.
-  EXPECT_THROW(preprocess({1, 65000, Bytes(195000)}, plain(224, 224)), Error);
 }
 
-}  // namespace
+/// The input as bytes, interleaved as a picture's are.
+Bytes bytes_of(const Tensor& input) {
+  const std::int64_t channels = input.dim(0), pixels = input.dim(1) * input.dim(2);
+  Bytes bytes(static_cast<std::size_t>(input.numel()));
+  for (std::int64_t c = 0; c < channels; ++c)
+    for (std::int64_t i = 0; i < pixels; ++i)
+      bytes[static_cast<std::size_t>(i * channels + c)] =
+          static_cast<std::uint8_t>(std::lround(input[c * pixels + i]));
+  return bytes;
+}
+
+// SHA-256 of what Pillow 13.0.0 gives by timm's steps: scripts/goldens/make_thin_fixture.py. On the way there
+// are 4.96 million columns or rows.
+TEST(Preprocess, OnePixelByTwentyThousandAsTimm) {
+  Image line{1, 20000, Bytes(60000)};
+  for (std::int64_t i = 0; i < 60000; ++i)
+    line.rgb[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>((i * i / 7 + 31 * i) % 251);
+  const Image tall{20000, 1, line.rgb};
+  struct Golden {
+    std::int64_t size, channels;
+    ResizeFilter filter;
+    const char *line, *tall;
+  };
+  const std::vector<Golden> goldens = {
+      {32, 3, ResizeFilter::bicubic, "dfb21ed5dd723ad701dde8d640a9d05a3ee887306a687de35cf80e5a3ad9a0ed",
+       "b40dbded7e8e2e588380f67ab04ebaf4e1748bb730069da782294019432af57b"},
+      {32, 1, ResizeFilter::bicubic, "d8d4d7a57c82b4b83be2cddb753caa6c56d1d0b85630303c9c80b9c0793752f1",
+       "c1b3ecacace50e391f8b7f7b4cfbae02deff8bd693668cd16a0e3d44718d0d94"},
+      {32, 3, ResizeFilter::bilinear, "b6acd1cfe07b54e6b368071df00f5cdd93695cd588680636427e277f0a92f599",
+       "ba06b0de04d9561454b9d63f101f1201dc9f8c92bb273f6f06c726a1b59b068a"},
+      {32, 1, ResizeFilter::bilinear, "994d8a8bd802675e5a5cbe7698387682e7ffeeb90ac72a89fd50d9270fde787e",
+       "619e075d2305035bd6ca9c6f6e923477455f34f0cdbdbe8ddf71ea79b2541d48"},
+      {224, 3, ResizeFilter::bicubic, "f07b07539bd6df18795697bda20be0fcef8261a59b3086ca4daf947d91d3a021",
+       "31f454c1e44b693c6182d89734e6976dea6b845b1328cee5e7efaf9853fe94bf"},
+      {224, 1, ResizeFilter::bicubic, "f6b0e811120beaae315b9e00fb2e36441156f10ef3431024397d0cfbb3992b06",
+       "d7d77b5d24b39ebd057ca372a58093eac9873d054367a24d0eb9551473bb4b36"}};
+  for (const Golden& golden : goldens) {
+    Preprocess options = plain(golden.size, golden.size);
+    options.channels = golden.channels;
+    options.filter = golden.filter;
+    EXPECT_EQ(sha256_hex(bytes_of(preprocess(line, options))), golden.line) << golden.size;
+    EXPECT_EQ(sha256_hex(bytes_of(preprocess(tall, options))), golden.tall) << golden.size;
+  }
+}
+
+TEST(Preprocess, TheThinnestPictureIsAnswered) {
+  // 1 x 2^24, the longest side that the readers take, would become 224 x 4.2 billion.
+  const Image thinnest{1, 1 << 24, Bytes(std::size_t{3} << 24, 77)};
+  for (const float x : preprocess(thinnest, plain(8, 8)).values()) EXPECT_EQ(std::lround(x), 77);
+}
+
+}  // namespace preprocess_test
 }  // namespace locant

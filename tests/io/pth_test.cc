@@ -6,7 +6,7 @@
 #include "tests/io/mutate.h"
 
 namespace locant {
-namespace {
+namespace pth_test {
 
 using testing::Bytes;
 using testing::error_of;
@@ -248,5 +248,5 @@ TEST(Pth, OpensByContent) {
   EXPECT_NE(error_of([&] { open_tensor_file(folder / "none"); }).find("No such file"), std::string::npos);
 }
 
-}  // namespace
+}  // namespace pth_test
 }  // namespace locant

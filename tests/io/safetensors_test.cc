@@ -10,7 +10,7 @@
 #include "tests/io/mutate.h"
 
 namespace locant {
-namespace {
+namespace safetensors_test {
 
 using testing::Bytes;
 using testing::error_of;
@@ -243,5 +243,5 @@ TEST(Safetensors, SurvivesChangedBytes) {
   EXPECT_LT(fine, 4000);
 }
 
-}  // namespace
+}  // namespace safetensors_test
 }  // namespace locant

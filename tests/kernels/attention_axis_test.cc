@@ -4,7 +4,7 @@
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_axis_test {
 
 TEST(AttentionAxis, SquareGrids) {
   for (const std::int64_t side : {1, 2, 5, 7, 8, 16, 17}) {
@@ -121,5 +121,5 @@ TEST(AttentionAxis, HeadsAcrossThreadBorders) {
   check_threads(c, "three heads");
 }
 
-}  // namespace
+}  // namespace attention_axis_test
 }  // namespace locant::testing

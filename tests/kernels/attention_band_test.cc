@@ -5,7 +5,7 @@
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_band_test {
 
 constexpr Side kSides[] = {Side::query, Side::key};
 
@@ -169,6 +169,31 @@ TEST(AttentionBand, SharedKeyRowsLengthsAndRegions) {
   }
 }
 
+// Beside numbers of each query the backward takes as many keys at once as it ever does, and of keys whose
+// codes are far apart each walks alone.
+TEST(AttentionBand, KeysFarApartBesideNumbersOfQueries) {
+  constexpr std::int64_t Nq = 7, H = 8;
+  for (const std::int64_t Nk : {257, 512}) {
+    AttentionCase c{.H = H, .Nq = Nq, .Nk = Nk, .D = 4, .Dv = 4};
+    AttentionCase::Term numbers = clipped(line_codes(Nq, Nk), 31, 0);
+    BucketTerm bucket;
+    bucket.offset = std::get<BandTerm>(numbers.term).offset;
+    bucket.head_stride = 31;
+    bucket.row_stride = H * bucket.head_stride;
+    numbers.size = c.token_rows() * bucket.row_stride;
+    numbers.term = bucket;
+    AttentionCase::Term far = line_codes(Nq, Nk);
+    for (std::int32_t& code : far.key_code) code *= 8;
+    OffsetMap& offset = std::get<BandTerm>(far.term).offset;
+    offset.origin = static_cast<std::int32_t>(8 * (Nk - 1));
+    offset.offsets = offset.table_rows = offset.origin + Nq;
+    c.terms = {numbers, band_of(far, Side::key, H, 4)};
+    check_attention(c, fmt::format("buckets, {} keys", Nk));
+    c.terms[0] = axis_term({1, 1, Nk}, c);
+    check_attention(c, fmt::format("an axis, {} keys", Nk));
+  }
+}
+
 TEST(AttentionBand, EqualBitsAndSharesOfHeads) {
   AttentionCase c{.B = 2, .H = 5, .Nq = 130, .Nk = 200, .D = 16, .Dv = 16};
   c.terms = {band_of(line_codes(130, 200), Side::query, 5, 16),
@@ -198,5 +223,5 @@ TEST(AttentionBand, MemoryGrowsWithTheRowsOnly) {
   }
 }
 
-}  // namespace
+}  // namespace attention_band_test
 }  // namespace locant::testing

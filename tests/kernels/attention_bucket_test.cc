@@ -4,7 +4,7 @@
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_bucket_test {
 
 AttentionCase grid(int high, int wide, Side side, std::int64_t buckets) {
   AttentionCase c{.B = 2, .H = 2, .Nq = high * wide, .Nk = high * wide, .D = 8, .Dv = 8};
@@ -155,5 +155,5 @@ TEST(AttentionBucket, HeadsAcrossThreadBorders) {
   }
 }
 
-}  // namespace
+}  // namespace attention_bucket_test
 }  // namespace locant::testing

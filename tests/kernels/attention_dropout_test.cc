@@ -6,7 +6,7 @@
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_dropout_test {
 
 TEST(AttentionDropout, OddSizes) {
   for (const float p : {0.1f, 0.5f, 0.9f})
@@ -68,5 +68,5 @@ TEST(AttentionDropout, SameBitsOnAnyThreads) {
   check_threads({.H = 3, .Nq = 150, .Nk = 220, .D = 16, .Dv = 16, .dropout = {0.2f, 11}}, "dropout");
 }
 
-}  // namespace
+}  // namespace attention_dropout_test
 }  // namespace locant::testing

@@ -4,7 +4,7 @@
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_factor_test {
 
 TEST(AttentionFactor, LinesOfEverySize) {
   for (const std::int64_t Nq : {1, 2, 6, 7, 96, 97})
@@ -93,5 +93,5 @@ TEST(AttentionFactor, EqualBits) {
   check_threads(c, "shared numbers");
 }
 
-}  // namespace
+}  // namespace attention_factor_test
 }  // namespace locant::testing

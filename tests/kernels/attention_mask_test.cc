@@ -4,7 +4,7 @@
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_mask_test {
 
 // Regions as a shifted window has them: what came round from the other edge is another region.
 std::vector<std::int32_t> window_regions(int high, int wide, int side, int shift) {
@@ -258,5 +258,5 @@ TEST(AttentionMask, DenseOverSeveralBlocks) {
   check_attention(c, "a band");
 }
 
-}  // namespace
+}  // namespace attention_mask_test
 }  // namespace locant::testing

@@ -10,7 +10,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_reference_test {
 
 /// Every real input of a small call, one after the other, and the scalar sum of dout * out by the forward
 /// formula.
@@ -276,5 +276,5 @@ TEST(AttentionReference, BandsFactorAndValuesAgreeWithTheComplexStep) {
   check_gradient(BandsCall(), 5, "bands");
 }
 
-}  // namespace
+}  // namespace attention_reference_test
 }  // namespace locant::testing

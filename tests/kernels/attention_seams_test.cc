@@ -1,12 +1,14 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <numeric>
+#include <string>
 
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_seams_test {
 
 constexpr std::array<Side, 2> kSides = {Side::query, Side::key};
 
@@ -21,13 +23,19 @@ class Draw {
     c_.Nq = some({1, 2, 7, 16, 33, 65, 130});
     c_.Nk = some({1, 2, 7, 16, 33, 65, 130});
     if (longer) c_.Nq = some({7, 33, 65}), c_.Nk = some({513, 530, 1040}), c_.spread = 3.0f;
+    // Of many heads each block holds as many keys as any does.
+    full_blocks_ = longer && chance(0.5f);
+    if (full_blocks_) c_.Nq = 7, c_.H = 8;
     c_.D = some({1, 8, 20}), c_.Dv = some({1, 8, 20});
     // A term's tables are as large as the rows: these come first.
     rows();
     for (std::int64_t count = some({1, 2, 3, 4}); count > 0; --count) c_.terms.push_back(term());
     if (chance(0.4f)) c_.factor = {factor_of(maybe_mapped(codes()), c_.H, chance(0.3f))};
     if (chance(0.5f)) c_.value = {band_of(maybe_mapped(codes()), Side::query, c_.H, c_.Dv, chance(0.3f))};
-    masks();
+    if (!full_blocks_ || chance(0.5f)) masks();
+    // Any of these may leave a query one key.
+    c_.cancels =
+        c_.Nk <= 2 || c_.causal || !c_.key_lengths.empty() || !c_.key_rows.empty() || !c_.dense_mask.empty();
     if (chance(0.4f)) c_.dropout = {0.3f, rng_.next()};
     return std::move(c_);
   }
@@ -59,11 +67,11 @@ class Draw {
     c_.pads = chance(0.4f);
   }
 
-  /// Codes of lines, of grids (their last rows may be short) of one step or of two, in either direction, or
-  /// in no order; a first slot may stand far away.
+  /// Codes of lines, of grids (their last rows may be short) of one step or of two, in either direction, in
+  /// no order, or far apart; a first slot may stand far away.
   AttentionCase::Term codes() {
     std::vector<std::int32_t> query, key;
-    const std::int64_t kind = within(0, 4);
+    const std::int64_t kind = full_blocks_ && chance(0.5f) ? 4 : within(0, 5);
     const std::int64_t query_wide = some({5, 7, 13, 16, 33}), key_wide = chance(0.5f) ? query_wide : 13;
     const std::int64_t step = query_wide + key_wide - 1 + some({0, 0, 1, 20});
     const auto fill = [&](std::int64_t slots, std::int64_t wide, std::vector<std::int32_t>& codes) {
@@ -71,6 +79,7 @@ class Draw {
         codes.push_back(static_cast<std::int32_t>(kind <= 1   ? x / wide * step + x % wide
                                                   : kind == 2 ? x
                                                   : kind == 3 ? -x
+                                                  : kind == 4 ? 9 * x
                                                               : within(0, 25)));
     };
     fill(c_.Nq, query_wide, query);
@@ -188,20 +197,28 @@ class Draw {
       for (std::int64_t x = 0; x < c_.G * c_.Nk; ++x)
         c_.key_region.push_back(static_cast<std::int32_t>(within(0, 2)));
     }
-    // Any of these may leave a query one key.
-    c_.cancels =
-        c_.Nk <= 2 || c_.causal || !c_.key_lengths.empty() || !c_.key_rows.empty() || !c_.dense_mask.empty();
   }
 
   Rng rng_;
   AttentionCase c_;
+  bool full_blocks_ = false;
 };
 
-// Each part of the kernel has a test of its own; here they meet.
-TEST(AttentionSeams, AnythingTogether) {
-  for (std::uint64_t seed = 0; seed < 60; ++seed)
-    check_attention(Draw(seed).call(seed % 4 == 3), fmt::format("seed {}", seed));
+constexpr std::uint64_t kSeeds = 60;
+
+/// How many calls are drawn; LOCANT_SEAMS_SEEDS asks for more (HACKING.md).
+std::uint64_t seeds() {
+  const char* wanted = std::getenv("LOCANT_SEAMS_SEEDS");
+  return wanted != nullptr && *wanted != '\0' ? std::stoull(wanted) : kSeeds;
 }
 
-}  // namespace
+// Each part of the kernel has a test of its own; here they meet. Of thousands of draws the unluckiest rounds
+// four times as badly as a call may (one in 250 does more than once); a seam that does not hold is wrong by
+// thousands.
+TEST(AttentionSeams, AnythingTogether) {
+  for (std::uint64_t seed = 0; seed < seeds(); ++seed)
+    check_attention(Draw(seed).call(seed % 4 == 3), fmt::format("seed {}", seed), seed < kSeeds ? 1.0 : 4.0);
+}
+
+}  // namespace attention_seams_test
 }  // namespace locant::testing

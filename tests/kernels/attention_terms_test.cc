@@ -5,7 +5,7 @@
 #include "core/error.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_terms_test {
 
 // A table over j - i, the 1-D relative bias.
 AttentionCase::Term line_term(std::int64_t Nq, std::int64_t Nk, std::int64_t H) {
@@ -190,5 +190,5 @@ TEST(AttentionTerms, TableGradientsSumToZero) {
   }
 }
 
-}  // namespace
+}  // namespace attention_terms_test
 }  // namespace locant::testing

@@ -6,7 +6,7 @@
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_test {
 
 std::string sizes(const AttentionCase& c) {
   return fmt::format("B{} G{} H{} Nq{} Nk{} D{} Dv{}", c.B, c.G, c.H, c.Nq, c.Nk, c.D, c.Dv);
@@ -247,5 +247,5 @@ TEST_F(AttentionErrors, BackwardBuffers) {
   EXPECT_THROW(attention_backward(g), Error);  // no gradients
 }
 
-}  // namespace
+}  // namespace attention_test
 }  // namespace locant::testing

@@ -5,7 +5,7 @@
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_threads_test {
 
 TEST(AttentionThreads, Windows) {
   AttentionCase c{.B = 2, .G = 6, .H = 3, .Nq = 49, .Nk = 49, .D = 16, .Dv = 16, .joint = true};
@@ -91,5 +91,5 @@ TEST(AttentionThreads, MemoryGrowsWithTheRowsOnly) {
   }
 }
 
-}  // namespace
+}  // namespace attention_threads_test
 }  // namespace locant::testing

@@ -4,7 +4,7 @@
 #include "tests/kernels/attention_terms.h"
 
 namespace locant::testing {
-namespace {
+namespace attention_value_test {
 
 AttentionCase::Term value_of(AttentionCase::Term codes, std::int64_t H, std::int64_t Dv,
                              bool shared = false) {
@@ -100,5 +100,5 @@ TEST(AttentionValue, EqualBits) {
   }
 }
 
-}  // namespace
+}  // namespace attention_value_test
 }  // namespace locant::testing

@@ -5,7 +5,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace row_mix_test {
 
 using testing::random_tensor;
 
@@ -61,5 +61,5 @@ TEST(RowMix, ProductsAreSumsInEveryInstructionSet) {
   }
 }
 
-}  // namespace
+}  // namespace row_mix_test
 }  // namespace locant

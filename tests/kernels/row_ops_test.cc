@@ -9,7 +9,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace row_ops_test {
 
 using testing::expect_close;
 using testing::random_tensor;
@@ -267,5 +267,5 @@ TEST(RowOpsReference, GradientsAreTheDerivatives) {
   for (std::size_t i = 0; i < gate_dx.size(); ++i) EXPECT_NEAR(gate_dx[i], gate_want[i], 1e-12);
 }
 
-}  // namespace
+}  // namespace row_ops_test
 }  // namespace locant

@@ -8,7 +8,7 @@
 #include "models/registry.h"
 
 namespace locant {
-namespace {
+namespace classify_test {
 
 TEST(RankClasses, SoftmaxBestFirstWithNames) {
   const Tensor logits =
@@ -68,5 +68,5 @@ TEST(Classify, EachPictureGetsItsOwnAnswer) {
 
 TEST(Classify, RefusesNoPicture) { EXPECT_THROW(classify(random_digits_model(), {}, 1), Error); }
 
-}  // namespace
+}  // namespace classify_test
 }  // namespace locant

@@ -7,7 +7,7 @@
 #include "core/error.h"
 
 namespace locant {
-namespace {
+namespace config_json_test {
 
 std::string message_of(const std::function<void()>& action) {
   try {
@@ -121,5 +121,5 @@ TEST(NearestNames, ByEditDistance) {
   EXPECT_TRUE(nearest_names("x", {}, 3).empty());
 }
 
-}  // namespace
+}  // namespace config_json_test
 }  // namespace locant

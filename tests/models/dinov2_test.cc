@@ -9,7 +9,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace dinov2_test {
 
 using testing::random_tensor;
 
@@ -168,5 +168,5 @@ TEST(Dinov2, WrongConfigurationsAreErrors) {
   }
 }
 
-}  // namespace
+}  // namespace dinov2_test
 }  // namespace locant

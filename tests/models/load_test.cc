@@ -16,7 +16,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace load_test {
 
 using Tensors = std::vector<std::pair<std::string, Tensor>>;
 
@@ -402,5 +402,5 @@ TEST(GuessModel, PrefersTheVariantOfTheNaming) {
   }
 }
 
-}  // namespace
+}  // namespace load_test
 }  // namespace locant

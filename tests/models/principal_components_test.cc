@@ -8,7 +8,7 @@
 #include "core/rng.h"
 
 namespace locant {
-namespace {
+namespace principal_components_test {
 
 /// Rows around (1, 2, ..., C) with standard deviations 8, 4, 2, 1, ... along the axes of an orthonormal
 /// basis.
@@ -84,5 +84,5 @@ TEST(PrincipalComponents, RefusesWhatMakesNoSense) {
   EXPECT_THROW(principal_components({Tensor::zeros({0, 4})}, 1), Error);
 }
 
-}  // namespace
+}  // namespace principal_components_test
 }  // namespace locant

@@ -8,7 +8,7 @@
 #include "models/renames.h"
 
 namespace locant {
-namespace {
+namespace registry_test {
 
 std::int64_t count(const std::vector<Parameter>& parameters) {
   std::int64_t out = 0;
@@ -103,5 +103,5 @@ TEST(ImagenetClasses, AreAThousandInOrder) {
   for (const std::string& name : classes) EXPECT_FALSE(name.empty());
 }
 
-}  // namespace
+}  // namespace registry_test
 }  // namespace locant

@@ -12,7 +12,7 @@
 #include "models/registry.h"
 
 namespace locant {
-namespace {
+namespace renames_test {
 
 using Json = nlohmann::json;
 
@@ -237,5 +237,5 @@ TEST(Renames, UnknownNamingListsTheKnown) {
                Error);
 }
 
-}  // namespace
+}  // namespace renames_test
 }  // namespace locant

@@ -12,7 +12,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace sam_image_encoder_test {
 
 using testing::random_tensor;
 using Row = std::vector<double>;
@@ -228,5 +228,5 @@ TEST(SamImageEncoder, ATableThatMayNotBeResized) {
   EXPECT_THROW(model->forward({}, Var(Tensor::zeros({1, 3, 8, 8}))), Error);
 }
 
-}  // namespace
+}  // namespace sam_image_encoder_test
 }  // namespace locant

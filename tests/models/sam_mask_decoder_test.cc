@@ -9,7 +9,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace sam_mask_decoder_test {
 
 using testing::random_tensor;
 
@@ -117,5 +117,5 @@ TEST(SamMaskDecoder, RefusesWhatDoesNotFit) {
   EXPECT_THROW(run(image, image, sparse, {2, 2, kWidth}), Error);
 }
 
-}  // namespace
+}  // namespace sam_mask_decoder_test
 }  // namespace locant

@@ -14,7 +14,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace sam_test {
 
 using Json = nlohmann::json;
 using Names = std::map<std::string, Shape>;
@@ -168,5 +168,5 @@ TEST(Sam, PromptsThatDoNotFit) {
   EXPECT_EQ(encoder({}, prompts).sparse.shape(), (Shape{1, 3, 256}));
 }
 
-}  // namespace
+}  // namespace sam_test
 }  // namespace locant

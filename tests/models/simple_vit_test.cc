@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace simple_vit_test {
 
 using testing::random_tensor;
 
@@ -72,5 +72,5 @@ TEST(SimpleVit, WrongConfigurationsAreErrors) {
     EXPECT_THROW(make_small(more, WeightMode::shapes), Error) << more;
 }
 
-}  // namespace
+}  // namespace simple_vit_test
 }  // namespace locant

@@ -11,7 +11,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace swin_test {
 
 using testing::random_tensor;
 using testing::SwinReference;
@@ -367,5 +367,5 @@ TEST(Swin, SeveralThreadsMayRunOneModel) {
   for (const Tensor& out : got) testing::expect_close(out, testing::to_double(want), 1e-6, "logits");
 }
 
-}  // namespace
+}  // namespace swin_test
 }  // namespace locant

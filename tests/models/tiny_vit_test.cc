@@ -6,7 +6,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace tiny_vit_test {
 
 using testing::random_tensor;
 
@@ -80,5 +80,5 @@ TEST(TinyVit, RefusesWhatDoesNotFit) {
   EXPECT_THROW(model->forward({}, Var(Tensor::zeros({1, 2, 0, 32}))), Error);
 }
 
-}  // namespace
+}  // namespace tiny_vit_test
 }  // namespace locant

@@ -11,7 +11,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace vit_test {
 
 using testing::random_tensor;
 
@@ -192,5 +192,5 @@ TEST(Vit, WrongConfigurationsAreErrors) {
     EXPECT_THROW(make_small("vit", more, WeightMode::shapes), Error) << more;
 }
 
-}  // namespace
+}  // namespace vit_test
 }  // namespace locant

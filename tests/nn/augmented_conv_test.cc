@@ -5,7 +5,7 @@
 #include "tests/nn/sine_source.h"
 
 namespace locant {
-namespace {
+namespace augmented_conv_test {
 
 AugmentedConv::Options golden_options() {
   AugmentedConv::Options options;
@@ -62,5 +62,5 @@ TEST(AugmentedConv, RefusesWhatDoesNotFit) {
   EXPECT_THROW(layer({}, Var(Tensor::zeros({1, 2, 3, 2}))), Error);  // tables are for 2 x 2
 }
 
-}  // namespace
+}  // namespace augmented_conv_test
 }  // namespace locant

@@ -9,7 +9,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace axial_attention_test {
 
 using testing::random_tensor;
 
@@ -146,5 +146,5 @@ TEST(AxialAttention, RefusesWhatDoesNotFit) {
   EXPECT_THROW(AxialBlock(real, {.in = 6, .planes = 8, .groups = 2, .span = 5}), Error);  // nothing to add
 }
 
-}  // namespace
+}  // namespace axial_attention_test
 }  // namespace locant

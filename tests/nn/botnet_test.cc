@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace botnet_test {
 
 BotnetBlock::Options block_options() {
   BotnetBlock::Options options;
@@ -76,5 +76,5 @@ TEST(BotnetAttention, RefusesWhatDoesNotFit) {
   EXPECT_THROW(BotnetBlock(w, options), Error);
 }
 
-}  // namespace
+}  // namespace botnet_test
 }  // namespace locant

@@ -6,7 +6,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace conformer_test {
 
 using testing::random_tensor;
 
@@ -87,5 +87,5 @@ TEST_F(ConformerLayers, RefuseWhatDoesNotFit) {
   EXPECT_THROW(layer({}, x, Var(random_tensor({1, 9, 8}, 1)), {5}), Error);
 }
 
-}  // namespace
+}  // namespace conformer_test
 }  // namespace locant

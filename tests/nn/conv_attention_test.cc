@@ -11,7 +11,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace conv_attention_test {
 
 using testing::golden_input;
 using testing::SineSource;
@@ -196,5 +196,5 @@ TEST(ConvLayers, RefuseWhatDoesNotFit) {
   EXPECT_THROW(narrow({}, Var(Tensor::zeros({1, 4, 2, 2}))), Error);
 }
 
-}  // namespace
+}  // namespace conv_attention_test
 }  // namespace locant

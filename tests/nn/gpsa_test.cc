@@ -5,7 +5,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace gpsa_test {
 
 using testing::golden_input;
 using testing::SineSource;
@@ -68,5 +68,5 @@ TEST(GpsaAttention, RefusesWhatDoesNotFit) {
   EXPECT_THROW(layer({.probe = &probe}, Var(Tensor::zeros({1, 5, 8}))), Error);
 }
 
-}  // namespace
+}  // namespace gpsa_test
 }  // namespace locant

@@ -5,7 +5,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace irpe_attention_test {
 
 using testing::golden_input;
 using testing::SineSource;
@@ -67,5 +67,5 @@ TEST(IrpeAttention, RefusesWhatDoesNotFit) {
   EXPECT_THROW(IrpeAttention(w, options), Error);
 }
 
-}  // namespace
+}  // namespace irpe_attention_test
 }  // namespace locant

@@ -4,7 +4,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace layers_test {
 
 using testing::random_tensor;
 
@@ -157,5 +157,5 @@ TEST(Linear, RefusesAWeightShapeOfAnotherSize) {
   EXPECT_THROW(Linear(w, 4, 4, {.weight_shape = {4, 5}}), Error);
 }
 
-}  // namespace
+}  // namespace layers_test
 }  // namespace locant

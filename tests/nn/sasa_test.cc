@@ -9,7 +9,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace sasa_test {
 
 using Named = std::map<std::string, Tensor>;
 
@@ -95,5 +95,5 @@ TEST(SasaLayers, RefuseWhatDoesNotFit) {
   EXPECT_THROW(SasaStem(w, {3, 4, 4, 2, 1, false}, 0), Error);
 }
 
-}  // namespace
+}  // namespace sasa_test
 }  // namespace locant

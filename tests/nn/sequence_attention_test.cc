@@ -6,7 +6,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace sequence_attention_test {
 
 using testing::random_tensor;
 
@@ -139,5 +139,5 @@ TEST_F(SequenceAttention, RefusesWhatDoesNotFit) {
   EXPECT_THROW(xl({}, Var(random_tensor({5, 1, 8}, 1)), {}, Var(random_tensor({4, 8}, 1))), Error);
 }
 
-}  // namespace
+}  // namespace sequence_attention_test
 }  // namespace locant

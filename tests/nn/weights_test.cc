@@ -9,7 +9,7 @@
 #include "core/error.h"
 
 namespace locant {
-namespace {
+namespace weights_test {
 
 /// Lends numbers and counts what comes back.
 class LendingSource final : public WeightSource {
@@ -98,5 +98,5 @@ TEST(RandomSource, FollowsTheDistribution) {
   EXPECT_EQ(moments("c", Init::constant(3.0f))[0], 3.0);
 }
 
-}  // namespace
+}  // namespace weights_test
 }  // namespace locant

@@ -5,7 +5,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace window_attention_test {
 
 using testing::golden_input;
 using testing::random_tensor;
@@ -183,5 +183,5 @@ TEST(VideoSwinBlock, RefusesAnotherGrid) {
   EXPECT_THROW(block({}, x, {2, 2, 2}), Error);
 }
 
-}  // namespace
+}  // namespace window_attention_test
 }  // namespace locant

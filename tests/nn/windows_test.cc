@@ -8,7 +8,7 @@
 #include "core/error.h"
 
 namespace locant {
-namespace {
+namespace windows_test {
 
 using Ints = std::vector<std::int32_t>;
 
@@ -148,5 +148,5 @@ TEST(Windows, WindowOrderGathersTokens) {
   EXPECT_EQ(got, (std::vector<float>{2, 3, 0, 1, 5, 6, 0, 4}));
 }
 
-}  // namespace
+}  // namespace windows_test
 }  // namespace locant

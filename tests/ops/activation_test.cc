@@ -10,7 +10,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace activation_test {
 
 using testing::expect_op;
 using testing::random_tensor;
@@ -210,5 +210,5 @@ TEST(Activation, SameBitsForAnyThreads) {
                                    [](const Context& ctx, const auto& v) { return glu(ctx, v[0]); });
 }
 
-}  // namespace
+}  // namespace activation_test
 }  // namespace locant

@@ -8,7 +8,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace arithmetic_test {
 
 using testing::at;
 using testing::expect_op;
@@ -219,5 +219,5 @@ TEST(Arithmetic, SameBitsForAnyThreads) {
                                    [](const Context& ctx, const auto& v) { return l2_normalize(ctx, v[0]); });
 }
 
-}  // namespace
+}  // namespace arithmetic_test
 }  // namespace locant

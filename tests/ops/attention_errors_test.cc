@@ -4,7 +4,7 @@
 #include "tests/ops/attention_check.h"
 
 namespace locant {
-namespace {
+namespace attention_errors_test {
 
 using testing::diagonal_map;
 using testing::mapped_diagonal;
@@ -210,5 +210,5 @@ TEST(AttentionErrors, FactorAndValueTerm) {
   });
 }
 
-}  // namespace
+}  // namespace attention_errors_test
 }  // namespace locant

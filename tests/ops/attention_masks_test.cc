@@ -2,7 +2,7 @@
 #include "tests/ops/attention_check.h"
 
 namespace locant {
-namespace {
+namespace attention_masks_test {
 
 using testing::AttentionCall;
 using testing::check;
@@ -172,5 +172,5 @@ TEST(AttentionDropout, MeanOfManyDrawsIsNoDropout) {
   }
 }
 
-}  // namespace
+}  // namespace attention_masks_test
 }  // namespace locant

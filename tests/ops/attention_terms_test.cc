@@ -2,7 +2,7 @@
 #include "tests/ops/attention_check.h"
 
 namespace locant {
-namespace {
+namespace attention_terms_test {
 
 using testing::AttentionCall;
 using testing::check;
@@ -241,5 +241,5 @@ TEST(AttentionTerms, FusedAgreesWithComposedOnLargerCalls) {
     }
 }
 
-}  // namespace
+}  // namespace attention_terms_test
 }  // namespace locant

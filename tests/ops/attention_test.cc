@@ -3,7 +3,7 @@
 #include "tests/ops/attention_check.h"
 
 namespace locant {
-namespace {
+namespace attention_test {
 
 using testing::AttentionCall;
 using testing::check;
@@ -111,5 +111,5 @@ TEST(Attention, RowOfOneQuery) {
   EXPECT_THROW(attention_row(qkv, 2, 0.0f, 5), Error);
 }
 
-}  // namespace
+}  // namespace attention_test
 }  // namespace locant

@@ -5,7 +5,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace axis_products_test {
 
 using testing::expect_op;
 using testing::random_tensor;
@@ -122,5 +122,5 @@ TEST(AxisProducts, RefuseWhatDoesNotFit) {
   EXPECT_THROW(AxisIndex({0}, 0, 1, {}), Error);
 }
 
-}  // namespace
+}  // namespace axis_products_test
 }  // namespace locant

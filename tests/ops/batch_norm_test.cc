@@ -7,7 +7,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace batch_norm_test {
 
 using testing::at;
 using testing::random_tensor;
@@ -192,5 +192,5 @@ TEST(BatchNorm, GradientsForAnyThreads) {
           });
 }
 
-}  // namespace
+}  // namespace batch_norm_test
 }  // namespace locant

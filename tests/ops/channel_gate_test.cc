@@ -6,7 +6,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace channel_gate_test {
 
 using testing::at;
 using testing::expect_op;
@@ -160,5 +160,5 @@ TEST(ChannelGate, BadInputsAreErrors) {
   eca(x, {6, 1, 3});
 }
 
-}  // namespace
+}  // namespace channel_gate_test
 }  // namespace locant

@@ -4,7 +4,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace conv1d_test {
 
 using testing::at;
 using testing::expect_op;
@@ -135,5 +135,5 @@ TEST(Conv1d, BadInputsAreErrors) {
   bad({1, 4, 2}, weight, {}, {});
 }
 
-}  // namespace
+}  // namespace conv1d_test
 }  // namespace locant

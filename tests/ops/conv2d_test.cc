@@ -5,7 +5,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace conv2d_test {
 
 using testing::expect_op;
 using testing::random_tensor;
@@ -134,5 +134,5 @@ TEST(Conv2d, BadShapesAreErrors) {
   EXPECT_THROW(conv2d_backward(x, weight, Tensor({1, 6, 5, 5}), {}, &dx, nullptr, nullptr), Error);
 }
 
-}  // namespace
+}  // namespace conv2d_test
 }  // namespace locant

@@ -4,7 +4,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace conv_transpose2d_test {
 
 using testing::at;
 using testing::expect_op;
@@ -125,5 +125,5 @@ TEST(ConvTranspose2d, BadInputsAreErrors) {
   bad(x, weight, {}, {.pad_columns = INT64_MAX});
 }
 
-}  // namespace
+}  // namespace conv_transpose2d_test
 }  // namespace locant

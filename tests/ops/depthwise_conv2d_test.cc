@@ -7,7 +7,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace depthwise_conv2d_test {
 
 using reference::ConvShape;
 using testing::random_tensor;
@@ -72,5 +72,5 @@ TEST(DepthwiseConv2d, PhasesOfAnAxis) {
   EXPECT_EQ(axis.last(2), 3);  // 0, 3, 6
 }
 
-}  // namespace
+}  // namespace depthwise_conv2d_test
 }  // namespace locant

@@ -8,7 +8,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace elementwise_test {
 
 using testing::expect_op;
 using testing::random_tensor;
@@ -162,5 +162,5 @@ TEST(Dropout, BadProbabilitiesAreErrors) {
   EXPECT_THROW(dropout({.train = true}, x, 0.5f), Error);
 }
 
-}  // namespace
+}  // namespace elementwise_test
 }  // namespace locant

@@ -4,7 +4,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace layout_test {
 
 using testing::expect_op;
 using testing::random_tensor;
@@ -141,5 +141,5 @@ TEST(MergePatches, OddSidesArePadded) {
   EXPECT_THROW(merge_patches({}, Var(Tensor({2, 3, 4}))), Error);
 }
 
-}  // namespace
+}  // namespace layout_test
 }  // namespace locant

@@ -10,7 +10,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace linear_attention_test {
 
 using testing::random_tensor;
 using testing::to_double;
@@ -163,5 +163,5 @@ TEST(LinearAttention, RefusesWhatDoesNotFit) {
   EXPECT_THROW(linear_attention({}, f, g, g, g, v, {.heads = 2}), Error);
 }
 
-}  // namespace
+}  // namespace linear_attention_test
 }  // namespace locant

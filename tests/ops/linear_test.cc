@@ -7,7 +7,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace linear_test {
 
 using testing::expect_close;
 using testing::random_tensor;
@@ -145,5 +145,5 @@ TEST(PackedLinear, FollowsTheNumberOfThreads) {
   set_num_threads(before);
 }
 
-}  // namespace
+}  // namespace linear_test
 }  // namespace locant

@@ -6,7 +6,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace loss_test {
 
 using testing::random_tensor;
 
@@ -46,5 +46,5 @@ TEST(CrossEntropy, BadInputsAreErrors) {
   EXPECT_THROW(cross_entropy({}, Var(Tensor::zeros({3})), {0}, 0.0f), Error);
 }
 
-}  // namespace
+}  // namespace loss_test
 }  // namespace locant

@@ -6,7 +6,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace mask_loss_test {
 
 using testing::random_tensor;
 
@@ -76,5 +76,5 @@ TEST(MaskLoss, BadInputsAreErrors) {
   EXPECT_THROW(dice_loss({}, Var(Tensor::zeros({3, 0})), Tensor::zeros({3, 0})), Error);
 }
 
-}  // namespace
+}  // namespace mask_loss_test
 }  // namespace locant

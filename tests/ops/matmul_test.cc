@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace matmul_test {
 
 using testing::random_tensor;
 
@@ -112,5 +112,5 @@ TEST(Matmul, PackedRateIsMeasured) {
   EXPECT_LT(packed_matmul_seconds(64), 10.0);
 }
 
-}  // namespace
+}  // namespace matmul_test
 }  // namespace locant

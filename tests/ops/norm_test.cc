@@ -9,7 +9,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace norm_test {
 
 using testing::expect_op;
 using testing::random_tensor;
@@ -95,5 +95,5 @@ TEST(Softmax, FullyMaskedRowGivesZero) {
 
 TEST(Softmax, WrongShapesAreErrors) { EXPECT_THROW(softmax_backward(Tensor({2, 3}), Tensor({3, 2})), Error); }
 
-}  // namespace
+}  // namespace norm_test
 }  // namespace locant

@@ -7,7 +7,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace pool2d_test {
 
 using testing::at;
 using testing::expect_op;
@@ -192,5 +192,5 @@ TEST(Pool2d, BadInputsAreErrors) {
   EXPECT_EQ(max_pool2d({}, Var(Tensor({0, 2, 5, 5})), {}).shape(), (Shape{0, 2, 2, 2}));
 }
 
-}  // namespace
+}  // namespace pool2d_test
 }  // namespace locant

@@ -7,7 +7,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace product_test {
 
 using testing::at;
 using testing::expect_op;
@@ -147,5 +147,5 @@ TEST(Product, SameBitsForEqualThreads) {
         [](const Context& ctx, const auto& v) { return head_products(ctx, v[0], 6, v[1]); });
 }
 
-}  // namespace
+}  // namespace product_test
 }  // namespace locant

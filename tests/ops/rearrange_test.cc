@@ -6,7 +6,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace rearrange_test {
 
 using testing::at;
 using testing::expect_op;
@@ -204,5 +204,5 @@ TEST(Rearrange, SameBitsForAnyThreads) {
       "gather", x, [&](const Context& ctx, const auto& v) { return gather_rows(ctx, v[0], rows); });
 }
 
-}  // namespace
+}  // namespace rearrange_test
 }  // namespace locant

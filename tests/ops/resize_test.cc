@@ -6,7 +6,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace resize_test {
 
 using testing::random_tensor;
 
@@ -140,5 +140,5 @@ TEST(Resize, BadArgumentsAreErrors) {
   EXPECT_THROW(resize({}, Var(Tensor({1, 0, 4, 2})), 4, 4, ResizeRule::bilinear), Error);
 }
 
-}  // namespace
+}  // namespace resize_test
 }  // namespace locant

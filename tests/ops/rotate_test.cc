@@ -4,7 +4,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace rotate_test {
 
 using testing::random_tensor;
 
@@ -88,5 +88,5 @@ TEST(Rotate, RefusesWhatDoesNotFit) {
   EXPECT_THROW(rotate({}, Var(Tensor::zeros({1, 3, 8})), 2, {}, Pairing::halves), Error);
 }
 
-}  // namespace
+}  // namespace rotate_test
 }  // namespace locant

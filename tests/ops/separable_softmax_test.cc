@@ -7,7 +7,7 @@
 #include "tests/ops/op_check.h"
 
 namespace locant {
-namespace {
+namespace separable_softmax_test {
 
 using testing::expect_op;
 using testing::random_tensor;
@@ -106,5 +106,5 @@ TEST(GatedSum, RefusesShapesThatDoNotFit) {
   EXPECT_THROW(run({2, 6}, {2, 6}, {3}), Error);
 }
 
-}  // namespace
+}  // namespace separable_softmax_test
 }  // namespace locant

@@ -4,7 +4,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace absolute_3d_test {
 
 using testing::random_tensor;
 
@@ -59,5 +59,5 @@ TEST(Absolute3d, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kAbsolute3d.make({.query = {2, 2, 2}, .key = {2, 2, 2}, .variant = "other"}), Error);
 }
 
-}  // namespace
+}  // namespace absolute_3d_test
 }  // namespace locant

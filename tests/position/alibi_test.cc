@@ -6,7 +6,7 @@
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
-namespace {
+namespace alibi_test {
 
 TEST(Alibi, SlopesOfThePaper) {
   for (int h = 0; h < 8; ++h) EXPECT_EQ(alibi_slope(h, 8), std::exp2(-(h + 1)));
@@ -58,5 +58,5 @@ TEST(Alibi, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kAlibi.make({.query = {1, 1, 4}, .key = {1, 1, 4}, .variant = "other"}), Error);
 }
 
-}  // namespace
+}  // namespace alibi_test
 }  // namespace locant

@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace axial_concat_test {
 
 using testing::random_tensor;
 
@@ -78,5 +78,5 @@ TEST(AxialConcat, RefusesWhatDoesNotFit) {
   }
 }
 
-}  // namespace
+}  // namespace axial_concat_test
 }  // namespace locant

@@ -6,7 +6,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace axial_deeplab_test {
 
 using testing::random_tensor;
 
@@ -94,5 +94,5 @@ TEST(AxialDeeplab, RefusesWhatDoesNotFit) {
   }
 }
 
-}  // namespace
+}  // namespace axial_deeplab_test
 }  // namespace locant

@@ -8,7 +8,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace beit_bias_test {
 
 using testing::cosine;
 using testing::rows_by_map;
@@ -155,5 +155,5 @@ TEST(BeitBias, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kBeitBias.make({.query = {1, 2, 2}, .key = {1, 2, 3}, .prefix = 1}), Error);
 }
 
-}  // namespace
+}  // namespace beit_bias_test
 }  // namespace locant

@@ -5,7 +5,7 @@
 #include "core/error.h"
 
 namespace locant {
-namespace {
+namespace complexity_test {
 
 TEST(Complexity, SwinStageOneByHand) {
   const LayerShape s{.rows = 56, .columns = 56, .C = 96, .H = 3, .M = 7};
@@ -42,5 +42,5 @@ TEST(Complexity, Errors) {
   EXPECT_THROW(complexity(AttentionKind::global, {.rows = std::int64_t{1} << 40}), Error);
 }
 
-}  // namespace
+}  // namespace complexity_test
 }  // namespace locant

@@ -4,7 +4,7 @@
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
-namespace {
+namespace conformer_test {
 
 using testing::mapped;
 
@@ -65,5 +65,5 @@ TEST(Conformer, RefusesWhatDoesNotFit) {
   EXPECT_THROW(conformer_gather(0, 4), Error);
 }
 
-}  // namespace
+}  // namespace conformer_test
 }  // namespace locant

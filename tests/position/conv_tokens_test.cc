@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace conv_tokens_test {
 
 using testing::random_tensor;
 
@@ -185,5 +185,5 @@ TEST(ConvFf, HardSwishByHand) {
   EXPECT_EQ(hard_sigmoid_number(0.0), 0.5);
 }
 
-}  // namespace
+}  // namespace conv_tokens_test
 }  // namespace locant

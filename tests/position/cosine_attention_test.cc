@@ -6,7 +6,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace cosine_attention_test {
 
 using testing::random_tensor;
 
@@ -63,5 +63,5 @@ TEST(CosineAttention, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kCosineAttention.make({.query = {1, 1, 4}, .key = {1, 1, 4}, .variant = "other"}), Error);
 }
 
-}  // namespace
+}  // namespace cosine_attention_test
 }  // namespace locant

@@ -6,7 +6,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace deberta_test {
 
 TEST(Deberta, FirstVersionsIndexByHand) {
   constexpr int kWant[4][4] = {{2, 1, 0, 0}, {3, 2, 1, 0}, {3, 3, 2, 1}, {3, 3, 3, 2}};
@@ -77,5 +77,5 @@ TEST(Deberta, RefusesWhatDoesNotFit) {
   EXPECT_THROW(deberta_gather({}, -4, 4), Error);
 }
 
-}  // namespace
+}  // namespace deberta_test
 }  // namespace locant

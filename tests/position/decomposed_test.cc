@@ -13,7 +13,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace decomposed_test {
 
 using testing::expect_golden;
 using testing::golden_input;
@@ -172,5 +172,5 @@ TEST(Decomposed, RefusesWhatDoesNotFit) {
   }
 }
 
-}  // namespace
+}  // namespace decomposed_test
 }  // namespace locant

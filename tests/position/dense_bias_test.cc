@@ -8,7 +8,7 @@
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
-namespace {
+namespace dense_bias_test {
 
 using testing::sine;
 
@@ -49,5 +49,5 @@ TEST(DenseBias, MinusInfinityHides) {
   }
 }
 
-}  // namespace
+}  // namespace dense_bias_test
 }  // namespace locant

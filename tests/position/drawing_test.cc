@@ -10,7 +10,7 @@
 #include "position/all.h"
 
 namespace locant {
-namespace {
+namespace drawing_test {
 
 Drawing drawn(const char* name, const EncodingCase& c) { return draw_encoding(find_encoding(name), c); }
 
@@ -171,5 +171,5 @@ TEST(Drawing, RefusesWhatIsTooLargeOrNotThere) {
   EXPECT_THROW(query_drawing(drawn("peg", c), c, 0), Error);
 }
 
-}  // namespace
+}  // namespace drawing_test
 }  // namespace locant

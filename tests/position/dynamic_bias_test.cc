@@ -7,7 +7,7 @@
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
-namespace {
+namespace dynamic_bias_test {
 
 using testing::sine;
 
@@ -111,5 +111,5 @@ TEST(DynamicBias, RefusesWhatDoesNotFit) {
   EXPECT_THROW(displacement_term(sine({15, 2}, 0), {2, 3}, 2, -1), Error);
 }
 
-}  // namespace
+}  // namespace dynamic_bias_test
 }  // namespace locant

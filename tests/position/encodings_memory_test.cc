@@ -13,7 +13,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant::testing {
-namespace {
+namespace encodings_memory_test {
 
 struct Asked {
   std::int64_t peak = 0;     ///< bytes in use at once, beyond what was there before
@@ -72,5 +72,5 @@ TEST_P(EncodingMemory, GrowsWithTheTokens) {
 INSTANTIATE_TEST_SUITE_P(All, EncodingMemory, ::testing::ValuesIn(encodings()),
                          [](const auto& info) { return std::string(info.param->name); });
 
-}  // namespace
+}  // namespace encodings_memory_test
 }  // namespace locant::testing

@@ -10,7 +10,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant::testing {
-namespace {
+namespace encodings_nan_test {
 
 class EncodingNan : public ::testing::TestWithParam<const Encoding*> {};
 
@@ -48,5 +48,5 @@ std::vector<const Encoding*> with_tables() {
 INSTANTIATE_TEST_SUITE_P(All, EncodingNan, ::testing::ValuesIn(with_tables()),
                          [](const auto& info) { return std::string(info.param->name); });
 
-}  // namespace
+}  // namespace encodings_nan_test
 }  // namespace locant::testing

@@ -9,7 +9,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant::testing {
-namespace {
+namespace encodings_test {
 
 // Values and gradients of one run: out, then dq, dk, dv and the gradient of each parameter.
 using Numbers = std::vector<std::vector<double>>;
@@ -174,5 +174,5 @@ TEST(EncodingList, NamesAreUnique) {
     EXPECT_TRUE(names.insert(encoding->name).second) << encoding->name;
 }
 
-}  // namespace
+}  // namespace encodings_test
 }  // namespace locant::testing

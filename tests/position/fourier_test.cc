@@ -6,7 +6,7 @@
 #include "tests/support/golden_numbers.h"
 
 namespace locant {
-namespace {
+namespace fourier_test {
 
 // 4 channels an axis through a projection that changes nothing. The 1e-6 in the divisor shows where a sine of
 // 2 pi or pi is not quite 0.
@@ -45,5 +45,5 @@ TEST(Fourier, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kFourier.make({.query = {1, 2, 3}, .key = {1, 2, 2}}), Error);
 }
 
-}  // namespace
+}  // namespace fourier_test
 }  // namespace locant

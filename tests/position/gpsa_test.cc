@@ -6,7 +6,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace gpsa_test {
 
 using testing::random_tensor;
 
@@ -147,5 +147,5 @@ TEST(Gpsa, RefusesWhatDoesNotFit) {
   }
 }
 
-}  // namespace
+}  // namespace gpsa_test
 }  // namespace locant

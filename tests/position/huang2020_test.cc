@@ -6,7 +6,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace huang2020_test {
 
 using Method = Huang2020Method;
 using testing::random_tensor;
@@ -77,5 +77,5 @@ TEST(Huang2020, RefusesWhatDoesNotFit) {
   EXPECT_THROW(huang2020_m3_attention({}, {Method::m3, 4, Var(Tensor::zeros({7, 3}))}, q, q, q, 4), Error);
 }
 
-}  // namespace
+}  // namespace huang2020_test
 }  // namespace locant

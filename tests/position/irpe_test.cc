@@ -10,7 +10,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace irpe_test {
 
 using nlohmann::json;
 using testing::random_tensor;
@@ -216,5 +216,5 @@ TEST(Irpe, RefusesWhatDoesNotFit) {
   }
 }
 
-}  // namespace
+}  // namespace irpe_test
 }  // namespace locant

@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace joint_2d_test {
 
 using testing::random_tensor;
 
@@ -77,5 +77,5 @@ TEST(Joint2d, RefusesWhatDoesNotFit) {
   EXPECT_THROW(joint_2d_term({}, {Var(Tensor::zeros({3, 5, 4}))}, grid, 0.0f, joint_2d_gather(grid)), Error);
 }
 
-}  // namespace
+}  // namespace joint_2d_test
 }  // namespace locant

@@ -6,7 +6,7 @@
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
-namespace {
+namespace kerple_test {
 
 Var scalars(std::initializer_list<float> values) {
   const std::vector<float> all(values);
@@ -79,5 +79,5 @@ TEST(Kerple, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kerple_table({}, {KerpleForm::power, good, good, true}, 2, 0), Error);
 }
 
-}  // namespace
+}  // namespace kerple_test
 }  // namespace locant

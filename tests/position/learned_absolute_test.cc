@@ -8,7 +8,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace learned_absolute_test {
 
 using testing::random_tensor;
 
@@ -101,5 +101,5 @@ TEST(LearnedAbsolute, WrongTablesAndRulesAreErrors) {
   EXPECT_THROW(parse_position_resize("nearest"), Error);
 }
 
-}  // namespace
+}  // namespace learned_absolute_test
 }  // namespace locant

@@ -11,7 +11,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace levit_bias_test {
 
 using testing::cosine;
 using testing::expect_golden;
@@ -120,5 +120,5 @@ TEST(LevitBias, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kLevitBias.make({.query = {1, 3, 3}, .key = {1, 4, 4}}), Error);
 }
 
-}  // namespace
+}  // namespace levit_bias_test
 }  // namespace locant

@@ -4,7 +4,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace linear_attention_test {
 
 using testing::random_tensor;
 
@@ -102,5 +102,5 @@ TEST(LinearAttentionEncoding, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kLinearAttention.make({.variant = "elu backwards"}), Error);
 }
 
-}  // namespace
+}  // namespace linear_attention_test
 }  // namespace locant

@@ -6,7 +6,7 @@
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
-namespace {
+namespace music_transformer_test {
 
 using testing::mapped;
 
@@ -61,5 +61,5 @@ TEST(MusicTransformer, RefusesWhatDoesNotFit) {
   EXPECT_THROW(music_transformer_gather(4, 0, 3), Error);
 }
 
-}  // namespace
+}  // namespace music_transformer_test
 }  // namespace locant

@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace natten_test {
 
 using testing::rows_by_map;
 using testing::sine;
@@ -147,5 +147,5 @@ TEST(Natten, RefusesWhatDoesNotFit) {
   EXPECT_TRUE(options.terms.empty());
 }
 
-}  // namespace
+}  // namespace natten_test
 }  // namespace locant

@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace relative_logits_test {
 
 using testing::expect_golden;
 using testing::golden_parameter;
@@ -94,5 +94,5 @@ TEST(RelativeLogits, RefusesWhatDoesNotFit) {
   }
 }
 
-}  // namespace
+}  // namespace relative_logits_test
 }  // namespace locant

@@ -9,7 +9,7 @@
 #include "tests/support/golden_numbers.h"
 
 namespace locant {
-namespace {
+namespace rope_2d_test {
 
 constexpr double kPi = std::numbers::pi;
 
@@ -90,5 +90,5 @@ TEST(Rope2d, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kRope2d.make({.query = {1, 2, 2}, .key = {1, 2, 2}, .variant = "other"}), Error);
 }
 
-}  // namespace
+}  // namespace rope_2d_test
 }  // namespace locant

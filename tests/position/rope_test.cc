@@ -6,7 +6,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace rope_test {
 
 using testing::random_tensor;
 
@@ -72,5 +72,5 @@ TEST(Rope, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kRope.make({.D = 3, .query = {1, 1, 4}, .key = {1, 1, 4}}), Error);
 }
 
-}  // namespace
+}  // namespace rope_test
 }  // namespace locant

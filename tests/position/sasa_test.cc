@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace sasa_test {
 
 using testing::expect_golden;
 using testing::golden_parameter;
@@ -101,5 +101,5 @@ TEST(Sasa, RefusesWhatDoesNotFit) {
   }
 }
 
-}  // namespace
+}  // namespace sasa_test
 }  // namespace locant

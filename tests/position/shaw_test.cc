@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace shaw_test {
 
 using testing::mapped;
 using testing::random_tensor;
@@ -104,5 +104,5 @@ TEST(Shaw, RefusesWhatDoesNotFit) {
   }
 }
 
-}  // namespace
+}  // namespace shaw_test
 }  // namespace locant

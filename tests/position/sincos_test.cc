@@ -6,7 +6,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace sincos_test {
 
 TEST(SinCos, GoldenRowOfAGridOfTwoByThree) {
   const Tensor pe = sincos_2d(2, 3, 8, 10000.0);  // frequencies 1 and 1e-4
@@ -52,5 +52,5 @@ TEST(SinCos, WidthsWithoutAFormulaAreErrors) {
   EXPECT_THROW(kSincos.make({.query = {1, 2, 2}, .key = {1, 2, 2}, .prefix = 1}), Error);
 }
 
-}  // namespace
+}  // namespace sincos_test
 }  // namespace locant

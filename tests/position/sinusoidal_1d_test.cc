@@ -6,7 +6,7 @@
 #include "tests/support/golden_numbers.h"
 
 namespace locant {
-namespace {
+namespace sinusoidal_1d_test {
 
 // The spec's worked example: frequencies 1 and 0.01.
 TEST(Sinusoidal1d, InterleavedByHand) {
@@ -65,5 +65,5 @@ TEST(Sinusoidal1d, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kSinusoidal1d.make({.query = {1, 1, 4}, .key = {1, 1, 4}, .variant = "other"}), Error);
 }
 
-}  // namespace
+}  // namespace sinusoidal_1d_test
 }  // namespace locant

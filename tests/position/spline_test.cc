@@ -7,7 +7,7 @@
 #include "core/error.h"
 
 namespace locant {
-namespace {
+namespace spline_test {
 
 template <class F>
 double worst(const std::vector<double>& weights, const std::vector<double>& from,
@@ -66,5 +66,5 @@ TEST(Spline, RefusesTooFewPoints) {
   EXPECT_THROW(linear_weights({}, {1}), Error);
 }
 
-}  // namespace
+}  // namespace spline_test
 }  // namespace locant

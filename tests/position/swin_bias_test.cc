@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace swin_bias_test {
 
 using testing::random_tensor;
 
@@ -171,5 +171,5 @@ TEST(SwinBias, FusedAttentionFollowsTheEquationWithItsGradients) {
   testing::expect_close(bias.table.grad(), {gradient.begin() + qkv.numel(), gradient.end()}, 2e-5, "d table");
 }
 
-}  // namespace
+}  // namespace swin_bias_test
 }  // namespace locant

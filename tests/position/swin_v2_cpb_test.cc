@@ -8,7 +8,7 @@
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
-namespace {
+namespace swin_v2_cpb_test {
 
 using testing::sine;
 
@@ -93,5 +93,5 @@ TEST(SwinV2Cpb, RefusesWhatDoesNotFit) {
   EXPECT_THROW(kSwinV2Cpb.make({.query = {1, 2, 2}, .key = {1, 2, 2}, .variant = "other"}), Error);
 }
 
-}  // namespace
+}  // namespace swin_v2_cpb_test
 }  // namespace locant

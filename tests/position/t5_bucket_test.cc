@@ -8,7 +8,7 @@
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
-namespace {
+namespace t5_bucket_test {
 
 // Distances at which the next bucket begins.
 void expect_changes(const T5Buckets& b, int sign, std::int64_t first_bucket,
@@ -98,5 +98,5 @@ TEST(T5Bucket, RefusesWhatDoesNotFit) {
   EXPECT_THROW(add({}, Var(poisoned)), Error);
 }
 
-}  // namespace
+}  // namespace t5_bucket_test
 }  // namespace locant

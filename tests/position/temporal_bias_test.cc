@@ -6,7 +6,7 @@
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
-namespace {
+namespace temporal_bias_test {
 
 static_assert(temporal_table_rows(16) == 31);
 static_assert(temporal_index(3, 0, 0) == 2 && temporal_index(3, 0, 2) == 0 && temporal_index(3, 2, 0) == 4);
@@ -37,5 +37,5 @@ TEST(TemporalBias, RefusesWhatDoesNotFit) {
   EXPECT_THROW(temporal_rows({-1, 2, 3}), Error);
 }
 
-}  // namespace
+}  // namespace temporal_bias_test
 }  // namespace locant

@@ -7,7 +7,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace transformer_xl_test {
 
 using testing::mapped;
 using testing::random_tensor;
@@ -137,5 +137,5 @@ TEST(TransformerXl, RefusesWhatDoesNotFit) {
   EXPECT_THROW(transformer_xl_gather(4, 4, -1), Error);
 }
 
-}  // namespace
+}  // namespace transformer_xl_test
 }  // namespace locant

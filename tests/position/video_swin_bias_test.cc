@@ -6,7 +6,7 @@
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
-namespace {
+namespace video_swin_bias_test {
 
 using testing::rows_by_map;
 
@@ -74,5 +74,5 @@ TEST(VideoSwinBias, RefusesWhatDoesNotFit) {
   EXPECT_THROW(video_swin_bias_term({{2, 2, 2}, testing::sine({27, 3}, 0)}, 2, gather), Error);
 }
 
-}  // namespace
+}  // namespace video_swin_bias_test
 }  // namespace locant

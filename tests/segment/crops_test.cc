@@ -4,7 +4,7 @@
 #include "tests/segment/oracle.h"
 
 namespace locant {
-namespace {
+namespace crops_test {
 
 using namespace testing;
 
@@ -62,5 +62,5 @@ TEST(Crops, RefusesWhatLeavesNothing) {
   EXPECT_NO_THROW(generate_crop_boxes({2, 2}, 1, 0.3));
 }
 
-}  // namespace
+}  // namespace crops_test
 }  // namespace locant

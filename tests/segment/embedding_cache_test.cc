@@ -11,7 +11,7 @@
 #include "tests/segment/oracle.h"
 
 namespace locant {
-namespace {
+namespace embedding_cache_test {
 
 using namespace testing;
 namespace fs = std::filesystem;
@@ -207,5 +207,5 @@ TEST_F(EmbeddingCacheTest, KeysNamePixelsAndFiles) {
   EXPECT_NE(picture_key(wide), picture_key(wide.rgb));
 }
 
-}  // namespace
+}  // namespace embedding_cache_test
 }  // namespace locant

@@ -11,7 +11,7 @@
 #include "segment/segment_data.h"
 
 namespace locant {
-namespace {
+namespace fine_tune_test {
 
 namespace fs = std::filesystem;
 
@@ -164,5 +164,5 @@ TEST_F(FineTune, ReadsMasksByColour) {
     EXPECT_LT(std::hypot(points[2 * p] - xy[0], points[2 * p + 1] - xy[1]), 12.5 * 1.6 + 4);
 }
 
-}  // namespace
+}  // namespace fine_tune_test
 }  // namespace locant

@@ -4,7 +4,7 @@
 #include "tests/segment/oracle.h"
 
 namespace locant {
-namespace {
+namespace mask_generator_test {
 
 using namespace testing;
 
@@ -220,5 +220,5 @@ TEST(MaskGenerator, RefusesOptionsOutOfRange) {
   EXPECT_THROW(MaskGenerator(stub, {.crop_n_layers = 4}).generate(image), Error);
 }
 
-}  // namespace
+}  // namespace mask_generator_test
 }  // namespace locant

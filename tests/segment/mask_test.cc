@@ -5,7 +5,7 @@
 #include "tests/segment/oracle.h"
 
 namespace locant {
-namespace {
+namespace mask_test {
 
 using namespace testing;
 
@@ -71,5 +71,5 @@ TEST(Mask, RefusesWhatDoesNotFit) {
   EXPECT_THROW(uncrop_mask(mask, {-1, 0, 2, 2}, {9, 9}), Error);
 }
 
-}  // namespace
+}  // namespace mask_test
 }  // namespace locant

@@ -16,7 +16,7 @@
 #include "segment/cancelled.h"
 
 namespace locant {
-namespace {
+namespace model_identity_test {
 
 namespace fs = std::filesystem;
 
@@ -197,5 +197,5 @@ TEST_F(ModelIdentity, OfWhatIsNoFileOrChanges) {
   EXPECT_THROW(model_identity(path("w"), {.progress = write_on}), Error);
 }
 
-}  // namespace
+}  // namespace model_identity_test
 }  // namespace locant

@@ -4,7 +4,7 @@
 #include "tests/segment/oracle.h"
 
 namespace locant {
-namespace {
+namespace nms_test {
 
 using namespace testing;
 
@@ -46,5 +46,5 @@ TEST(BoxNms, OddInput) {
   EXPECT_THROW(box_nms(boxes, std::vector<float>{1.0f}, 0.5), Error);
 }
 
-}  // namespace
+}  // namespace nms_test
 }  // namespace locant

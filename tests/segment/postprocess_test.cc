@@ -6,7 +6,7 @@
 #include "tests/segment/oracle.h"
 
 namespace locant {
-namespace {
+namespace postprocess_test {
 
 using namespace testing;
 
@@ -153,5 +153,5 @@ TEST(PostprocessMasks, RefusesImpossibleSizes) {
   EXPECT_THROW(postprocess_masks(low, {1 << 20, {16, 16}, {4, 4}}), Error);
 }
 
-}  // namespace
+}  // namespace postprocess_test
 }  // namespace locant

@@ -5,7 +5,7 @@
 #include "tests/segment/oracle.h"
 
 namespace locant::testing {
-namespace {
+namespace predictor_test {
 
 /// The numbers of an oracle's parameters; those it does not name are zero.
 class OracleSource final : public WeightSource {
@@ -251,5 +251,5 @@ TEST_F(Predictor, RefusesWhatDoesNotFit) {
   EXPECT_NE(error_of([&] { predictor.set_embedding(foreign); }).find("(1, 256, 32, 32)"), std::string::npos);
 }
 
-}  // namespace
+}  // namespace predictor_test
 }  // namespace locant::testing

@@ -4,7 +4,7 @@
 #include "tests/segment/oracle.h"
 
 namespace locant {
-namespace {
+namespace rle_test {
 
 using namespace testing;
 
@@ -90,5 +90,5 @@ TEST(Rle, RefusesDamagedInput) {
     EXPECT_THROW(coco_decode_rle(text, size), Error) << text;
 }
 
-}  // namespace
+}  // namespace rle_test
 }  // namespace locant

@@ -5,7 +5,7 @@
 #include "tests/segment/oracle.h"
 
 namespace locant {
-namespace {
+namespace small_regions_test {
 
 using namespace testing;
 
@@ -34,5 +34,5 @@ TEST(SmallRegions, RunsMeetAtCornersAcrossLongRows) {
   EXPECT_THROW(remove_small_regions(bad, 3, RegionMode::holes), Error);
 }
 
-}  // namespace
+}  // namespace small_regions_test
 }  // namespace locant

@@ -5,7 +5,7 @@
 #include "tests/segment/oracle.h"
 
 namespace locant {
-namespace {
+namespace transforms_test {
 
 using namespace testing;
 
@@ -88,5 +88,5 @@ TEST(ResizeLongestSide, RefusesWhatHasNoPixels) {
   EXPECT_THROW(sam_input(Image{4, 4, std::vector<std::uint8_t>(47)}, 8), Error);
 }
 
-}  // namespace
+}  // namespace transforms_test
 }  // namespace locant

@@ -9,7 +9,7 @@
 #include "core/error.h"
 
 namespace locant {
-namespace {
+namespace isa_test {
 
 // The variable is read once, at the first use: these run in a fresh copy of the executable ("threadsafe"
 // style).
@@ -98,5 +98,5 @@ TEST_F(IsaEnvironment, UnknownVariableIsAnErrorEveryTime) {
   EXPECT_EXIT(check_error("avx1024", "reference"), ::testing::ExitedWithCode(0), "");
 }
 
-}  // namespace
+}  // namespace isa_test
 }  // namespace locant

@@ -18,7 +18,7 @@
 #include "train/random_streams.h"
 
 namespace locant {
-namespace {
+namespace data_test {
 
 namespace fs = std::filesystem;
 using namespace std::string_literals;
@@ -310,5 +310,5 @@ TEST(Augment, BatchDoesNotDependOnThreads) {
   EXPECT_FLOAT_EQ(plain[0], -0.1307f / 0.3081f);
 }
 
-}  // namespace
+}  // namespace data_test
 }  // namespace locant

@@ -20,7 +20,7 @@
 #include "train/train.h"
 
 namespace locant {
-namespace {
+namespace loop_test {
 
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
@@ -346,5 +346,5 @@ TEST(TrainOptions, AreChecked) {
   refuses([](TrainOptions& o) { o.augment.shift = -1.0; });
 }
 
-}  // namespace
+}  // namespace loop_test
 }  // namespace locant

@@ -12,7 +12,7 @@
 #include "train/schedule.h"
 
 namespace locant {
-namespace {
+namespace optimizer_test {
 
 using testing::random_tensor;
 
@@ -220,5 +220,5 @@ TEST(Ema, SwapsInAndOut) {
   EXPECT_EQ(numbers(parameters[0]), std::vector<float>(3, 7.0f));
 }
 
-}  // namespace
+}  // namespace optimizer_test
 }  // namespace locant

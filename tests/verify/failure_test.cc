@@ -11,7 +11,7 @@
 #include "verify/verify.h"
 
 namespace locant {
-namespace {
+namespace failure_test {
 
 using Json = nlohmann::ordered_json;
 
@@ -210,6 +210,46 @@ TEST(VerifyFailure, ImpossibleSizesOfLayersAreErrors) {
             std::string::npos);
 }
 
+// A file of outputs alone: no stages, no gradients, nothing about their errors.
+void keep_outputs(Json& json) {
+  for (const char* key : {"stages", "dense_stages", "gradients", "zero_gradients", "loss", "float32_error"})
+    json.erase(key);
+}
+
+TEST(VerifyOutputsOnly, ModelsAndLayersAgree) {
+  for (const char* name : {kSimple, "official/shaw/shaw_kv_L9_K2.json", "zoo/sam_prompt_points_only.json"}) {
+    const VerifyReport report = verify_changed(name, keep_outputs);
+    EXPECT_TRUE(report.ok()) << report.text();
+    EXPECT_EQ(report.note, "the file holds outputs only");
+    EXPECT_NE(report.text().find(report.note), std::string::npos);
+    EXPECT_EQ(Json::parse(report.json())["note"], report.note);
+    EXPECT_EQ(report.worst("gradient"), nullptr);
+    EXPECT_EQ(report.worst("stage"), nullptr);
+    EXPECT_NE(report.worst("inference"), nullptr);
+    EXPECT_EQ(report.backward_ms, 0.0);
+  }
+}
+
+TEST(VerifyOutputsOnly, AWrongOutputIsFound) {
+  const VerifyReport report = verify_changed(kSimple, [](Json& json) {
+    keep_outputs(json);
+    json["output"]["samples"][3][1] = json["output"]["samples"][3][1].get<double>() + 0.01;
+  });
+  EXPECT_EQ(first_failure(report), "output output");
+}
+
+TEST(VerifyOutputsOnly, WhatCannotBeBuiltGetsASentence) {
+  const auto without = [](const char* key) {
+    const Changed changed(kSimple, [&](Json& json) { json.erase(key); });
+    return error_of(changed.path());
+  };
+  for (const char* key : {"input", "parameters", "output"})
+    EXPECT_NE(without(key).find(fmt::format("no key \"{}\"", key)), std::string::npos) << without(key);
+  EXPECT_NE(without("gradients").find("\"gradients\" is missing"), std::string::npos);
+  EXPECT_NE(error_of(data("official/irpe/irpe_buckets.json")).find("no key \"build\" says what to construct"),
+            std::string::npos);
+}
+
 TEST(VerifyFailure, DamagedFilesAreErrors) {
   EXPECT_NE(error_of(data("zoo/nothing.json")).find("[verify]"), std::string::npos);
   for (const char* text :
@@ -240,5 +280,5 @@ TEST(VerifyFailure, DamagedFilesAreErrors) {
   }
 }
 
-}  // namespace
+}  // namespace failure_test
 }  // namespace locant

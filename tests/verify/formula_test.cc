@@ -5,7 +5,7 @@
 #include <bit>
 
 namespace locant {
-namespace {
+namespace formula_test {
 
 TEST(Formula, CheckValuesOfTheOracleReadme) {
   EXPECT_EQ(fnv1a64("input"), 0x1ebbae8f5810b65bULL);
@@ -37,5 +37,5 @@ TEST(Formula, LongTensorsAreTheSameNumbersInEveryThread) {
               static_cast<float>(0.5 + 2.0 * formula_value(fnv1a64("w"), static_cast<std::uint64_t>(i))));
 }
 
-}  // namespace
+}  // namespace formula_test
 }  // namespace locant

@@ -11,7 +11,7 @@
 #include "verify/verify.h"
 
 namespace locant {
-namespace {
+namespace oracle_test {
 
 std::string data(const std::string& name) { return std::string(LOCANT_TEST_DATA) + "/oracle/" + name; }
 
@@ -103,5 +103,5 @@ TEST(VerifyReport, PassesAreOptional) {
   EXPECT_EQ(report.worst("inference"), nullptr);
 }
 
-}  // namespace
+}  // namespace oracle_test
 }  // namespace locant

@@ -10,7 +10,7 @@
 #include "verify/verify.h"
 
 namespace locant {
-namespace {
+namespace real_test {
 
 std::string data(const std::string& name) { return std::string(LOCANT_TEST_DATA) + "/" + name; }
 
@@ -43,5 +43,5 @@ TEST(RealOracle, MissingWeightsOrPicturesAreErrors) {
   EXPECT_THROW(verify_file(data(kChelsea), options), Error);
 }
 
-}  // namespace
+}  // namespace real_test
 }  // namespace locant
