@@ -10,6 +10,7 @@
 #include "cli/decode_options.h"
 #include "cli/picture_list.h"
 #include "core/error.h"
+#include "core/finite.h"
 
 namespace locant::cli {
 namespace {
@@ -52,10 +53,11 @@ class Classifier {
     for (const ListedPicture& picture : list.pictures()) {
       list.attempt(picture, [&] { read(picture.path, batch); });
       if (list.stopped()) break;
-      if (static_cast<std::int64_t>(batch.inputs.size()) == options_.batch) flush(batch, progress);
+      if (static_cast<std::int64_t>(batch.inputs.size()) == options_.batch) flush(batch, list, progress);
+      if (list.stopped()) break;
       progress.update(++seen);
     }
-    flush(batch, progress);
+    flush(batch, list, progress);
     if (!options_.json && !options_.csv && done_ > 0)
       out("load {}, preprocess {}, inference {} a picture ({} picture{}, {})\n", human_seconds(load_s_),
           human_seconds(preprocess_s_ / static_cast<double>(done_)),
@@ -88,7 +90,7 @@ class Classifier {
     batch.seconds += watch.seconds();
   }
 
-  void flush(Batch& batch, Progress& progress) {
+  void flush(Batch& batch, PictureList& list, Progress& progress) {
     progress.finish();  // out of the way of the answers
     if (batch.inputs.empty()) return;
     Stopwatch watch;
@@ -100,20 +102,29 @@ class Classifier {
                   input.data() + b * one.numel());
     const double preprocess = batch.seconds + watch.seconds();
     watch.restart();
-    const Var logits = loaded_.model->forward(Context{}, Var(input));
-    const std::vector<Prediction> predictions = rank_classes(logits.value(), loaded_.classes, options_.top);
+    const Tensor logits = loaded_.model->forward(Context{}, Var(input)).value();
     const double inference = watch.seconds();
     preprocess_s_ += preprocess;
     inference_s_ += inference;
     const auto each = static_cast<double>(count);
-    for (std::size_t b = 0; b < predictions.size(); ++b)
-      write_out(options_.json  ? answer_json(batch.paths[b], loaded_.name, predictions[b],
-                                             {load_s_ * 1e3, preprocess / each * 1e3, inference / each * 1e3})
-                : options_.csv ? answer_csv(batch.paths[b], predictions[b])
-                               : answer_text(batch.paths[b], predictions[b]));
+    const AnswerTimes times{load_s_ * 1e3, preprocess / each * 1e3, inference / each * 1e3};
+    for (std::int64_t b = 0; b < count && !list.stopped(); ++b) {
+      const std::string& path = batch.paths[static_cast<std::size_t>(b)];
+      list.attempt({path, std::nullopt}, [&] { answer(path, logits.slice(b, b + 1), times); });
+    }
     done_ += count;
     batch = {};
     if (is_terminal(1)) flush_out();
+  }
+
+  /// logits (1, classes). Throws Error where they are not finite: that is this picture's failure alone.
+  void answer(const std::string& path, const Tensor& logits, const AnswerTimes& times) {
+    const std::string bad = not_finite(logits);
+    require(bad.empty(), "classify", "{}: the model's output holds {}", path, bad);
+    const Prediction prediction = rank_classes(logits, loaded_.classes, options_.top)[0];
+    write_out(options_.json  ? answer_json(path, loaded_.name, prediction, times)
+              : options_.csv ? answer_csv(path, prediction)
+                             : answer_text(path, prediction));
   }
 
   const Options& options_;

@@ -8,6 +8,7 @@
 #include "cli/picture_list.h"
 #include "cli/train_report.h"
 #include "core/error.h"
+#include "segment/cancelled.h"
 
 namespace locant::cli {
 namespace {
@@ -26,7 +27,8 @@ int run(const Options& o, const GlobalOptions& globals) {
   const StopSignals signals;
   Progress progress(globals, "embed", list.size());
   list.clear_before_warnings(progress);
-  Embeddings embeddings(o.embedding, [&](const std::string& text) { progress.line(text); });
+  Embeddings embeddings(o.embedding, globals, CacheUse::needed,
+                        [&](const std::string& text) { progress.line(text); });
   const ResizeLongestSide transform(o.embedding.image_size);
   std::int64_t made = 0, there = 0;
   for (const ListedPicture& listed : list.pictures()) {
@@ -42,7 +44,14 @@ int run(const Options& o, const GlobalOptions& globals) {
     });
     if (list.stopped()) break;
     if (!readable) continue;
-    if (!fresh) embeddings.make(*picture);
+    if (!fresh) {
+      PictureEmbedding embedding;
+      embeddings.sam(Sam::Parts::all);
+      const bool encoded = list.attempt(listed, [&] { embedding = embeddings.encode(*picture); });
+      if (list.stopped()) break;
+      if (!encoded) continue;
+      embeddings.keep(*picture, embedding);
+    }
     ++(fresh ? there : made);
     if (o.json)
       out("{{\"picture\":{},\"embedding\":{},\"made\":{}}}\n", json_string(listed.path),
@@ -58,6 +67,15 @@ int run(const Options& o, const GlobalOptions& globals) {
   return list.finish();
 }
 
+int run_until_interrupted(const Options& o, const GlobalOptions& globals) {
+  try {
+    return run(o, globals);
+  } catch (const Cancelled&) {  // before the first picture
+    warn("interrupted; nothing was written");
+    return kInterrupted;
+  }
+}
+
 }  // namespace
 
 void add_embed(CLI::App& app, GlobalOptions& globals) {
@@ -66,7 +84,7 @@ void add_embed(CLI::App& app, GlobalOptions& globals) {
       add_command(app, globals, "embed", "Computes the image embeddings that `segment` answers prompts from",
                   "locant embed photos --weights sam_vit_b_01ec64.pth\n"
                   "locant embed photos --weights mobile_sam.pt --cache embeddings --json\n",
-                  [options, &globals] { return run(*options, globals); });
+                  [options, &globals] { return run_until_interrupted(*options, globals); });
   sub->add_option("PICTURE", options->pictures, "JPEG, PNG, WebP, TIFF or PPM files, or folders of them")
       ->required();
   add_embedding_options(sub, options->embedding);

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "cli/train_report.h"
 #include "core/error.h"
 #include "segment/model_identity.h"
 #include "segment/predictor.h"
@@ -13,6 +14,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Throws Error where there is none and none can be made.
 std::string cache_folder(const EmbeddingOptions& options) {
   if (!options.cache.empty()) return options.cache;
   const auto folder = [](const char* name) -> fs::path {
@@ -22,8 +24,36 @@ std::string cache_folder(const EmbeddingOptions& options) {
   if (const fs::path own = folder("XDG_CACHE_HOME"); own.is_absolute()) return own / "locant" / "embeddings";
   if (const fs::path home = folder("HOME"); home.is_absolute())
     return home / ".cache" / "locant" / "embeddings";
-  fail("cache", "neither XDG_CACHE_HOME nor HOME is set; give --cache DIR or --no-cache");
+  fail("cache", "neither XDG_CACHE_HOME nor HOME names a folder");
 }
+
+void make_folder(const std::string& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);  // an error too where a file or a link to nowhere has the name
+  require(!error && fs::is_directory(folder, error), "cache", "{} is no folder, and cannot be made: {}",
+          folder, error ? error.message() : "something else is there");
+}
+
+/// Shows the reading of a large file once it takes over a second.
+class ReadingProgress {
+ public:
+  ReadingProgress(const GlobalOptions& globals, const std::string& path) : globals_(globals), path_(path) {}
+  void update(std::uint64_t done, std::uint64_t size) {
+    if (watch_.seconds() < 1.0) return;
+    if (!bar_) {
+      note(globals_, "{}: reading its {} once, to know its embeddings again", path_,
+           human_bytes(static_cast<double>(size)));
+      bar_.emplace(globals_, "reading, MB", static_cast<std::int64_t>(size / 1000000));
+    }
+    bar_->update(static_cast<std::int64_t>(done / 1000000));
+  }
+
+ private:
+  const GlobalOptions& globals_;
+  const std::string& path_;
+  Stopwatch watch_;
+  std::optional<Progress> bar_;
+};
 
 std::span<const std::uint8_t> bytes_of(const MappedFile& file) {
   return {reinterpret_cast<const std::uint8_t*>(file.bytes().data()), file.bytes().size()};
@@ -69,16 +99,45 @@ const Image& PictureFile::image() const {
   return *image_;
 }
 
-Embeddings::Embeddings(const EmbeddingOptions& options, Line line)
-    : options_(options), line_(std::move(line)) {
+Embeddings::Embeddings(const EmbeddingOptions& options, const GlobalOptions& globals, CacheUse use, Line line)
+    : options_(options), globals_(globals), use_(use), line_(std::move(line)) {
   if (options.no_cache) return;
+  std::string folder;
+  try {
+    folder = cache_folder(options);
+    make_folder(folder);
+  } catch (const Error& error) {
+    if (use_ == CacheUse::needed) throw;
+    not_kept(error.what());
+    return;
+  }
   const std::int64_t side = options.image_size / 16;
-  cache_.emplace(cache_folder(options), EmbeddingOrigin{.model = model_identity(options.weights),
-                                                        .model_name = options.model,
-                                                        .image_size = options.image_size,
-                                                        .normalisation = {},
-                                                        .exif_orientation = true,
-                                                        .features = Shape{1, 256, side, side}});
+  cache_.emplace(folder, EmbeddingOrigin{.model = identity(folder),
+                                         .model_name = options.model,
+                                         .image_size = options.image_size,
+                                         .normalisation = {},
+                                         .exif_orientation = true,
+                                         .features = Shape{1, 256, side, side}});
+}
+
+std::string Embeddings::identity(const std::string& folder) {
+  const StopSignals signals;
+  ReadingProgress reading(globals_, options_.weights);
+  return model_identity(options_.weights, {.memory = folder,
+                                           .progress =
+                                               [&](std::uint64_t done, std::uint64_t size) {
+                                                 reading.update(done, size);
+                                                 return !stop_requested();
+                                               },
+                                           .not_kept = [&](const std::string& reason) { not_kept(reason); }});
+}
+
+/// One warning, however often.
+void Embeddings::not_kept(const std::string& reason) {
+  keeps_ = use_ == CacheUse::needed;
+  if (!warned_)
+    warn(fmt::format("{}: nothing is kept for the next time (--cache DIR names another folder)", reason));
+  warned_ = true;
 }
 
 std::optional<PictureEmbedding> Embeddings::find(const PictureFile& picture, bool read) const {
@@ -90,11 +149,26 @@ std::optional<PictureEmbedding> Embeddings::find(const PictureFile& picture, boo
   return std::move(found.embedding);
 }
 
-PictureEmbedding Embeddings::make(const PictureFile& picture) {
+PictureEmbedding Embeddings::encode(const PictureFile& picture) {
+  const Image& image = picture.image();
   SamPredictor predictor(sam(Sam::Parts::all));
-  predictor.set_image(picture.image());
-  if (cache_) cache_->store(picture.key(), predictor.embedding());
+  try {
+    predictor.set_image(image);
+  } catch (const Error& error) {  // it knows nothing of names
+    const std::string_view text = error.what();
+    fail("segment", "{}: {}", picture.path(), text.substr(text.find("] ") + 2));
+  }
   return predictor.embedding();
+}
+
+void Embeddings::keep(const PictureFile& picture, const PictureEmbedding& embedding) {
+  if (!cache_ || !keeps_) return;
+  try {
+    cache_->store(picture.key(), embedding);
+  } catch (const Error& error) {
+    if (use_ == CacheUse::needed) throw;
+    not_kept(error.what());
+  }
 }
 
 std::string Embeddings::path_of(const PictureFile& picture) const {

@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "core/error.h"
+#include "core/finite.h"
 #include "io/pil_resize.h"
 #include "models/principal_components.h"
 
@@ -130,6 +131,10 @@ PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture
   if (features.attention.defined())
     result.attention =
         features.attention.reshaped({features.attention.dim(1), features.rows, features.columns});
+  for (const Tensor& numbers : {result.cls, result.patches, result.attention}) {
+    const std::string bad = numbers.defined() ? not_finite(numbers) : "";
+    require(bad.empty(), "features", "{}: what the model makes of it holds {}", path, bad);
+  }
   return result;
 }
 

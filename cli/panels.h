@@ -23,7 +23,7 @@ struct PictureFeatures {
 std::string picture_name(const std::string& path);
 
 /// The picture, with its aspect, at a short side of `short_side` pixels; both sides are rounded to whole
-/// patches of the model. `path` gives the name. Throws Error.
+/// patches of the model. `path` gives the name. Throws Error, also for features that are not finite.
 PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture, const std::string& path,
                                  std::int64_t short_side);
 

@@ -1,10 +1,12 @@
 // locant segment: masks of Segment Anything from points, boxes and earlier masks, or of everything.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <optional>
 
 #include "cli/decode_options.h"
 #include "cli/outputs.h"
+#include "cli/segment_logits.h"
 #include "cli/segment_options.h"
 #include "cli/segment_output.h"
 #include "cli/segment_prompts.h"
@@ -15,8 +17,8 @@
 namespace locant::cli {
 namespace {
 
-std::vector<SamPrompt> prompts_of(const SegmentOptions& o) {
-  std::vector<SamPrompt> out;
+/// What the options ask; the mask of --mask is in it.
+std::vector<NamedPrompt> prompts_of(const SegmentOptions& o, const std::optional<MaskPrompt>& mask) {
   if (!o.prompts.empty()) {
     require(o.points.empty() && o.negative_points.empty() && o.boxes.empty() && o.mask.empty(), "segment",
             "--prompts and --point, --negative-point, --box or --mask exclude each other");
@@ -27,16 +29,40 @@ std::vector<SamPrompt> prompts_of(const SegmentOptions& o) {
   one.labels.assign(one.points.size(), 1);
   for (const std::string& text : o.negative_points) one.points.push_back(parse_point(text));
   one.labels.resize(one.points.size(), 0);
-  if (!o.mask.empty()) one.mask_input = read_mask_prompt(o.mask);
+  if (mask) one.mask_input = mask->logits;
   require(
       o.boxes.size() <= 1 || (one.points.empty() && o.mask.empty()), "segment",
       "several boxes are prompts of their own; points or a mask beside them belong into --prompts FILE.json");
+  require(!o.boxes.empty() || !one.points.empty() || mask, "segment",
+          "nothing is asked: give --point X,Y, --box X0,Y0,X1,Y1, --prompts FILE.json or --everything");
+  std::vector<NamedPrompt> out;
   for (const std::string& text : o.boxes) {
-    out.push_back(one);
-    out.back().box = {parse_box(text)};
+    out.push_back({one});
+    out.back().prompt.box = {parse_box(text)};
+    if (o.boxes.size() > 1)
+      out.back().prompt.name = fmt::format("--box {} of {}", out.size(), o.boxes.size());
   }
-  if (o.boxes.empty()) out.push_back(one);
+  if (o.boxes.empty()) out.push_back({one});
   return out;
+}
+
+/// What is taken as it is, but may be a slip.
+void warn_of_prompts(const std::vector<NamedPrompt>& prompts, const std::optional<MaskPrompt>& mask,
+                     const SegmentOptions& o, const PictureFile& picture, ImageSize size) {
+  std::string first;
+  std::size_t count = 0;
+  for (const NamedPrompt& one : prompts) {
+    const std::string outside = outside_of(one.prompt, size);
+    if (outside.empty()) continue;
+    if (++count == 1) first = (one.prompt.name.empty() ? "" : one.prompt.name + ": ") + outside;
+  }
+  if (count > 0)
+    warn(fmt::format("{} lies outside the picture of {} x {} pixels{}; it is taken as it is", first,
+                     size.columns, size.rows,
+                     count == 1 ? "" : fmt::format(" (as in {} more prompts)", count - 1)));
+  if (!mask) return;
+  const std::string why = foreign(*mask, picture);
+  if (!why.empty()) warn(fmt::format("--mask {} {}; it is used as it is", o.mask, why));
 }
 
 /// One file for one mask; NAME_1.png, NAME_2.png, .. for several.
@@ -68,15 +94,16 @@ struct Answers {
 };
 
 Answers answer(const SegmentOptions& o, const SamPredictor& predictor,
-               const std::vector<SamPrompt>& prompts) {
+               const std::vector<NamedPrompt>& prompts) {
   Answers out;
   for (std::size_t p = 0; p < prompts.size(); ++p) {
-    const SamPrediction prediction = predictor.predict(prompts[p], o.multimask);
+    const SamPrediction prediction = predictor.predict(prompts[p].prompt, o.multimask);
     const std::vector<Mask> masks = prediction.masks();
     for (std::size_t m = 0; m < masks.size(); ++m)
       out.masks.push_back({.rle = mask_to_rle(masks[m]),
                            .predicted_iou = prediction.iou[static_cast<std::int64_t>(m)],
-                           .prompt = static_cast<std::int64_t>(p)});
+                           .prompt = static_cast<std::int64_t>(p),
+                           .id = prompts[p].id});
     if (o.logits.empty()) continue;
     const std::string prefix = prompts.size() == 1 ? "" : fmt::format("{}.", p);
     out.logits.emplace_back(prefix + "low_res_logits", prediction.low_res);
@@ -115,10 +142,16 @@ void write(const SegmentOptions& o, const PictureFile& picture, ImageSize size, 
   for (std::size_t n = 0; n < masks.size() && !o.output.empty() && !together; ++n)
     save_png(numbered(o.output, n, masks.size()), mask_picture(rle_to_mask(masks[n].rle)));
   if (!o.overlay.empty()) save_png(o.overlay, overlay_picture(picture.image(), masks));
-  if (!o.coco.empty()) save_text(o.coco, coco_json(o.picture, size, masks) + "\n");
-  if (!o.logits.empty()) save_safetensors(o.logits, answers.logits, {{"picture", printable(o.picture)}});
+  if (!o.coco.empty()) {
+    save_text(o.coco, coco_json(o.picture, size, masks) + "\n");
+    const auto empty = std::count_if(masks.begin(), masks.end(),
+                                     [](const SegmentMask& mask) { return area_from_rle(mask.rle) == 0; });
+    if (empty > 0)
+      warn(fmt::format("{}: {} of {} masks have no pixel and are left out", o.coco, empty, masks.size()));
+  }
+  if (!o.logits.empty()) write_logits(o.logits, answers.logits, picture);
   if (o.json) {
-    out("{}\n", printable_json(coco_json(o.picture, size, masks)));
+    out("{}\n", printable_json(masks_json(o.picture, size, masks)));
     return;
   }
   const auto say = [&](const std::string& line) {
@@ -127,38 +160,43 @@ void write(const SegmentOptions& o, const PictureFile& picture, ImageSize size, 
   if (o.everything) return say(fmt::format("{}: {} masks", printable(o.picture), masks.size()));
   for (std::size_t n = 0; n < masks.size(); ++n) {
     const PixelBox box = rle_to_box(masks[n].rle);
-    say(fmt::format("prompt {}: mask of {} pixels in {},{} to {},{}, predicted IoU {:.3f}{}",
-                    masks[n].prompt + 1, area_from_rle(masks[n].rle), box.x0, box.y0, box.x1, box.y1,
-                    masks[n].predicted_iou,
+    say(fmt::format("prompt {}{}: mask of {} pixels in {},{} to {},{}, predicted IoU {:.3f}{}",
+                    masks[n].prompt + 1, masks[n].id.empty() ? "" : " (id " + printable(masks[n].id) + ")",
+                    area_from_rle(masks[n].rle), box.x0, box.y0, box.x1, box.y1, masks[n].predicted_iou,
                     o.output.empty() ? "" : " -> " + output_name(numbered(o.output, n, masks.size()))));
   }
 }
 
-int run(const SegmentOptions& o, const GlobalOptions& globals) {
-  const std::vector<SamPrompt> prompts = o.everything ? std::vector<SamPrompt>() : prompts_of(o);
-  require(o.everything || !prompts[0].points.empty() || !prompts[0].box.empty() ||
-              prompts[0].mask_input.defined(),
-          "segment",
-          "nothing is asked: give --point X,Y, --box X0,Y0,X1,Y1, --prompts FILE.json or --everything");
+void check(const SegmentOptions& o) {
   const bool asks = !o.points.empty() || !o.negative_points.empty() || !o.boxes.empty() ||
                     !o.prompts.empty() || !o.mask.empty() || !o.logits.empty();
   require(!o.everything || !asks, "segment",
           "--everything goes with no point, box, mask, prompts or logits: it asks by itself");
   require(!o.output.empty() || !o.overlay.empty() || !o.coco.empty() || !o.logits.empty() || o.json,
           "segment", "nowhere to write: give -o MASK.png, --overlay, --coco, --logits or --json");
+}
+
+int run(const SegmentOptions& o, const GlobalOptions& globals) {
+  check(o);
+  std::optional<MaskPrompt> mask;
+  if (!o.mask.empty()) mask = read_mask_prompt(o.mask);
+  const std::vector<NamedPrompt> prompts = o.everything ? std::vector<NamedPrompt>() : prompts_of(o, mask);
+  for (const NamedPrompt& one : prompts)  // before the picture is encoded
+    check_sam_prompt(one.prompt, o.embedding.image_size);
   const Outputs outputs = outputs_of(o, prompts.size());
 
   banner(globals);
   const PictureFile picture(o.picture, o.embedding.decode);
-  Embeddings embeddings(o.embedding, [&](const std::string& text) { write_note(globals, text); });
+  Embeddings embeddings(o.embedding, globals, CacheUse::helps,
+                        [&](const std::string& text) { write_note(globals, text); });
   std::optional<PictureEmbedding> embedding = embeddings.find(picture);
   const ImageSize size =
       embedding ? embedding->original : ImageSize{picture.image().rows, picture.image().columns};
-  for (const SamPrompt& prompt : prompts)  // before the picture is encoded
-    check_sam_prompt(prompt, size, o.embedding.image_size);
+  warn_of_prompts(prompts, mask, o, picture, size);
   if (!embedding) {
     const Stopwatch watch;
-    embedding = embeddings.make(picture);
+    embedding = embeddings.encode(picture);
+    embeddings.keep(picture, *embedding);
     note(globals, "{}: encoded by {} in {}", o.picture, embeddings.sam(Sam::Parts::decoder).variant().name,
          human_seconds(watch.seconds()));
   }
@@ -167,12 +205,7 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
     // With crops every crop is a picture of its own: the encoder is needed whatever the cache holds.
     const bool crops = o.generator.crop_n_layers > 0;
     CachedPredictor predictor(embeddings.sam(crops ? Sam::Parts::all : Sam::Parts::decoder), *embedding);
-    try {
-      answers.masks = generate(o, predictor, picture.image(), globals);
-    } catch (const Cancelled&) {
-      warn("interrupted; nothing was written");
-      return kInterrupted;
-    }
+    answers.masks = generate(o, predictor, picture.image(), globals);
   } else {
     SamPredictor predictor(embeddings.sam(Sam::Parts::decoder));
     predictor.set_embedding(*embedding);
@@ -180,6 +213,15 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
   }
   write(o, picture, size, answers, outputs, globals);
   return kOk;
+}
+
+int run_until_interrupted(const SegmentOptions& o, const GlobalOptions& globals) {
+  try {
+    return run(o, globals);
+  } catch (const Cancelled&) {
+    warn("interrupted; nothing was written");
+    return kInterrupted;
+  }
 }
 
 }  // namespace
@@ -194,7 +236,7 @@ void add_segment(CLI::App& app, GlobalOptions& globals) {
       "--overlay seen.png\n"
       "locant segment photo.jpg --weights mobile_sam.pt --everything --coco masks.json --overlay "
       "all.png\n",
-      [options, &globals] { return run(*options, globals); });
+      [options, &globals] { return run_until_interrupted(*options, globals); });
   add_segment_options(sub, *options);
   add_decode_options(sub, globals, options->embedding.decode);
 }

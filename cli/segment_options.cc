@@ -5,9 +5,9 @@
 namespace locant::cli {
 namespace {
 
-void add_generator_options(CLI::App* sub, MaskGeneratorOptions& g) {
+void add_generator_options(CLI::App* sub, CLI::Option* everything, MaskGeneratorOptions& g) {
   const auto add = [&](const char* flag, auto& value, const char* type, const char* what) {
-    sub->add_option(flag, value, what)->type_name(type)->group("everything");
+    sub->add_option(flag, value, what)->type_name(type)->group("everything")->needs(everything);
   };
   add("--points-per-side", g.points_per_side, "N", "Points along each side of the grid");
   add("--points-per-batch", g.points_per_batch, "N", "Points answered at once");
@@ -41,19 +41,23 @@ void add_segment_options(CLI::App* sub, SegmentOptions& o) {
       ->allow_extra_args(false);
   sub->add_option("--mask", o.mask, "An earlier answer to refine: what --logits wrote")->type_name("FILE");
   sub->add_option("--prompts", o.prompts,
-                  "JSON list of prompts: {\"points\": [[x, y]], \"labels\": [1], \"box\": [x0, y0, x1, y1]}")
+                  "JSON list of prompts: {\"points\": [[x, y]], \"labels\": [1], \"box\": [x0, y0, x1, y1], "
+                  "\"id\": 7}; boxes, point_coords and point_labels too")
       ->type_name("FILE");
-  sub->add_flag("--multimask", o.multimask, "Three masks a prompt: whole, part, subpart");
-  sub->add_flag("--everything", o.everything, "Masks of everything in the picture, by a grid of points");
+  CLI::Option* multimask =
+      sub->add_flag("--multimask", o.multimask, "Three masks a prompt: whole, part, subpart");
+  CLI::Option* everything =
+      sub->add_flag("--everything", o.everything, "Masks of everything in the picture, by a grid of points")
+          ->excludes(multimask);
   sub->add_option("-o,--output", o.output, "PNG, white where the mask is; NAME_1.png, .. for several")
       ->type_name("FILE");
   sub->add_option("--overlay", o.overlay, "PNG: the picture with the masks in colours")->type_name("FILE");
-  sub->add_option("--coco", o.coco, "JSON with COCO run lengths")->type_name("FILE");
+  sub->add_option("--coco", o.coco, "COCO data set: images, annotations, categories")->type_name("FILE");
   sub->add_option("--logits", o.logits,
                   "safetensors: low_res_logits, logits at the picture's size, iou_predictions")
       ->type_name("FILE");
-  sub->add_flag("--json", o.json, "The JSON of --coco on stdout");
-  add_generator_options(sub, o.generator);
+  sub->add_flag("--json", o.json, "The masks on stdout, as the official generator's records");
+  add_generator_options(sub, everything, o.generator);
 }
 
 }  // namespace locant::cli

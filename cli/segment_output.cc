@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numeric>
+
+#include "core/version.h"
 
 namespace locant::cli {
 namespace {
@@ -51,14 +54,12 @@ std::vector<std::size_t> larger_first(const std::vector<SegmentMask>& masks) {
   return order;
 }
 
-Json record_of(const SegmentMask& mask) {
-  const PixelBox box = rle_to_box(mask.rle);
-  Json out;
-  if (mask.prompt >= 0) out["prompt"] = mask.prompt;
-  out["segmentation"] = {{"size", {mask.rle.size.rows, mask.rle.size.columns}},
-                         {"counts", coco_encode_rle(mask.rle)}};
-  out["area"] = area_from_rle(mask.rle);
-  out["bbox"] = box_xyxy_to_xywh(box);
+Json segmentation_of(const SegmentMask& mask) {
+  return {{"size", {mask.rle.size.rows, mask.rle.size.columns}}, {"counts", coco_encode_rle(mask.rle)}};
+}
+
+/// What COCO has no field for.
+void add_scores(const SegmentMask& mask, Json& out) {
   out["predicted_iou"] = mask.predicted_iou;
   if (!mask.point_coords.empty()) {
     Json points = Json::array();
@@ -67,8 +68,35 @@ Json record_of(const SegmentMask& mask) {
   }
   if (mask.stability_score) out["stability_score"] = *mask.stability_score;
   if (mask.crop_box) out["crop_box"] = *mask.crop_box;
+}
+
+Json record_of(const SegmentMask& mask) {
+  Json out;
+  if (mask.prompt >= 0) out["prompt"] = mask.prompt;
+  if (!mask.id.empty()) out["id"] = Json::parse(mask.id);
+  out["segmentation"] = segmentation_of(mask);
+  out["area"] = area_from_rle(mask.rle);
+  out["bbox"] = box_xyxy_to_xywh(rle_to_box(mask.rle));
+  add_scores(mask, out);
   return out;
 }
+
+Json annotation_of(const SegmentMask& mask, std::size_t id) {
+  const PixelBox box = rle_to_box(mask.rle);
+  Json out = {{"id", id},
+              {"image_id", 1},
+              {"category_id", 1},
+              {"segmentation", segmentation_of(mask)},
+              {"area", area_from_rle(mask.rle)},
+              {"bbox", {box.x0, box.y0, box.x1 - box.x0 + 1, box.y1 - box.y0 + 1}},
+              {"iscrowd", 0}};
+  if (mask.prompt >= 0) out["prompt"] = mask.prompt;
+  if (!mask.id.empty()) out["prompt_id"] = Json::parse(mask.id);
+  add_scores(mask, out);
+  return out;
+}
+
+std::string text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 }  // namespace
 
@@ -99,14 +127,29 @@ Image overlay_picture(const Image& picture, const std::vector<SegmentMask>& mask
   return out;
 }
 
-std::string coco_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks) {
+std::string masks_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks) {
   Json out;
   out["picture"] = picture;
   out["height"] = size.rows;
   out["width"] = size.columns;
   out["masks"] = Json::array();
   for (const SegmentMask& mask : masks) out["masks"].push_back(record_of(mask));
-  return out.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return text_of(out);
+}
+
+std::string coco_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks) {
+  Json out;
+  out["info"] = {{"description", std::string("masks by locant ") + version()}};
+  out["images"] = Json::array({{{"id", 1},
+                                {"file_name", std::filesystem::path(picture).filename().string()},
+                                {"height", size.rows},
+                                {"width", size.columns}}});
+  out["annotations"] = Json::array();
+  for (const SegmentMask& mask : masks)
+    if (area_from_rle(mask.rle) > 0)
+      out["annotations"].push_back(annotation_of(mask, out["annotations"].size() + 1));
+  out["categories"] = Json::array({{{"id", 1}, {"name", "object"}, {"supercategory", "object"}}});
+  return text_of(out);
 }
 
 }  // namespace locant::cli

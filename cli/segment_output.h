@@ -15,6 +15,7 @@ struct SegmentMask {
   Rle rle;
   float predicted_iou = 0.0f;
   std::int64_t prompt = -1;  ///< which prompt it answers; -1: none (--everything)
+  std::string id = {};       ///< the prompt's own, as JSON; empty without one
   std::optional<float> stability_score = {};
   std::vector<PromptPoint> point_coords = {};
   std::optional<std::array<std::int64_t, 4>> crop_box = {};
@@ -26,8 +27,12 @@ Image mask_picture(const Mask& mask);
 Image masks_picture(ImageSize size, const std::vector<SegmentMask>& masks);
 /// The picture with each mask in a colour of its own, larger ones first, and a darker edge.
 Image overlay_picture(const Image& picture, const std::vector<SegmentMask>& masks);
-/// One JSON object: the picture's name and sides, and the masks as COCO records (segmentation with compressed
-/// counts, area, bbox, predicted_iou, and what else is known), as the official generator names them.
+/// One JSON object: the picture's name and sides, and the masks as the official generator's records
+/// (segmentation with compressed counts, area, bbox, predicted_iou, and what else is known).
+std::string masks_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks);
+/// A COCO data set (images, annotations, categories) of one picture and one category, "object", as
+/// pycocotools loads it: boxes are extents, ids count from 1, and each annotation has the generator's fields
+/// beside COCO's. Masks without a pixel, which no box goes around, are left out.
 std::string coco_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks);
 
 }  // namespace locant::cli

@@ -11,11 +11,20 @@ namespace locant::cli {
 PromptPoint parse_point(const std::string& text);
 PromptBox parse_box(const std::string& text);
 
-/// A JSON list of prompts, each {"points": [[x, y], ..], "labels": [1, 0, ..], "box": [x0, y0, x1, y1]};
-/// points without labels lie inside. Throws Error that names the file and the prompt.
-std::vector<SamPrompt> read_prompts(const std::string& path);
+/// A prompt of a file.
+struct NamedPrompt {
+  SamPrompt prompt;     ///< its name says where it stands in the file
+  std::string id = {};  ///< the file's own, as JSON: "7" or "\"cat\""; empty without one
+};
 
-/// The mask of a --logits file with the highest predicted IoU, as a prompt. Throws Error that names the file.
-Tensor read_mask_prompt(const std::string& path);
+/// A JSON list of prompts (or one alone), each an object of
+///   points, or point_coords    [[x, y], ..]
+///   labels, or point_labels    [1, 0, ..], 1 inside, 0 outside, -1 no point; without them all lie inside
+///   box                        [x0, y0, x1, y1]
+///   boxes                      [[x0, y0, x1, y1], ..]: a prompt of its own each; alone
+///   id                         a text or whole number, which answers repeat
+/// under our words or those of the official SamPredictor. Throws Error that names the file and the prompt; an
+/// empty prompt is one.
+std::vector<NamedPrompt> read_prompts(const std::string& path);
 
 }  // namespace locant::cli

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "core/finite.h"
 #include "models/config_json.h"
 
 namespace locant {
@@ -91,6 +92,10 @@ Tensor CheckpointSource::get(const std::string& name, const Shape& shape, const 
       fail("load", "{}: {} is {}; {} was expected", file_.path(), info->name, info->shape.str(),
            expected.str());
     const Tensor part = file_.read(info->name);
+    const std::string bad = not_finite(part);
+    require(bad.empty(), "load",
+            "{}: tensor {} holds {}: the file is damaged, or its training diverged; take another",
+            file_.path(), info->name, bad);
     if (pieces.size() == 1 && part.is_borrowed()) {
       held_[name] = info->name;
       return part;

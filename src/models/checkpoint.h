@@ -27,7 +27,8 @@ struct CheckpointFit {
 };
 
 /// A file's tensors under a model's names. Float32 tensors of a mapped file are borrowed, split ones are
-/// assembled.
+/// assembled. get() throws Error that names the file's tensor where a number is NaN or infinite: every model
+/// loads through here.
 class CheckpointSource final : public WeightSource {
  public:
   /// Both must outlive it.

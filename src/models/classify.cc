@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/finite.h"
 #include "core/parallel.h"
 
 namespace locant {
@@ -55,8 +56,10 @@ std::vector<Prediction> rank_classes(const Tensor& logits, const std::vector<std
           logits.shape().str());
   const std::int64_t classes = logits.dim(1);
   require(classes >= 1, "classify", "the model has no classes");
-  for (const float value : logits.values())
-    require(std::isfinite(value), "classify", "the model's output holds {}: are the weights damaged?", value);
+  if (const std::int64_t bad = first_not_finite(logits.values()); bad >= 0)
+    fail("classify",
+         "the model's output for picture {} of {} holds {}: are these the weights they should be?",
+         bad / classes + 1, logits.dim(0), logits[bad]);
   std::vector<Prediction> predictions;
   for (std::int64_t b = 0; b < logits.dim(0); ++b)
     predictions.push_back(

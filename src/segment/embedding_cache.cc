@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <filesystem>
 #include <map>
 
 #include "core/error.h"
+#include "core/finite.h"
 #include "core/sha256.h"
 #include "io/tensor_file.h"
 
@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 
 constexpr const char* kOp = "embedding_cache";
 constexpr const char* kFormatKey = "locant.embedding";
-constexpr const char* kFormat = "1";
+constexpr const char* kFormat = "2";
 constexpr const char* kPictureKey = "locant.embedding.picture";
 constexpr const char* kModelKey = "locant.embedding.model";
 constexpr const char* kNameKey = "locant.embedding.model_name";
@@ -41,11 +41,6 @@ ImageSize parse_size(const std::string& text) {
 std::string value_of(const TensorFile& file, const char* key) {
   const auto it = file.metadata().find(key);
   return it == file.metadata().end() ? std::string() : it->second;
-}
-
-bool finite(const Tensor& tensor) {
-  const std::span<const float> values = tensor.values();
-  return std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); });
 }
 
 }  // namespace
@@ -84,18 +79,19 @@ EmbeddingCache::Lookup EmbeddingCache::find(const std::string& key) const { retu
 EmbeddingCache::Lookup EmbeddingCache::look(const std::string& key, bool read) const {
   const std::string path = path_of(key);
   std::error_code error;
-  if (!fs::exists(fs::symlink_status(path, error))) return {};
+  if (!fs::exists(fs::status(path, error))) return {};  // nor behind a link that leads nowhere
   Lookup out;
   try {
     const std::unique_ptr<TensorFile> file = open_tensor_file(path);
     out.reason = refusal(key, *file, out.embedding);
     if (out.reason.empty() && read) {
       out.embedding.features = file->read(kTensor);
-      if (!finite(out.embedding.features)) out.reason = "its numbers are not all finite: it is damaged";
+      const std::string bad = not_finite(out.embedding.features);
+      if (!bad.empty()) out.reason = fmt::format("it holds {}: it is damaged", bad);
     }
   } catch (const Error& damaged) {
     // Another process may have taken it away since.
-    if (!fs::exists(fs::symlink_status(path, error))) return {};
+    if (!fs::exists(fs::status(path, error))) return {};
     out.reason = fmt::format("it cannot be read: {}", damaged.what());
   }
   if (out.reason.empty()) {
@@ -143,7 +139,8 @@ void EmbeddingCache::store(const std::string& key, const PictureEmbedding& embed
   require(embedding.features.defined() && embedding.features.shape() == origin_.features, kOp,
           "features of shape {} where {} is expected", embedding.features.shape().str(),
           origin_.features.str());
-  require(finite(embedding.features), kOp, "the features are not all finite: the weights may be damaged");
+  const std::string bad = not_finite(embedding.features);
+  require(bad.empty(), kOp, "the features hold {}: nothing can be answered from them", bad);
   require(ResizeLongestSide(origin_.image_size).target_size(embedding.original) == embedding.input, kOp,
           "an input of {} x {} pixels does not belong to a picture of {} x {}", embedding.input.columns,
           embedding.input.rows, embedding.original.columns, embedding.original.rows);

@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "core/error.h"
 #include "io/image.h"
+#include "segment/cancelled.h"
 #include "segment/postprocess.h"
 #include "segment/rle.h"
 
@@ -70,12 +70,6 @@ struct MaskGeneratorProgress {
   std::size_t crop = 0, crops = 0;             ///< done of all
   std::int64_t points = 0, points_in_all = 0;  ///< prompts answered, over all crops
   std::size_t candidates = 0;                  ///< masks that passed the filters so far
-};
-
-/// What generate() throws when its callback asks it to stop.
-class Cancelled : public Error {
- public:
-  using Error::Error;
 };
 
 /// Masks for everything in a picture: a grid of points in each crop, filters by predicted IoU, stability and

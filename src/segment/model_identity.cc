@@ -1,84 +1,150 @@
 #include "segment/model_identity.h"
 
-#include <zip.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
+#include <ctime>
+#include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "core/error.h"
 #include "core/sha256.h"
+#include "io/atomic_file.h"
 #include "io/mapped_file.h"
-#include "io/pth.h"
+#include "segment/cancelled.h"
 
 namespace locant {
 namespace {
 
-constexpr std::uint64_t kSamples = 64;
-constexpr std::uint64_t kSampleBytes = 64;
-constexpr std::uint64_t kPickleBytes = 256 * 1024;
-constexpr std::uint64_t kMaxHeader = 100'000'000;  // the safetensors format's own limit
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
 
-void append(std::string& text, std::span<const std::byte> bytes) {
-  text.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+constexpr const char* kOp = "weights";
+constexpr std::size_t kPiece = std::size_t{8} << 20;  // bytes between two calls of `progress`
+constexpr int kFormat = 1;
+
+class WeightsFile {
+ public:
+  explicit WeightsFile(const std::string& path)
+      : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+    require(descriptor_ >= 0, kOp, "{}: cannot be opened: {}", path_, std::strerror(errno));
+  }
+  ~WeightsFile() { ::close(descriptor_); }
+  WeightsFile(const WeightsFile&) = delete;
+  WeightsFile& operator=(const WeightsFile&) = delete;
+
+  struct stat status() const {
+    struct stat out {};
+    require(::fstat(descriptor_, &out) == 0, kOp, "{}: cannot be examined: {}", path_, std::strerror(errno));
+    require(S_ISREG(out.st_mode), kOp, "{}: is not a regular file; give the path of a file", path_);
+    return out;
+  }
+  /// Bytes read, 0 at the end.
+  std::size_t read(std::vector<std::byte>& buffer) const {
+    while (true) {
+      const ssize_t count = ::read(descriptor_, buffer.data(), buffer.size());
+      if (count < 0 && errno == EINTR) continue;
+      require(count >= 0, kOp, "{}: cannot be read: {}", path_, std::strerror(errno));
+      return static_cast<std::size_t>(count);
+    }
+  }
+
+ private:
+  const std::string& path_;
+  int descriptor_;
+};
+
+/// What moves when a file is replaced or written to.
+Json stamp_of(const struct stat& status) {
+  return {{"device", status.st_dev},
+          {"inode", status.st_ino},
+          {"size", status.st_size},
+          {"modified", {status.st_mtim.tv_sec, status.st_mtim.tv_nsec}},
+          {"changed", {status.st_ctim.tv_sec, status.st_ctim.tv_nsec}}};
 }
 
-void append_directory(std::string& text, const MappedFile& file) {
-  zip_error_t error;
-  zip_error_init(&error);
-  zip_source_t* source = zip_source_buffer_create(file.bytes().data(), file.size(), 0, &error);
-  zip_t* opened = source == nullptr ? nullptr : zip_open_from_source(source, ZIP_RDONLY, &error);
-  if (opened == nullptr && source != nullptr) zip_source_free(source);
-  const std::string reason = opened == nullptr ? zip_error_strerror(&error) : "";
-  zip_error_fini(&error);
-  if (opened == nullptr)
-    fail("model_identity", "{}: the zip archive cannot be opened: {} (is the file cut off?)", file.name(),
-         reason);
-  const std::unique_ptr<zip_t, void (*)(zip_t*)> archive(opened, zip_discard);
-  const zip_int64_t count = zip_get_num_entries(archive.get(), 0);
-  for (zip_int64_t i = 0; i < count; ++i) {
-    zip_stat_t entry;
-    zip_stat_init(&entry);
-    if (zip_stat_index(archive.get(), static_cast<zip_uint64_t>(i), ZIP_FL_ENC_RAW, &entry) != 0)
-      fail("model_identity", "{}: entry {}: {}", file.name(), i, zip_strerror(archive.get()));
-    text += fmt::format("{} {} {} {:08x} {}\n", entry.name, entry.size, entry.comp_size, entry.crc,
-                        entry.comp_method);
+double seconds_of(const timespec& time) {
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
+std::string memory_path(const std::string& folder, const std::string& path) {
+  std::error_code error;
+  const fs::path whole = fs::canonical(path, error);
+  const std::string text = error ? path : whole.string();
+  const std::string digits = sha256_hex({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  return (fs::path(folder) / ("weights-" + digits.substr(0, 32) + ".json")).string();
+}
+
+/// Empty where there is none, or it is of another state of the file.
+std::string remembered(const std::string& memory, const Json& stamp) {
+  try {
+    const std::shared_ptr<const MappedFile> file = MappedFile::open(memory);
+    const auto* begin = reinterpret_cast<const char*>(file->bytes().data());
+    const Json json = Json::parse(begin, begin + file->size(), nullptr, false);
+    const bool ours = json.is_object() && json.value("locant.weights", 0) == kFormat &&
+                      json.contains("file") && json["file"] == stamp;
+    std::string identity = ours ? json.value("xxh3_128", std::string()) : std::string();
+    return identity.size() == 32 ? identity : std::string();
+  } catch (const Error&) {  // no such file, mostly
+    return {};
+  } catch (const Json::exception&) {  // a field of another type
+    return {};
   }
 }
 
-void append_header(std::string& text, const MappedFile& file) {
-  std::uint64_t length = 0;
-  if (file.size() >= 8) std::memcpy(&length, file.bytes().data(), 8);
-  const bool plausible = file.size() >= 10 && length >= 2 &&
-                         length <= std::min(kMaxHeader, file.size() - 8) && file.bytes()[8] == std::byte{'{'};
-  require(plausible, "model_identity", "{}: neither safetensors nor what torch.save writes", file.name());
-  append(text, file.bytes().subspan(8, length));
+std::string hash(const WeightsFile& file, std::uint64_t size, const std::string& path,
+                 const IdentityOptions& options) {
+  const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(),
+                                                                              XXH3_freeState);
+  require(state != nullptr && XXH3_128bits_reset(state.get()) == XXH_OK, kOp, "{}: not enough memory", path);
+  std::vector<std::byte> buffer(std::clamp<std::uint64_t>(size, 1, kPiece));
+  std::uint64_t done = 0;
+  while (const std::size_t count = file.read(buffer)) {
+    XXH3_128bits_update(state.get(), buffer.data(), count);
+    done += count;
+    if (options.progress && !options.progress(done, size))
+      throw Cancelled(kOp, fmt::format("{}: stopped after {} of {} bytes", path, done, size));
+  }
+  XXH128_canonical_t digits;
+  XXH128_canonicalFromHash(&digits, XXH3_128bits_digest(state.get()));
+  return fmt::format("{:02x}", fmt::join(digits.digest, ""));
 }
 
 }  // namespace
 
-std::string model_identity(const std::string& path) {
-  const std::shared_ptr<const MappedFile> file = MappedFile::open(path);
-  const std::span<const std::byte> bytes = file->bytes();
-  std::string text;
-  if (is_zip(bytes)) {
-    text = "zip\n";
-    append_directory(text, *file);
-  } else if (is_pickle(bytes)) {
-    text = "pickle\n";
-    append(text, bytes.subspan(0, std::min(kPickleBytes, file->size())));
-  } else {
-    text = "safetensors\n";
-    append_header(text, *file);
+std::string model_identity(const std::string& path, const IdentityOptions& options) {
+  const WeightsFile file(path);
+  const struct stat before = file.status();
+  const Json stamp = stamp_of(before);
+  const std::string memory = options.memory.empty() ? "" : memory_path(options.memory, path);
+  if (!memory.empty())
+    if (std::string known = remembered(memory, stamp); !known.empty()) return known;
+
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  std::string identity = hash(file, static_cast<std::uint64_t>(before.st_size), path, options);
+  require(stamp_of(file.status()) == stamp, kOp,
+          "{}: was written to while it was read; try again when it is complete", path);
+  const bool settled = seconds_of(now) - seconds_of(before.st_ctim) >= options.settled_s;
+  if (memory.empty() || !settled) return identity;
+  const Json entry = {{"locant.weights", kFormat}, {"path", path}, {"file", stamp}, {"xxh3_128", identity}};
+  const std::string text = entry.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+  try {
+    fs::create_directories(options.memory);
+    write_file_atomically(memory, std::as_bytes(std::span(text)));
+  } catch (const std::exception& error) {  // Error, and what the file system throws
+    if (options.not_kept) options.not_kept(error.what());
   }
-  text += fmt::format("\n{} bytes\n", file->size());
-  // Samples end with the file's last bytes: the spacing reaches from the first byte to there.
-  const std::uint64_t span = file->size() - std::min(kSampleBytes, file->size());
-  for (std::uint64_t i = 0; i < kSamples; ++i) {
-    const std::uint64_t at = span / (kSamples - 1) * i;
-    append(text, bytes.subspan(at, std::min(kSampleBytes, file->size() - at)));
-  }
-  return sha256_hex({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
+  return identity;
 }
 
 }  // namespace locant

@@ -1,16 +1,27 @@
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 
 namespace locant {
 
-/// Tells one file of weights from another without reading the weights: SHA-256, 64 hexadecimal digits, of
-///   .pth (zip)      every entry's name, size, place and CRC-32, from the archive's directory
-///   safetensors     the header: names, dtypes, shapes and offsets
-///   .pth (older)    the first 256 KiB, where the pickle of names and shapes stands
-/// and of the file's size and 64 samples of 64 bytes spread over it: a fine-tuned safetensors file has the
-/// header of its origin, and archives may be written without check sums. Copying or touching a file changes
-/// nothing. Throws Error for a file that is none of these.
-std::string model_identity(const std::string& path);
+struct IdentityOptions {
+  /// Folder that keeps identities between runs, "weights-*.json" for each file of weights; empty: none are.
+  std::string memory = {};
+  /// Called every few megabytes that are read; false stops.
+  std::function<bool(std::uint64_t done, std::uint64_t size)> progress = {};
+  /// Gets the reason when an identity cannot be kept: the folder is full or read-only, say.
+  std::function<void(const std::string&)> not_kept = {};
+  /// A file that changed within so many seconds before it was read is read again next time: file systems
+  /// stamp changes as coarsely as that, so it might change once more and look the same.
+  double settled_s = 2.0;
+};
+
+/// Names weights by their content: XXH3 (128 bits, 32 hexadecimal digits) of the whole file, whatever its
+/// format. Copying or touching a file changes nothing. What `memory` holds stands in for reading as long as
+/// the file's path, device, inode, size, and times of modification and change (nanoseconds) are what they
+/// were. Throws Cancelled, and Error for what is no regular file, cannot be read, or changes meanwhile.
+std::string model_identity(const std::string& path, const IdentityOptions& options = {});
 
 }  // namespace locant

@@ -2,26 +2,49 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <utility>
 
 #include "core/error.h"
+#include "core/finite.h"
 
 namespace locant {
 namespace {
 
 constexpr const char* kOp = "segment";
 
-bool inside(const PromptPoint& p, ImageSize picture) {
-  return p.x >= 0 && p.y >= 0 && p.x <= static_cast<double>(picture.columns) &&
-         p.y <= static_cast<double>(picture.rows);
+constexpr double kFarthest = 1e9;  // pixels; what is further is a slip, and float32 has no pixels there
+
+std::string text_of(const PromptBox& b) { return fmt::format("the box {},{},{},{}", b.x0, b.y0, b.x1, b.y1); }
+
+bool places(std::initializer_list<double> coordinates) {
+  return std::all_of(coordinates.begin(), coordinates.end(),
+                     [](double x) { return std::abs(x) <= kFarthest; });  // false for NaN
 }
 
-void check_box(const PromptBox& b, ImageSize picture) {
-  require(b.x1 > b.x0 && b.y1 > b.y0, kOp, "the box {},{},{},{} is empty; it is left, top, right, bottom",
-          b.x0, b.y0, b.x1, b.y1);
-  require(inside({b.x0, b.y0}, picture) && inside({b.x1, b.y1}, picture), kOp,
-          "the box {},{},{},{} leaves the picture of {} x {} pixels", b.x0, b.y0, b.x1, b.y1, picture.columns,
-          picture.rows);
+bool inside(double x, double y, ImageSize picture) {
+  return x >= 0 && y >= 0 && x <= static_cast<double>(picture.columns) &&
+         y <= static_cast<double>(picture.rows);
+}
+
+void check_box(const PromptBox& b, const std::string& prefix) {
+  require(places({b.x0, b.y0, b.x1, b.y1}), kOp, "{}{} is no place in a picture", prefix, text_of(b));
+  require(b.x1 > b.x0 && b.y1 > b.y0, kOp, "{}{} is empty; it is left, top, right, bottom", prefix,
+          text_of(b));
+}
+
+/// What stands before an error about a prompt.
+std::string prefix_of(const SamPrompt& prompt) { return prompt.name.empty() ? "" : prompt.name + ": "; }
+
+void check_mask_input(const SamPrompt& prompt, std::int64_t low) {
+  const Tensor& mask = prompt.mask_input;
+  if (mask.shape() != Shape({low, low}))
+    fail(kOp,
+         "{}a mask prompt of shape {}; the low-resolution logits of an earlier answer, ({}, {}), were "
+         "expected",
+         prefix_of(prompt), mask.shape().str(), low, low);
+  const std::string bad = not_finite(mask);
+  require(bad.empty(), kOp, "{}the mask prompt holds {}; logits are finite numbers", prefix_of(prompt), bad);
 }
 
 /// Low-resolution answers that are looked at in the picture's size row by row.
@@ -46,24 +69,31 @@ class LowResCandidates final : public CandidateMasks {
 
 }  // namespace
 
-void check_sam_prompt(const SamPrompt& prompt, ImageSize picture, std::int64_t image_size) {
-  require(prompt.labels.size() == prompt.points.size(), kOp, "{} labels for {} points", prompt.labels.size(),
-          prompt.points.size());
-  require(prompt.box.size() <= 1, kOp, "{} boxes in one prompt; give each a prompt of its own",
+void check_sam_prompt(const SamPrompt& prompt, std::int64_t image_size) {
+  const std::string prefix = prefix_of(prompt);
+  require(prompt.labels.size() == prompt.points.size(), kOp, "{}{} labels for {} points", prefix,
+          prompt.labels.size(), prompt.points.size());
+  require(prompt.box.size() <= 1, kOp, "{}{} boxes in one prompt; give each a prompt of its own", prefix,
           prompt.box.size());
   for (const int label : prompt.labels)
     require(label >= -1 && label <= 1, kOp,
-            "a label of {}; there are 1 (inside), 0 (outside) and -1 (no point)", label);
+            "{}a label of {}; there are 1 (inside), 0 (outside) and -1 (no point)", prefix, label);
+  const bool points =
+      std::any_of(prompt.labels.begin(), prompt.labels.end(), [](int label) { return label >= 0; });
+  require(points || !prompt.box.empty() || prompt.mask_input.defined(), kOp,
+          "{}nothing is asked: there is no point, no box and no mask", prefix);
   for (const PromptPoint& p : prompt.points)
-    require(inside(p, picture), kOp, "the point {},{} lies outside the picture of {} x {} pixels", p.x, p.y,
-            picture.columns, picture.rows);
-  for (const PromptBox& box : prompt.box) check_box(box, picture);
-  if (!prompt.mask_input.defined()) return;
-  const std::int64_t low = image_size / 4;
-  if (prompt.mask_input.shape() != Shape({low, low}))
-    fail(kOp,
-         "a mask prompt of shape {}; the low-resolution logits of an earlier answer, ({}, {}), were expected",
-         prompt.mask_input.shape().str(), low, low);
+    require(places({p.x, p.y}), kOp, "{}the point {},{} is no place in a picture", prefix, p.x, p.y);
+  for (const PromptBox& box : prompt.box) check_box(box, prefix);
+  if (prompt.mask_input.defined()) check_mask_input(prompt, image_size / 4);
+}
+
+std::string outside_of(const SamPrompt& prompt, ImageSize picture) {
+  for (const PromptPoint& p : prompt.points)
+    if (!inside(p.x, p.y, picture)) return fmt::format("the point {},{}", p.x, p.y);
+  for (const PromptBox& b : prompt.box)
+    if (!inside(b.x0, b.y0, picture) || !inside(b.x1, b.y1, picture)) return text_of(b);
+  return {};
 }
 
 SamPredictor::SamPredictor(const Sam& sam, const SamNormalisation& normalisation)
@@ -75,9 +105,11 @@ void SamPredictor::set_image(const Image& image) {
           "only the decoder was loaded: set_embedding, or load the whole model");
   const Image resized = transform_.apply_image(image);
   const Tensor input = sam_input(resized, sam_.image_size(), normalisation_);
-  embedding_ = {sam_.image_embedding({}, Var(input)).value(),
-                {image.rows, image.columns},
-                {resized.rows, resized.columns}};
+  const Tensor features = sam_.image_embedding({}, Var(input)).value();
+  const std::string bad = not_finite(features);
+  require(bad.empty(), kOp, "the embedding of this picture holds {}; are these the weights they should be?",
+          bad);
+  embedding_ = {features, {image.rows, image.columns}, {resized.rows, resized.columns}};
 }
 
 void SamPredictor::set_embedding(PictureEmbedding embedding) {
@@ -87,6 +119,8 @@ void SamPredictor::set_embedding(PictureEmbedding embedding) {
   require(transform_.target_size(embedding.original) == embedding.input, kOp,
           "an embedding of a {} x {} picture resized to {} x {}; that is not this model's size",
           embedding.original.columns, embedding.original.rows, embedding.input.columns, embedding.input.rows);
+  const std::string bad = not_finite(embedding.features);
+  require(bad.empty(), kOp, "an embedding that holds {}; nothing can be answered from it", bad);
   embedding_ = std::move(embedding);
 }
 
@@ -99,14 +133,19 @@ const PictureEmbedding& SamPredictor::embedding() const {
 
 SamFrame SamPredictor::frame() const { return {sam_.image_size(), embedding().input, embedding().original}; }
 
-SamPrediction SamPredictor::answer(const SamPrompts& prompts, bool several) const {
+SamPrediction SamPredictor::answer(const SamPrompts& prompts, bool several, const std::string& prefix) const {
   const SamMasks out = sam_.decode({}, Var(embedding().features), sam_.encode_prompts({}, prompts), several);
+  for (const auto& [what, numbers] : {std::pair{"masks", out.masks}, std::pair{"predicted IoU", out.iou}}) {
+    const std::string bad = not_finite(numbers.value());
+    require(bad.empty(), kOp, "{}the answer's {} hold {}; are these the weights they should be?", prefix,
+            what, bad);
+  }
   return {out.masks.value(), out.iou.value(), frame()};
 }
 
 SamPrediction SamPredictor::predict(const SamPrompt& prompt, bool multimask_output) const {
   const ImageSize picture = embedding().original;
-  check_sam_prompt(prompt, picture, sam_.image_size());
+  check_sam_prompt(prompt, sam_.image_size());
   SamPrompts prompts;
   if (const auto P = static_cast<std::int64_t>(prompt.points.size()); P > 0) {
     prompts.points = Tensor({1, P, 2});
@@ -129,19 +168,20 @@ SamPrediction SamPredictor::predict(const SamPrompt& prompt, bool multimask_outp
     const std::int64_t low = sam_.image_size() / 4;
     prompts.mask = Var(prompt.mask_input.reshaped({1, 1, low, low}));
   }
-  return answer(prompts, multimask_output);
+  return answer(prompts, multimask_output, prefix_of(prompt));
 }
 
 SamPrediction SamPredictor::predict_boxes(std::span<const PromptBox> boxes, bool multimask_output) const {
   const ImageSize picture = embedding().original;
   require(!boxes.empty(), kOp, "no boxes");
-  for (const PromptBox& box : boxes) check_box(box, picture);
+  for (std::size_t b = 0; b < boxes.size(); ++b)
+    check_box(boxes[b], fmt::format("box {} of {}: ", b + 1, boxes.size()));
   SamPrompts prompts;
   prompts.boxes = Tensor({static_cast<std::int64_t>(boxes.size()), 4});
   float* to = prompts.boxes.data();
   for (const PromptBox& box : transform_.apply_boxes(boxes, picture))
     for (const double x : {box.x0, box.y0, box.x1, box.y1}) *to++ = static_cast<float>(x);
-  return answer(prompts, multimask_output);
+  return answer(prompts, multimask_output, "");
 }
 
 std::unique_ptr<CandidateMasks> SamPredictor::predict(std::span<const PromptPoint> points) {
@@ -155,7 +195,7 @@ std::unique_ptr<CandidateMasks> SamPredictor::predict(std::span<const PromptPoin
     *to++ = static_cast<float>(p.x);
     *to++ = static_cast<float>(p.y);
   }
-  return std::make_unique<LowResCandidates>(answer(prompts, true));
+  return std::make_unique<LowResCandidates>(answer(prompts, true, ""));
 }
 
 }  // namespace locant

@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,12 +15,14 @@
 
 namespace locant {
 
-/// What one answer is asked for, in pixels of the picture.
+/// What one answer is asked for, in pixels of the picture. Points and boxes may lie outside of it: as in the
+/// official code they are scaled and nothing else.
 struct SamPrompt {
   std::vector<PromptPoint> points = {};
   std::vector<int> labels = {};     ///< 1 inside, 0 outside, -1 no point; one a point
   std::vector<PromptBox> box = {};  ///< one at most
   Tensor mask_input = {};           ///< (image_size / 4, image_size / 4): low_res of an earlier answer
+  std::string name = {};            ///< begins errors about it: "prompt 2 of 3"
 };
 
 /// Answers to B prompts, M masks each.
@@ -44,17 +47,18 @@ class SamPredictor final : public PointPredictor {
   explicit SamPredictor(const Sam& sam, const SamNormalisation& normalisation = {});
 
   /// Resizes, normalises, pads and encodes. Throws Error when the model was loaded without its image encoder,
-  /// for a picture without pixels, too large, or too thin.
+  /// for a picture without pixels, too large, or too thin, and when what comes out is not finite.
   void set_image(const Image& image) override;
-  /// Instead of set_image: what a cache held. Throws Error when it is not of this model's shape.
+  /// Instead of set_image: what a cache held. Throws Error when it is not of this model's shape, or not
+  /// finite.
   void set_embedding(PictureEmbedding embedding);
   void reset_image() override;
   bool is_image_set() const { return embedding_.features.defined(); }
   /// Throws Error when no picture is set.
   const PictureEmbedding& embedding() const;
 
-  /// Three masks, or one. Throws Error when no picture is set, a point lies outside the picture, the box is
-  /// empty or leaves it, labels do not fit the points, or the mask has another size.
+  /// Three masks, or one. Throws Error when no picture is set, the prompt is as check_sam_prompt refuses it,
+  /// or the answer is not finite.
   SamPrediction predict(const SamPrompt& prompt, bool multimask_output = true) const;
   /// A prompt of its own for each box.
   SamPrediction predict_boxes(std::span<const PromptBox> boxes, bool multimask_output = true) const;
@@ -63,7 +67,7 @@ class SamPredictor final : public PointPredictor {
 
  private:
   SamFrame frame() const;
-  SamPrediction answer(const SamPrompts& prompts, bool several) const;
+  SamPrediction answer(const SamPrompts& prompts, bool several, const std::string& prefix) const;
 
   const Sam& sam_;
   SamNormalisation normalisation_;
@@ -90,7 +94,12 @@ class CachedPredictor final : public PointPredictor {
   PictureEmbedding whole_;
 };
 
-/// Throws Error as SamPredictor::predict does for what lies in the prompt itself; image_size: the encoder's.
-void check_sam_prompt(const SamPrompt& prompt, ImageSize picture, std::int64_t image_size);
+/// Throws Error for a prompt that asks nothing (no point that counts, no box, no mask), labels that do not
+/// fit the points, a box without area, coordinates beyond 1e9 pixels or not finite, and a mask of another
+/// size than image_size / 4 (the encoder's) or not finite.
+void check_sam_prompt(const SamPrompt& prompt, std::int64_t image_size);
+
+/// "the point 460,120" or "the box ..", the first that does not lie in the picture whole; empty where all do.
+std::string outside_of(const SamPrompt& prompt, ImageSize picture);
 
 }  // namespace locant

@@ -28,6 +28,7 @@ run() {
 out_has() { checks=$((checks + 1)); grep -qE -- "$1" "$work/out" || die "$last: stdout lacks /$1/"; }
 out_lacks() { checks=$((checks + 1)); ! grep -qE -- "$1" "$work/out" || die "$last: stdout has /$1/"; }
 err_has() { checks=$((checks + 1)); grep -qE -- "$1" "$work/err" || die "$last: stderr lacks /$1/"; }
+err_lacks() { checks=$((checks + 1)); ! grep -qE -- "$1" "$work/err" || die "$last: stderr has /$1/"; }
 out_lines() { checks=$((checks + 1)); [ "$(wc -l <"$work/out")" -eq "$1" ] || die "$last: $(wc -l <"$work/out") lines on stdout, not $1"; }
 err_empty() { checks=$((checks + 1)); [ ! -s "$work/err" ] || die "$last: stderr is not empty"; }
 

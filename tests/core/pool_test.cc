@@ -104,5 +104,5 @@ TEST(Pool, SweepsBesideBuffersInUse) {
   pool.keep_idle_for(std::chrono::minutes(1));
 }
 
-}  // namespace pool_test
+}  // namespace
 }  // namespace locant

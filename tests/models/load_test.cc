@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -263,6 +264,38 @@ TEST_F(Load, WrongShapesAreListed) {
     if (name == "norm.bias") tensor = Tensor::zeros({5});
   const std::string message = message_of([&] { load_model(write("odd.safetensors", tensors)); });
   EXPECT_TRUE(contains(message, "norm.bias is (5), the model has (")) << message;
+}
+
+TEST_F(Load, NumbersThatAreNotFiniteAreNamed) {
+  // Whole tensors and one of three that make a parameter, weights and running statistics, in any mode.
+  struct Case {
+    const char *model, *family, *naming, *tensor;
+  };
+  for (const Case& c :
+       {Case{"swin_digits", "swin", "timm", "layers.0.blocks.1.attn.relative_position_bias_table"},
+        Case{"swin_digits", "swin", "transformers", "layers.1.blocks.0.attention.self.key.weight"},
+        Case{"swin_digits", "swin", "microsoft/Swin-Transformer", "norm.bias"}}) {
+    SCOPED_TRACE(c.naming);
+    Tensors tensors = library_tensors(c.model, find_renames(c.family, c.naming));
+    EXPECT_EQ(message_of([&] { load_model(write("good.safetensors", tensors)); }), "nothing was thrown");
+    std::string name;
+    for (auto& [stored, tensor] : tensors)
+      if (stored.find(c.tensor) != std::string::npos) {
+        name = stored;
+        tensor[tensor.numel() - 1] = -INFINITY;
+      }
+    ASSERT_FALSE(name.empty());
+    for (const WeightMode mode : {WeightMode::inference, WeightMode::train}) {
+      const std::string message =
+          message_of([&] { load_model(write("bad.safetensors", tensors), {.mode = mode}); });
+      EXPECT_TRUE(contains(message, "tensor " + name + " holds -inf at (")) << message;
+      EXPECT_TRUE(contains(message, path("bad.safetensors"))) << message;
+    }
+  }
+  // What the model does not read harms nobody: masks of windows hold -inf in some libraries' files.
+  Tensors tensors = library_tensors("swin_digits", find_renames("swin", "microsoft/Swin-Transformer"));
+  tensors.emplace_back("layers.0.blocks.1.attn_mask", Tensor::full({4, 49, 49}, -INFINITY));
+  EXPECT_NO_THROW(load_model(write("masks.safetensors", tensors)));
 }
 
 TEST_F(Load, FilesOfNoModelAreRefused) {

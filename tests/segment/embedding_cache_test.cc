@@ -4,12 +4,10 @@
 #include <unistd.h>
 
 #include <filesystem>
-#include <set>
 
 #include "core/error.h"
 #include "io/atomic_file.h"
 #include "io/tensor_file.h"
-#include "segment/model_identity.h"
 #include "tests/segment/oracle.h"
 
 namespace locant {
@@ -106,8 +104,10 @@ TEST_F(EmbeddingCacheTest, RefusesDamagedFiles) {
     changed[name] = value;
     write_safetensors(path, {{"features", embedding().features}}, changed);
   };
-  with("locant.embedding", "2");
-  expect_refused(cache, "has format 2");
+  for (const char* format : {"1", "3"}) {
+    with("locant.embedding", format);
+    expect_refused(cache, std::string("has format ") + format);
+  }
   with("locant.embedding.input", "48 65");
   expect_refused(cache, "its sizes do not go together");
   for (const char* size :
@@ -130,6 +130,22 @@ TEST_F(EmbeddingCacheTest, RefusesDamagedFiles) {
   fs::remove(path);
   write_safetensors(path, {{"features", Tensor::full(Shape({1, 2, 4, 4}), NAN)}}, metadata);
   EXPECT_EQ(cache.find(key_).state, State::refused);
+  EXPECT_NE(cache.find(key_).reason.find("it holds nan at (0, 0, 0, 0)"), std::string::npos);
+}
+
+TEST_F(EmbeddingCacheTest, LinksToNowhereHoldNothing) {
+  const EmbeddingCache cache = this->cache(origin());
+  fs::create_directories(folder_ / "deep");
+  fs::create_symlink(folder_ / "nowhere" / "at all", folder_ / "deep" / "er");
+  EXPECT_EQ(cache.find(key_).state, State::absent);
+  EXPECT_THROW(cache.store(key_, embedding()), Error);
+  fs::remove(folder_ / "deep" / "er");
+  fs::create_directories(folder_ / "deep" / "er");
+  fs::create_symlink(folder_ / "elsewhere", cache.path_of(key_));
+  EXPECT_EQ(cache.find(key_).state, State::absent);
+  cache.store(key_, embedding());
+  EXPECT_EQ(cache.find(key_).state, State::fresh);
+  EXPECT_TRUE(fs::exists(folder_ / "elsewhere"));
 }
 
 TEST_F(EmbeddingCacheTest, RefusesToStoreWhatItWouldNotRead) {
@@ -189,49 +205,6 @@ TEST_F(EmbeddingCacheTest, KeysNamePixelsAndFiles) {
   const Image wide{1, 2, {1, 2, 3, 4, 5, 6}}, tall{2, 1, {1, 2, 3, 4, 5, 6}};
   EXPECT_NE(picture_key(wide), picture_key(tall));
   EXPECT_NE(picture_key(wide), picture_key(wide.rgb));
-}
-
-std::string read_text(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-TEST_F(EmbeddingCacheTest, ModelIdentityKnowsFilesApart) {
-  std::set<std::string> seen;
-  const fs::path io = LOCANT_TEST_DATA "/io";
-  const char* names[] = {"small.pth", "small_legacy.pth", "kinds.pth", "kinds_deflated.pth",
-                         "kinds.safetensors"};
-  for (const char* name : names) {
-    const std::string text = read_text(io / name);
-    ASSERT_FALSE(text.empty()) << name;
-    const std::string identity = model_identity((io / name).string());
-    EXPECT_EQ(identity.size(), 64u);
-    seen.insert(identity);
-    EXPECT_EQ(model_identity(write("copy of it", text)), identity);  // neither name nor time counts
-  }
-  EXPECT_EQ(seen.size(), 5u);
-}
-
-TEST_F(EmbeddingCacheTest, ModelIdentitySeesOtherWeightsUnderTheSameHeader) {
-  const std::string path = (folder_ / "weights.safetensors").string();
-  Tensor weights = Tensor::zeros(Shape({64, 64}));
-  write_safetensors(path, {{"w", weights}}, {});
-  const std::string before = model_identity(path);
-  for (float& x : weights.values()) x = 1.0f;
-  write_safetensors(path, {{"w", weights}}, {});
-  EXPECT_NE(model_identity(path), before);
-  EXPECT_EQ(model_identity(path).size(), 64u);
-}
-
-TEST_F(EmbeddingCacheTest, ModelIdentityOfNoWeights) {
-  EXPECT_THROW(model_identity((folder_ / "absent").string()), Error);
-  EXPECT_THROW(model_identity(folder_.string()), Error);
-  EXPECT_THROW(model_identity(write("text", "no weights at all")), Error);
-  EXPECT_THROW(model_identity(write("short", "x")), Error);
-  const std::string zip = read_text(LOCANT_TEST_DATA "/io/small.pth");
-  EXPECT_THROW(model_identity(write("cut.pth", zip.substr(0, zip.size() / 2))), Error);
-  const std::string length("\xff\xff\xff\xff\xff\xff\xff\xff{\"", 10);
-  EXPECT_THROW(model_identity(write("long.safetensors", length + "a")), Error);
 }
 
 }  // namespace embedding_cache_test

@@ -137,6 +137,94 @@ TEST_F(Predictor, AgreesWithTheOfficialOne) {
   expect_answers(other, oracle["plain"]["cases"]);
 }
 
+/// The decoder of random numbers on small squares.
+Sam small_sam(float embeddings_of_points = 0.0f) {
+  class Source final : public WeightSource {
+   public:
+    explicit Source(float value) : value_(value) {}
+    Tensor get(const std::string& name, const Shape& shape, const Init& init) override {
+      Tensor out = random_.get(name, shape, init);
+      if (value_ != 0.0f && name.find("point_embeddings") != std::string::npos) out.fill(value_);
+      return out;
+    }
+
+   private:
+    RandomSource random_{1};
+    float value_;
+  } source(embeddings_of_points);
+  return {find_sam_variant("mobile_sam"),
+          Weights(source, WeightMode::inference),
+          {.image_size = 64, .parts = Sam::Parts::decoder}};
+}
+
+PictureEmbedding small_embedding() {
+  RandomSource source(2);
+  return {source.get("features", {1, 256, 4, 4}, Init::normal(1.0f)), {30, 40}, {48, 64}};
+}
+
+TEST_F(Predictor, TakesPlacesOutsideThePictureAsTheOfficialOne) {
+  // predictor.py scales coordinates and prompt_encoder.py divides by the side: nothing is clipped.
+  const Sam sam = small_sam();
+  SamPredictor predictor(sam);
+  predictor.set_embedding(small_embedding());
+  const SamPrompt prompt{.points = {{44, -3}, {-8, 50}}, .labels = {1, 0}, .box = {{-2.5, -4, 41, 33}}};
+  const SamPrediction got = predictor.predict(prompt, true);
+  // 64 / 40 and 48 / 30.
+  const SamPrompts scaled{.points = Tensor::from({1, 2, 2}, std::vector<float>{70.4f, -4.8f, -12.8f, 80.0f}),
+                          .labels = Tensor::from({1, 2}, std::vector<float>{1, 0}),
+                          .boxes = Tensor::from({1, 4}, std::vector<float>{-4.0f, -6.4f, 65.6f, 52.8f})};
+  const SamMasks want = sam.decode({}, Var(small_embedding().features), sam.encode_prompts({}, scaled), true);
+  for (std::int64_t i = 0; i < want.masks.value().numel(); ++i)
+    ASSERT_NEAR(got.low_res[i], want.masks.value()[i], 1e-5);
+  const SamPrompt clipped{.points = {{40, 0}, {0, 30}}, .labels = {1, 0}, .box = {{0, 0, 40, 30}}};
+  EXPECT_NE(predictor.predict(clipped, true).low_res[0], got.low_res[0]);
+  const PromptBox box = prompt.box[0];
+  EXPECT_EQ(predictor.predict_boxes(std::vector<PromptBox>{box}).low_res[7],
+            predictor.predict({.box = {box}}).low_res[7]);
+
+  EXPECT_EQ(outside_of(prompt, {30, 40}), "the point 44,-3");
+  EXPECT_EQ(outside_of({.box = prompt.box}, {30, 40}), "the box -2.5,-4,41,33");
+  EXPECT_EQ(outside_of({.points = {{40, 30}}, .labels = {1}, .box = {{0, 0, 40, 30}}}, {30, 40}), "");
+}
+
+TEST_F(Predictor, RefusesWhatIsNotFinite) {
+  const Sam sam = small_sam();
+  SamPredictor predictor(sam);
+  PictureEmbedding bad = small_embedding();
+  bad.features[77] = NAN;
+  EXPECT_NE(
+      error_of([&] { predictor.set_embedding(bad); }).find("an embedding that holds nan at (0, 4, 3, 1)"),
+      std::string::npos);
+  EXPECT_FALSE(predictor.is_image_set());
+  predictor.set_embedding(small_embedding());
+  const auto refused = [&](SamPrompt prompt) {
+    prompt.name = "prompt 2 of 3";
+    return error_of([&] { predictor.predict(prompt); });
+  };
+  for (const double x : {double(NAN), double(INFINITY), -double(INFINITY), 1e30}) {
+    const std::string point = refused({.points = {{5, 5}, {5, x}}, .labels = {1, 1}});
+    EXPECT_NE(point.find("[segment] prompt 2 of 3: the point 5,"), std::string::npos) << point;
+    const std::string box = refused({.box = {{0, 0, x, 9}}});
+    EXPECT_NE(box.find("prompt 2 of 3: the box 0,0,"), std::string::npos) << box;
+    const std::string boxes = error_of([&] {
+      predictor.predict_boxes(std::vector<PromptBox>{{0, 0, 5, 9}, {0, x, 5, 9}});
+    });
+    EXPECT_NE(boxes.find("box 2 of 2: "), std::string::npos) << boxes;
+  }
+  Tensor mask = Tensor::zeros({16, 16});
+  mask[17] = -INFINITY;
+  EXPECT_NE(refused({.mask_input = mask}).find("prompt 2 of 3: the mask prompt holds -inf at (1, 1)"),
+            std::string::npos);
+  // Finite weights whose answers are not: products overflow.
+  const Sam large = small_sam(3e38f);
+  SamPredictor other(large);
+  other.set_embedding(small_embedding());
+  const std::string answer = error_of([&] {
+    other.predict({.points = {{5, 5}}, .labels = {1}, .name = "prompt 7"});
+  });
+  EXPECT_NE(answer.find("prompt 7: the answer's masks hold "), std::string::npos) << answer;
+}
+
 TEST_F(Predictor, RefusesWhatDoesNotFit) {
   RandomSource source(1);
   const Sam sam(find_sam_variant("mobile_sam"), Weights(source, WeightMode::inference),
@@ -145,13 +233,14 @@ TEST_F(Predictor, RefusesWhatDoesNotFit) {
   const PictureEmbedding whole{Tensor::zeros({1, 256, 64, 64}), {300, 451}, {681, 1024}};
   predictor.set_embedding(whole);
   const auto refused = [&](const SamPrompt& prompt) { return error_of([&] { predictor.predict(prompt); }); };
-  EXPECT_NE(refused({.points = {{500, 20}}, .labels = {1}})
-                .find("the point 500,20 lies outside the picture of 451 x 300"),
-            std::string::npos);
   EXPECT_NE(refused({.points = {{5, 20}}, .labels = {}}).find("0 labels for 1 points"), std::string::npos);
   EXPECT_NE(refused({.points = {{5, 20}}, .labels = {4}}).find("a label of 4"), std::string::npos);
   EXPECT_NE(refused({.box = {{10, 10, 10, 50}}}).find("is empty"), std::string::npos);
-  EXPECT_NE(refused({.box = {{10, 10, 460, 50}}}).find("leaves the picture"), std::string::npos);
+  EXPECT_NE(refused({.box = {{50, 10, 10, 50}}}).find("is empty"), std::string::npos);
+  EXPECT_NE(refused({}).find("nothing is asked"), std::string::npos);
+  EXPECT_NE(
+      refused({.points = {{5, 20}}, .labels = {-1}, .name = "prompt 2"}).find("prompt 2: nothing is asked"),
+      std::string::npos);
   EXPECT_NE(refused({.mask_input = Tensor::zeros({64, 64})}).find("a mask prompt of shape (64, 64)"),
             std::string::npos);
   EXPECT_NE(error_of([&] { predictor.set_image(read_photo("chelsea")); }).find("only the decoder"),
