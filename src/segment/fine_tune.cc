@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/finite.h"
 #include "io/image.h"
 #include "io/safetensors.h"
 #include "models/checkpoint.h"
@@ -311,8 +312,8 @@ void FineTune::keep() {
 
 void FineTune::validate(std::int64_t epoch) {
   for (const Parameter& parameter : trained_)
-    for (const float x : parameter.value.value().values())
-      if (!std::isfinite(x)) diverged(fmt::format("{} is not finite after epoch {}", parameter.name, epoch));
+    if (const std::string wrong = not_finite(parameter.value.value()); !wrong.empty())
+      diverged(fmt::format("{} is {} after epoch {}", parameter.name, wrong, epoch));
   result_.point_iou = mean_iou(false);
   result_.box_iou = mean_iou(true);
   const double both = result_.point_iou + result_.box_iou;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/finite.h"
 #include "core/parallel.h"
 #include "core/profile.h"
 #include "models/load.h"
@@ -298,10 +299,9 @@ bool Trainer::train_epoch() {
 }
 
 bool Trainer::weights_are_finite() const {
-  for (const Parameter& p : model_.model->parameters())
-    for (const float x : p.value.value().values())
-      if (!std::isfinite(x)) return false;
-  return true;
+  const auto& all = model_.model->parameters();
+  return std::all_of(all.begin(), all.end(),
+                     [](const Parameter& p) { return first_not_finite(p.value.value().values()) < 0; });
 }
 
 void Trainer::diverged(const std::string& what) const {

@@ -37,7 +37,7 @@ void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 #endif
 
 namespace locant {
-namespace {
+namespace pool_test {
 
 TEST(Pool, HandsBuffersOutAgain) {
   Pool& pool = Pool::global();
@@ -104,5 +104,5 @@ TEST(Pool, SweepsBesideBuffersInUse) {
   pool.keep_idle_for(std::chrono::minutes(1));
 }
 
-}  // namespace
+}  // namespace pool_test
 }  // namespace locant

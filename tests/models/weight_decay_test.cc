@@ -9,7 +9,7 @@
 #include "models/sam.h"
 
 namespace locant {
-namespace {
+namespace weight_decay_test {
 
 using Names = std::set<std::string>;
 
@@ -81,5 +81,5 @@ TEST(WeightDecay, LeavesTokensOfPromptsAndMasksAlone) {
   EXPECT_EQ(names, want);
 }
 
-}  // namespace
+}  // namespace weight_decay_test
 }  // namespace locant

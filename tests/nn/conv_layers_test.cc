@@ -6,7 +6,7 @@
 #include "tests/support/gradcheck.h"
 
 namespace locant {
-namespace {
+namespace conv_layers_test {
 
 using testing::random_tensor;
 
@@ -42,5 +42,5 @@ TEST(BatchNorm, FollowsStatisticsThatAreAssigned) {
     }
 }
 
-}  // namespace
+}  // namespace conv_layers_test
 }  // namespace locant

@@ -9,7 +9,7 @@
 #include "train/evaluate.h"
 
 namespace locant {
-namespace {
+namespace families_test {
 
 using testing::Json;
 using testing::read_file;
@@ -80,5 +80,5 @@ TEST_F(Families, ResumeToTheBit) {
   EXPECT_GE(families.size(), 5u);
 }
 
-}  // namespace
+}  // namespace families_test
 }  // namespace locant

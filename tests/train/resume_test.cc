@@ -11,7 +11,7 @@
 #include "train/schedule.h"
 
 namespace locant {
-namespace {
+namespace resume_test {
 
 using testing::Json;
 using testing::kSwin;
@@ -200,5 +200,5 @@ TEST_F(Resume, AHeadlessStartThatDoesNotFitIsSaid) {
   EXPECT_NE(error_of(o).find("patch_embed.proj.weight has shape"), std::string::npos);
 }
 
-}  // namespace
+}  // namespace resume_test
 }  // namespace locant

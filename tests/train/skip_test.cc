@@ -8,7 +8,7 @@
 #include "tests/train/train_run.h"
 
 namespace locant {
-namespace {
+namespace skip_test {
 
 using testing::Json;
 using testing::read_file;
@@ -166,5 +166,5 @@ TEST_F(Skip, ARunIsNotResumedOnOtherGoodPictures) {
   EXPECT_NE(error_of(resume_options(o.out)).find("other ones that cannot be read"), std::string::npos);
 }
 
-}  // namespace
+}  // namespace skip_test
 }  // namespace locant
