@@ -19,16 +19,16 @@
 #define LOCANT_SANITIZED
 #endif
 
-namespace pool_test {
+namespace locant::pool_test {
 
 // While set, new finds no memory in this thread.
 thread_local bool g_no_memory = false;
 
-}  // namespace pool_test
+}  // namespace locant::pool_test
 
 #ifndef LOCANT_SANITIZED
 void* operator new(std::size_t size) {
-  void* memory = g_no_memory ? nullptr : std::malloc(size);
+  void* memory = locant::pool_test::g_no_memory ? nullptr : std::malloc(size);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }

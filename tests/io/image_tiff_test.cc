@@ -147,7 +147,7 @@ void tell(const char*, const char*, va_list) { ++told; }
 TEST(ImageTiff, FlippedBytesGiveAPictureOrAnErrorAndNothingIsPrinted) {
   const TIFFErrorHandler errors_before = TIFFSetErrorHandler(tell),
                          warnings_before = TIFFSetWarningHandler(tell);
-  testing::internal::CaptureStderr();
+  ::testing::internal::CaptureStderr();
   Rng rng(13);
   int pictures = 0, errors = 0;
   for (const std::string& name : good_files()) {
@@ -165,7 +165,7 @@ TEST(ImageTiff, FlippedBytesGiveAPictureOrAnErrorAndNothingIsPrinted) {
       }
     }
   }
-  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
   EXPECT_EQ(told, 0);
   EXPECT_EQ(TIFFSetErrorHandler(errors_before), tell);
   EXPECT_EQ(TIFFSetWarningHandler(warnings_before), tell);

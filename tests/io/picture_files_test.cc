@@ -13,7 +13,7 @@ namespace picture_files_test {
 
 namespace fs = std::filesystem;
 
-class PictureFolder : public testing::Test {
+class PictureFolder : public ::testing::Test {
  protected:
   PictureFolder() {
     std::string name = (fs::temp_directory_path() / "locant_pictures_XXXXXX").string();
