@@ -108,11 +108,11 @@ class Classifier {
     inference_s_ += inference;
     const auto each = static_cast<double>(count);
     const AnswerTimes times{load_s_ * 1e3, preprocess / each * 1e3, inference / each * 1e3};
-    for (std::int64_t b = 0; b < count && !list.stopped(); ++b) {
+    const bool last = list.stopped();  // the pictures before the one that stopped are answered
+    for (std::int64_t b = 0; b < count && list.stopped() == last; ++b) {
       const std::string& path = batch.paths[static_cast<std::size_t>(b)];
       list.attempt({path, std::nullopt}, [&] { answer(path, logits.slice(b, b + 1), times); });
     }
-    done_ += count;
     batch = {};
     if (is_terminal(1)) flush_out();
   }
@@ -125,6 +125,7 @@ class Classifier {
     write_out(options_.json  ? answer_json(path, loaded_.name, prediction, times)
               : options_.csv ? answer_csv(path, prediction)
                              : answer_text(path, prediction));
+    ++done_;
   }
 
   const Options& options_;

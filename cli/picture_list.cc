@@ -58,7 +58,7 @@ void PictureList::add(const std::string& argument, bool lone) {
 void PictureList::add_folder(const std::string& folder) {
   const PictureFiles found = pictures_in(folder);
   require(!found.pictures.empty() || !found.others.empty(), "pictures",
-          "no picture in the folder {}; pictures end in .jpg, .png, .webp, .ppm or .pgm", folder);
+          "no picture in the folder {}; pictures end in .jpg, .png, .webp, .tif, .ppm or .pgm", folder);
   for (const std::string& path : found.pictures) pictures_.push_back({path, {}});
   for (const std::string& path : found.others)
     pictures_.push_back(

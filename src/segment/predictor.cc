@@ -67,9 +67,8 @@ class LowResCandidates final : public CandidateMasks {
   MaskUpscaler upscaler_;
 };
 
-}  // namespace
-
-void check_sam_prompt(const SamPrompt& prompt, std::int64_t image_size) {
+/// All that check_sam_prompt looks at but whether something is asked.
+void check_parts(const SamPrompt& prompt, std::int64_t image_size) {
   const std::string prefix = prefix_of(prompt);
   require(prompt.labels.size() == prompt.points.size(), kOp, "{}{} labels for {} points", prefix,
           prompt.labels.size(), prompt.points.size());
@@ -78,14 +77,20 @@ void check_sam_prompt(const SamPrompt& prompt, std::int64_t image_size) {
   for (const int label : prompt.labels)
     require(label >= -1 && label <= 1, kOp,
             "{}a label of {}; there are 1 (inside), 0 (outside) and -1 (no point)", prefix, label);
-  const bool points =
-      std::any_of(prompt.labels.begin(), prompt.labels.end(), [](int label) { return label >= 0; });
-  require(points || !prompt.box.empty() || prompt.mask_input.defined(), kOp,
-          "{}nothing is asked: there is no point, no box and no mask", prefix);
   for (const PromptPoint& p : prompt.points)
     require(places({p.x, p.y}), kOp, "{}the point {},{} is no place in a picture", prefix, p.x, p.y);
   for (const PromptBox& box : prompt.box) check_box(box, prefix);
   if (prompt.mask_input.defined()) check_mask_input(prompt, image_size / 4);
+}
+
+}  // namespace
+
+void check_sam_prompt(const SamPrompt& prompt, std::int64_t image_size) {
+  check_parts(prompt, image_size);
+  const bool points =
+      std::any_of(prompt.labels.begin(), prompt.labels.end(), [](int label) { return label >= 0; });
+  require(points || !prompt.box.empty() || prompt.mask_input.defined(), kOp,
+          "{}nothing is asked: there is no point, no box and no mask", prefix_of(prompt));
 }
 
 std::string outside_of(const SamPrompt& prompt, ImageSize picture) {
@@ -145,7 +150,7 @@ SamPrediction SamPredictor::answer(const SamPrompts& prompts, bool several, cons
 
 SamPrediction SamPredictor::predict(const SamPrompt& prompt, bool multimask_output) const {
   const ImageSize picture = embedding().original;
-  check_sam_prompt(prompt, sam_.image_size());
+  check_parts(prompt, sam_.image_size());
   SamPrompts prompts;
   if (const auto P = static_cast<std::int64_t>(prompt.points.size()); P > 0) {
     prompts.points = Tensor({1, P, 2});

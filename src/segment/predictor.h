@@ -57,8 +57,9 @@ class SamPredictor final : public PointPredictor {
   /// Throws Error when no picture is set.
   const PictureEmbedding& embedding() const;
 
-  /// Three masks, or one. Throws Error when no picture is set, the prompt is as check_sam_prompt refuses it,
-  /// or the answer is not finite.
+  /// Three masks, or one. A prompt that asks nothing is answered, as the official predictor does. Throws
+  /// Error when no picture is set, the prompt is else as check_sam_prompt refuses it, or the answer is not
+  /// finite.
   SamPrediction predict(const SamPrompt& prompt, bool multimask_output = true) const;
   /// A prompt of its own for each box.
   SamPrediction predict_boxes(std::span<const PromptBox> boxes, bool multimask_output = true) const;

@@ -6,7 +6,7 @@ unset LOCANT_NUM_THREADS OMP_NUM_THREADS
 threads_are() {
   local want=$1
   shift
-  run 0 "$@" bench matmul --size 16 --seconds 0.001
+  run 0 "$@" bench matmul --matmul-size 16 --seconds 0.001
   err_has "^locant .*, $want threads?\$"
 }
 
@@ -19,7 +19,7 @@ threads_are '[0-9]+'
 machine=$(sed -nE 's/^locant .*, ([0-9]+) threads?$/\1/p' "$work/err")
 OMP_NUM_THREADS=many threads_are "$machine"
 if command -v taskset >/dev/null; then
-  "$(command -v taskset)" -c 0 "$locant" bench matmul --size 16 --seconds 0.001 >"$work/out" 2>"$work/err" || die taskset
+  "$(command -v taskset)" -c 0 "$locant" bench matmul --matmul-size 16 --seconds 0.001 >"$work/out" 2>"$work/err" || die taskset
   err_has ', 1 thread$'
 fi
 

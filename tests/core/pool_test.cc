@@ -27,13 +27,14 @@ thread_local bool g_no_memory = false;
 }  // namespace locant::pool_test
 
 #ifndef LOCANT_SANITIZED
-void* operator new(std::size_t size) {
+// Not inlined: the compiler would see new meet free.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   void* memory = locant::pool_test::g_no_memory ? nullptr : std::malloc(size);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 #endif
 
 namespace locant {

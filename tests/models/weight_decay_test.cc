@@ -37,12 +37,12 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
   }
 }
 
-// Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. ViT, DeiT: timm's, and registers.
+// Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. ViT, DeiT: timm's.
 // Segment Anything: position tables as in ViTDet and MViTv2; its tokens as class tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
-      {"vit", {"cls_token", "pos_embed", "reg_token"}},
+      {"vit", {"cls_token", "pos_embed"}},
       {"deit", {"cls_token", "dist_token", "pos_embed"}},
       {"dinov2", {"cls_token", "mask_token", "pos_embed", "register_tokens"}},
       {"simple_vit", {}},

@@ -111,7 +111,7 @@ TEST(ConvProjection, GoldenOfTheSpec) {
   for (const char* letter : {"q", "k", "v"}) {
     ConvProjection p;
     p.weight = (w / ("conv_proj_" + std::string(letter))).get("conv.weight", {4, 1, 3, 3}, Init::zeros());
-    p.norm = {one, zero, zero.value(), one.value()};
+    p.norm = {one, zero, zero, one};
     p.stride = letter[0] == 'q' ? 1 : 2;
     const Linear product(w / ("proj_" + std::string(letter)), 4, 4);
     qkv.push_back(product({}, conv_projection({}, p, x, {1, 2, 4}, 1)));

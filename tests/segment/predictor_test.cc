@@ -237,9 +237,12 @@ TEST_F(Predictor, RefusesWhatDoesNotFit) {
   EXPECT_NE(refused({.points = {{5, 20}}, .labels = {4}}).find("a label of 4"), std::string::npos);
   EXPECT_NE(refused({.box = {{10, 10, 10, 50}}}).find("is empty"), std::string::npos);
   EXPECT_NE(refused({.box = {{50, 10, 10, 50}}}).find("is empty"), std::string::npos);
-  EXPECT_NE(refused({}).find("nothing is asked"), std::string::npos);
+  const auto unasked = [](const SamPrompt& prompt) {
+    return error_of([&] { check_sam_prompt(prompt, 1024); });
+  };
+  EXPECT_NE(unasked({}).find("nothing is asked"), std::string::npos);
   EXPECT_NE(
-      refused({.points = {{5, 20}}, .labels = {-1}, .name = "prompt 2"}).find("prompt 2: nothing is asked"),
+      unasked({.points = {{5, 20}}, .labels = {-1}, .name = "prompt 2"}).find("prompt 2: nothing is asked"),
       std::string::npos);
   EXPECT_NE(refused({.mask_input = Tensor::zeros({64, 64})}).find("a mask prompt of shape (64, 64)"),
             std::string::npos);
