@@ -30,7 +30,7 @@ void add_strict(CLI::App* sub, bool& strict) {
 
 PictureList::PictureList(const GlobalOptions& globals, const std::vector<std::string>& arguments, bool strict,
                          Failed failed)
-    : globals_(globals), on_failure_(std::move(failed)), strict_(strict) {
+    : on_failure_(std::move(failed)), strict_(strict) {
   const bool lone = arguments.size() == 1;
   for (const std::string& argument : arguments) {
     if (!lone && is_litter(argument))

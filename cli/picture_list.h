@@ -59,7 +59,6 @@ class PictureList {
   void add_folder(const std::string& folder);
   void fail(const std::string& path, const Error& error);
 
-  const GlobalOptions& globals_;
   Failed on_failure_;
   std::vector<ListedPicture> pictures_;
   bool strict_ = false, lone_file_ = false;
