@@ -13,6 +13,7 @@ namespace attention_seams_test {
 constexpr std::array<Side, 2> kSides = {Side::query, Side::key};
 
 /// One call, drawn from a seed: any terms, any masks, any maps, together.
+/// Each draw is a statement of its own: compilers differ in which argument of a call they work out first.
 class Draw {
  public:
   explicit Draw(std::uint64_t seed) : rng_(seed) {}
@@ -30,8 +31,8 @@ class Draw {
     // A term's tables are as large as the rows: these come first.
     rows();
     for (std::int64_t count = some({1, 2, 3, 4}); count > 0; --count) c_.terms.push_back(term());
-    if (chance(0.4f)) c_.factor = {factor_of(maybe_mapped(codes()), c_.H, chance(0.3f))};
-    if (chance(0.5f)) c_.value = {band_of(maybe_mapped(codes()), Side::query, c_.H, c_.Dv, chance(0.3f))};
+    if (chance(0.4f)) c_.factor = {factor()};
+    if (chance(0.5f)) c_.value = {band({Side::query}, c_.Dv)};
     if (!full_blocks_ || chance(0.5f)) masks();
     // Any of these may leave a query one key.
     c_.cancels =
@@ -63,7 +64,10 @@ class Draw {
       return made;
     };
     if (chance(0.5f)) c_.query_rows = map(c_.Nq, 1, false);
-    if (chance(0.6f)) c_.key_rows = map(c_.Nk, some({1, 1, 3}), chance(0.3f));
+    if (chance(0.6f)) {
+      const bool one_group = chance(0.3f);
+      c_.key_rows = map(c_.Nk, some({1, 1, 3}), one_group);
+    }
     c_.pads = chance(0.4f);
   }
 
@@ -98,7 +102,20 @@ class Draw {
   }
 
   AttentionCase::Term maybe_mapped(AttentionCase::Term term) {
-    return chance(0.5f) ? term : clipped(std::move(term), some({1, 5, 31, 64, 90}), some({0, 3}));
+    if (chance(0.5f)) return term;
+    const std::int64_t slack = some({0, 3});
+    return clipped(std::move(term), some({1, 5, 31, 64, 90}), slack);
+  }
+
+  AttentionCase::Term factor() {
+    const bool shared = chance(0.3f);
+    return factor_of(maybe_mapped(codes()), c_.H, shared);
+  }
+
+  AttentionCase::Term band(std::vector<Side> sides, std::int64_t width) {
+    const bool shared = chance(0.3f);
+    const Side side = sides.size() == 1 ? sides[0] : sides[rng_.below(sides.size())];
+    return band_of(maybe_mapped(codes()), side, c_.H, width, shared);
   }
 
   /// Strides of the axes, some of which share their numbers.
@@ -110,7 +127,8 @@ class Draw {
   }
 
   AttentionCase::Term bucket() {
-    AttentionCase::Term made = clipped(codes(), some({1, 5, 31, 32, 64, 90}), some({0, 3}));
+    const std::int64_t slack = some({0, 3}), rows = some({1, 5, 31, 32, 64, 90});
+    AttentionCase::Term made = clipped(codes(), rows, slack);
     BucketTerm bucket;
     bucket.offset = std::get<BandTerm>(made.term).offset;
     bucket.side = kSides[rng_.below(2)];
@@ -143,13 +161,13 @@ class Draw {
     AttentionCase::Term made;
     switch (within(0, 4)) {
       case 0:
-        made = factor_of(maybe_mapped(codes()), c_.H, chance(0.3f));
+        made = factor();
         break;
       case 1:
         made = bucket();
         break;
       case 2:
-        made = band_of(maybe_mapped(codes()), kSides[rng_.below(2)], c_.H, c_.D, chance(0.3f));
+        made = band({kSides[0], kSides[1]}, c_.D);
         break;
       case 3:
         made = grid();
