@@ -9,8 +9,8 @@
 
 namespace locant {
 
-/// Exponential moving average of weights (Polyak, Juditsky 1992; Tarvainen, Valpola 2017): a = d a + (1 - d)
-/// w.
+/// Exponential moving average (Polyak, Juditsky 1992; Tarvainen, Valpola 2017), a = d a + (1 - d) w, of
+/// weights and of running statistics alike, as timm's ModelEmaV2 has it: of all that a checkpoint holds.
 class Ema {
  public:
   /// `decay` in [0, 1). Warm-up uses min(decay, (1 + n) / (10 + n)) at update n = 0, 1, ..., so that the
