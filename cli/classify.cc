@@ -111,21 +111,24 @@ class Classifier {
     const bool last = list.stopped();  // the pictures before the one that stopped are answered
     for (std::int64_t b = 0; b < count && list.stopped() == last; ++b) {
       const std::string& path = batch.paths[static_cast<std::size_t>(b)];
-      list.attempt({path, std::nullopt}, [&] { answer(path, logits.slice(b, b + 1), times); });
+      std::string text;
+      if (!list.attempt({path, std::nullopt}, [&] { text = answer(path, logits.slice(b, b + 1), times); }))
+        continue;
+      write_out(text);  // not within the attempt: a full disk is no picture's failure
+      ++done_;
     }
     batch = {};
     if (is_terminal(1)) flush_out();
   }
 
   /// logits (1, classes). Throws Error where they are not finite: that is this picture's failure alone.
-  void answer(const std::string& path, const Tensor& logits, const AnswerTimes& times) {
+  std::string answer(const std::string& path, const Tensor& logits, const AnswerTimes& times) {
     const std::string bad = not_finite(logits);
     require(bad.empty(), "classify", "{}: the model's output holds {}", path, bad);
     const Prediction prediction = rank_classes(logits, loaded_.classes, options_.top)[0];
-    write_out(options_.json  ? answer_json(path, loaded_.name, prediction, times)
-              : options_.csv ? answer_csv(path, prediction)
-                             : answer_text(path, prediction));
-    ++done_;
+    return options_.json  ? answer_json(path, loaded_.name, prediction, times)
+           : options_.csv ? answer_csv(path, prediction)
+                          : answer_text(path, prediction);
   }
 
   const Options& options_;

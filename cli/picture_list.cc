@@ -83,10 +83,10 @@ void PictureList::fail(const std::string& path, const Error& error) {
   ++failed_;
   if (bar_ != nullptr) bar_->finish();
   if (on_failure_) on_failure_(path, error.what());
-  if (lone_file_ || strict_)
-    stop_ = std::make_exception_ptr(error);
-  else
+  if (!lone_file_ && !strict_)
     warn(error.what());
+  else if (stop_ == nullptr)
+    stop_ = std::make_exception_ptr(error);
 }
 
 int PictureList::finish() const {

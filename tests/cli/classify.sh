@@ -95,4 +95,6 @@ if [ -w /dev/full ]; then
   "$locant" classify $digits -q >/dev/full 2>"$work/err"
   [ $? -eq 2 ] || die "a full disk"
   err_has 'cannot write the results'
+  "$locant" classify $digits $digits $digits $digits $digits --json --top 10 -q >/dev/full 2>"$work/err"  # while it runs
+  [ $? -eq 2 ] && ! grep -q 'pictures failed' "$work/err" || die "a full disk is taken for bad pictures"
 fi
