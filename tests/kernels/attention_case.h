@@ -364,21 +364,17 @@ inline double few_roundings(const std::vector<double>& lse) {
 
 /// The kernel may be wrong by twice what the plain float32 loops are, and by a few roundings. Of the
 /// gradients the loops' worst counts: that of a single small tensor is next to nothing by luck now and then.
-/// `times` all of that.
 inline void expect_same_results(const AttentionResults<float>& got, const AttentionResults<float>& plain,
                                 const AttentionResults<double>& want, const std::string& what,
-                                bool cancels = false, double times = 1.0) {
+                                bool cancels = false) {
   const double roundings = few_roundings(want.lse);
-  EXPECT_LE(error_of(got.out, want.out), times * (2 * error_of(plain.out, want.out) + roundings))
-      << what << " out";
-  EXPECT_LE(error_of(got.lse, want.lse), times * (2 * error_of(plain.lse, want.lse) + roundings))
-      << what << " lse";
+  EXPECT_LE(error_of(got.out, want.out), 2 * error_of(plain.out, want.out) + roundings) << what << " out";
+  EXPECT_LE(error_of(got.lse, want.lse), 2 * error_of(plain.lse, want.lse) + roundings) << what << " lse";
   double loops = 0;
   for_gradients(got, plain, want, [&](const std::string&, const auto&, const auto& own, const auto& truth) {
     loops = std::max(loops, error_of(own, truth));
   });
-  const double sums = times * (2 * loops + roundings);
-  const double differences = cancels ? times * (2 * loops + 1e-4) : sums;
+  const double sums = 2 * loops + roundings, differences = cancels ? 2 * loops + 1e-4 : sums;
   for_gradients(got, plain, want,
                 [&](const std::string& name, const auto& own, const auto&, const auto& truth) {
                   const bool of_values = name.rfind("dv", 0) == 0;  // sums of P dout, which do not cancel
@@ -404,7 +400,7 @@ class KeepSettings {
 
 /// The kernel of every instruction set of this machine, on one thread and on two, against the reference in
 /// double.
-inline void check_attention(const AttentionCase& c, const std::string& name, double times = 1.0) {
+inline void check_attention(const AttentionCase& c, const std::string& name) {
   const KeepSettings keep;
   const AttentionRun run(c);
   const AttentionResults<double> want = run.by_reference<double>();
@@ -415,7 +411,7 @@ inline void check_attention(const AttentionCase& c, const std::string& name, dou
       set_num_threads(threads);
       expect_same_results(run.by_kernel(), plain, want,
                           name + " " + std::string(isa_name(isa)) + " threads " + std::to_string(threads),
-                          c.cancels, times);
+                          c.cancels);
     }
   }
 }

@@ -230,12 +230,10 @@ std::uint64_t seeds() {
   return wanted != nullptr && *wanted != '\0' ? std::stoull(wanted) : kSeeds;
 }
 
-// Each part of the kernel has a test of its own; here they meet. Of thousands of draws the unluckiest rounds
-// four times as badly as a call may (one in 250 does more than once); a seam that does not hold is wrong by
-// thousands.
+// Each part of the kernel has a test of its own; here they meet.
 TEST(AttentionSeams, AnythingTogether) {
   for (std::uint64_t seed = 0; seed < seeds(); ++seed)
-    check_attention(Draw(seed).call(seed % 4 == 3), fmt::format("seed {}", seed), seed < kSeeds ? 1.0 : 4.0);
+    check_attention(Draw(seed).call(seed % 4 == 3), fmt::format("seed {}", seed));
 }
 
 }  // namespace attention_seams_test
