@@ -67,6 +67,8 @@ void add_verify(CLI::App& app, GlobalOptions& globals) {
   sub->add_flag("!--no-gradients", options->verify.gradients, "Leave the backward pass out");
   sub->add_flag("!--no-inference", options->verify.inference, "Leave the run with packed weights out");
   sub->add_flag("--all", options->all, "Every comparison, not the worst gradients alone");
+  sub->add_flag("--bits", options->verify.bits,
+                "With --json: a hash of every tensor, to tell two builds apart");
   sub->add_flag("--json", options->json, "One JSON object a file and line");
 }
 

@@ -118,7 +118,7 @@ VerifyReport verify_real(const std::string& json_path, const std::string& weight
       loaded.model->features(ctx, Var(input.reshaped({1, input.dim(0), input.dim(1), input.dim(2)})));
   report.forward_ms = milliseconds_since(start);
   for (const OracleTensor& want : oracle.tensors) {
-    VerifyEntry entry{want.name == "input" ? "input" : "stage", want.name, 0.0, bound_of(want.name), ""};
+    VerifyEntry entry{want.name == "input" ? "input" : "stage", want.name, 0.0, bound_of(want.name)};
     const Tensor got = quantity(want.name, input, features, probe);
     if (!got.defined())
       entry.problem = "the model shows no such value";

@@ -101,6 +101,7 @@ std::string VerifyReport::json() const {
                                    {"bound", entry.bound},
                                    {"ok", entry.ok()}};
     if (!entry.problem.empty()) item["problem"] = entry.problem;
+    if (!entry.bits.empty()) item["bits"] = entry.bits;
     out["entries"].push_back(item);
   }
   out["ms"] = {

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/sha256.h"
 #include "models/config_json.h"
 #include "models/registry.h"
 #include "models/renames.h"
@@ -79,6 +80,7 @@ class OracleRun {
                                   : probe.find(renames_.to_ours(file_.extra_outputs[x].name));
   }
   std::vector<Var> inputs(bool gradients) const;
+  std::string bits_of(const Tensor& value) const;
   double value_bound(double torch_error) const { return bound_of(kValueBound, torch_error); }
 
   VerifyOptions options_;
@@ -218,8 +220,14 @@ void OracleRun::run_inference() {
             value_bound(file_.output_error));
 }
 
+std::string OracleRun::bits_of(const Tensor& value) const {
+  if (!options_.bits) return "";
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(value.data());
+  return sha256_hex({bytes, static_cast<std::size_t>(value.numel()) * sizeof(float)}).substr(0, 32);
+}
+
 void OracleRun::compare(const char* kind, const OracleTensor& want, const Var& got, double bound) {
-  VerifyEntry entry{kind, want.name, 0.0, bound, ""};
+  VerifyEntry entry{kind, want.name, 0.0, bound};
   if (!got.defined())
     entry.problem = fmt::format("the model shows no stage \"{}\"", our_path(want.name));
   else if (got.value().numel() != want.shape.numel() ||
@@ -227,6 +235,7 @@ void OracleRun::compare(const char* kind, const OracleTensor& want, const Var& g
     entry.problem = fmt::format("shape {}, {} was expected", got.shape().str(), want.shape.str());
   else
     entry.error = oracle_error(got.value().values(), want);
+  if (got.defined()) entry.bits = bits_of(got.value());
   report_.entries.push_back(std::move(entry));
 }
 
@@ -246,12 +255,14 @@ void OracleRun::compare_gradients(const Subject& subject, const std::vector<Var>
   }
   const double bound = bound_of(kGradientBound, file_.gradient_error);
   for (const OracleTensor& want : file_.gradients) {
-    VerifyEntry entry{"gradient", want.name, 0.0, bound, ""};
+    VerifyEntry entry{"gradient", want.name, 0.0, bound};
     const auto found = gradients.find(want.name);
-    if (found == gradients.end() || !found->second.defined())
+    if (found == gradients.end() || !found->second.defined()) {
       entry.problem = found == gradients.end() ? "no such parameter" : "no gradient reached it";
-    else
+    } else {
       entry.error = oracle_error(found->second.values(), want);
+      entry.bits = bits_of(found->second);
+    }
     report_.entries.push_back(std::move(entry));
   }
   compare_zero_gradients(gradients, whole);
@@ -271,7 +282,7 @@ void OracleRun::compare_zero_gradients(const std::map<std::string, Tensor>& grad
     if (item.second.defined()) units.push_back(rms(item.second));
   std::sort(units.begin(), units.end());
   for (const std::string& name : file_.zero_gradients) {
-    VerifyEntry entry{"zero gradient", name, 0.0, kGradientBound, ""};
+    VerifyEntry entry{"zero gradient", name, 0.0, kGradientBound};
     const auto found = gradients.find(name);
     if (found == gradients.end()) {
       entry.problem = "no such parameter";
@@ -282,6 +293,7 @@ void OracleRun::compare_zero_gradients(const std::map<std::string, Tensor>& grad
       for (const float value : found->second.values())
         if (!(std::abs(value) <= largest)) largest = std::abs(static_cast<double>(value));
       entry.error = largest == 0.0 ? 0.0 : largest / unit;
+      entry.bits = bits_of(found->second);
     }
     report_.entries.push_back(std::move(entry));
   }

@@ -13,6 +13,7 @@ struct VerifyOptions {
   std::string weights;
   /// Folder of the photographs; empty: "photos" beside the file or up to two levels above it.
   std::string photos;
+  bool bits = false;  ///< also a hash of every tensor that is compared, to tell two builds apart
 };
 
 /// One comparison.
@@ -21,7 +22,9 @@ struct VerifyEntry {
   std::string name;    ///< in the library's names
   double error = 0.0;  ///< worst sample in units of norm / sqrt(count), or relative error of the norm
   double bound = 0.0;
-  std::string problem;  ///< why nothing was compared; empty otherwise
+  std::string problem = {};  ///< why nothing was compared; empty otherwise
+  std::string bits =
+      {};  ///< first half of the SHA-256 of the tensor's floats, in hex; empty unless asked for
   bool ok() const { return problem.empty() && error <= bound; }
 };
 

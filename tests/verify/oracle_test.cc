@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "verify/verify.h"
 
@@ -92,6 +93,21 @@ TEST(VerifyReport, JsonSaysWhatTheTextSays) {
   EXPECT_GT(json["ms"]["backward"].get<double>(), 0.0);
   EXPECT_NE(report.text().find("stage transformer"), std::string::npos) << report.text();
   EXPECT_NE(report.text(true).find("gradient linear_head.weight"), std::string::npos);
+}
+
+TEST(VerifyReport, BitsTellTensorsApart) {
+  VerifyOptions options;
+  options.bits = true;
+  const VerifyReport first = verify_oracle(data("zoo/vit_pytorch_simple_vit.json"), options);
+  const VerifyReport again = verify_oracle(data("zoo/vit_pytorch_simple_vit.json"), options);
+  std::set<std::string> seen;
+  for (std::size_t i = 0; i < first.entries.size(); ++i) {
+    EXPECT_EQ(first.entries[i].bits.size(), 32u);
+    EXPECT_EQ(first.entries[i].bits, again.entries[i].bits) << first.entries[i].name;
+    seen.insert(first.entries[i].bits);
+  }
+  EXPECT_GT(seen.size(), first.entries.size() / 2);
+  EXPECT_EQ(verify_oracle(data("zoo/vit_pytorch_simple_vit.json")).entries[0].bits, "");
 }
 
 TEST(VerifyReport, PassesAreOptional) {
