@@ -7,7 +7,7 @@
 
 #include "core/error.h"
 #include "core/pool.h"
-#include "ops/attention.h"
+#include "ops/attention/attention.h"
 #include "ops/matmul.h"
 #include "position/decomposed.h"
 #include "position/swin_bias.h"
@@ -81,7 +81,8 @@ class Work {
     backward.add(backward_s);
     both.add(forward_s + backward_s);
     qkv_.clear_grad();
-    for (AttentionTerm& term : options_.terms) term.table.clear_grad();
+    for (AttentionTerm& term : options_.terms)
+      for (Var* var : term.vars()) var->clear_grad();
     tables_.rows.clear_grad();
     tables_.columns.clear_grad();
   }

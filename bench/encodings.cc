@@ -4,7 +4,7 @@
 
 #include "bench/runner.h"
 #include "core/pool.h"
-#include "ops/attention.h"
+#include "ops/attention/attention.h"
 
 namespace locant::bench {
 namespace {

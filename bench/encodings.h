@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "position/all.h"
+#include "position/catalogue/all.h"
 
 namespace locant::bench {
 

@@ -1,24 +1,14 @@
 #include "bench/model.h"
 
-#include <algorithm>
-
 #include "core/error.h"
 #include "core/rng.h"
 #include "models/load.h"
 #include "models/registry.h"
-#include "models/sam.h"
 #include "ops/loss.h"
 
 namespace locant::bench {
 
 namespace {
-
-// Of Segment Anything the image encoder: the registry has no model of a MobileSAM.
-const SamVariant* sam_of(const std::string& name) {
-  const std::vector<SamVariant>& all = sam_variants();
-  const auto at = std::find_if(all.begin(), all.end(), [&](const SamVariant& v) { return v.name == name; });
-  return at == all.end() ? nullptr : &*at;
-}
 
 LoadedModel open_model(const ModelOptions& options) {
   const WeightMode mode = options.train ? WeightMode::train : WeightMode::inference;
@@ -26,12 +16,6 @@ LoadedModel open_model(const ModelOptions& options) {
   require(!options.name.empty(), "bench", "give a model's name or --weights FILE");
   RandomSource source(1);
   LoadedModel loaded;
-  if (const SamVariant* sam = sam_of(options.name); sam != nullptr) {
-    loaded.model = make_model(sam->encoder_family, sam->encoder_config, Weights(source, mode));
-    loaded.name = sam->name + " image encoder";
-    loaded.preprocess.rows = loaded.preprocess.columns = 1024;
-    return loaded;
-  }
   const ModelEntry& entry = find_model(options.name);
   loaded.model = make_model(entry.family, entry.config, Weights(source, mode));
   loaded.name = entry.name;

@@ -133,7 +133,7 @@ void add_bench_encodings(CLI::App& bench, GlobalOptions& globals) {
                   "Encodings, or patterns; NAME:VARIANT for variants ('irpe:*'); all of them otherwise");
   sub->add_option("--shape", options->shape, "vit_b, swin_stage1, or a pattern")->type_name("NAME");
   sub->add_flag("!--no-composed", options->composed, "Leave the composed path out");
-  sub->add_flag("--markdown", options->markdown, "Tables for docs/encodings.md");
+  sub->add_flag("--markdown", options->markdown, "Tables for docs/benchmarks.md");
 }
 
 }  // namespace locant::cli

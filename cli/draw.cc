@@ -7,7 +7,7 @@
 #include "cli/drawn.h"
 #include "cli/outputs.h"
 #include "core/error.h"
-#include "position/all.h"
+#include "position/catalogue/all.h"
 
 namespace locant::cli {
 namespace {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "io/image.h"
-#include "position/drawing.h"
+#include "position/catalogue/drawing.h"
 
 namespace locant::cli {
 

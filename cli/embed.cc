@@ -8,7 +8,6 @@
 #include "cli/picture_list.h"
 #include "cli/train_report.h"
 #include "core/error.h"
-#include "segment/cancelled.h"
 
 namespace locant::cli {
 namespace {
@@ -46,7 +45,7 @@ int run(const Options& o, const GlobalOptions& globals) {
     if (!readable) continue;
     if (!fresh) {
       PictureEmbedding embedding;
-      embeddings.sam(Sam::Parts::all);
+      embeddings.model(Sam::Parts::all);
       const bool encoded = list.attempt(listed, [&] { embedding = embeddings.encode(*picture); });
       if (list.stopped()) break;
       if (!encoded) continue;

@@ -151,7 +151,7 @@ std::optional<PictureEmbedding> Embeddings::find(const PictureFile& picture, boo
 
 PictureEmbedding Embeddings::encode(const PictureFile& picture) {
   const Image& image = picture.image();
-  SamPredictor predictor(sam(Sam::Parts::all));
+  SamPredictor predictor(model(Sam::Parts::all).sam);
   try {
     predictor.set_image(image);
   } catch (const Error& error) {  // it knows nothing of names
@@ -175,14 +175,13 @@ std::string Embeddings::path_of(const PictureFile& picture) const {
   return cache_ ? cache_->path_of(picture.key()) : "";
 }
 
-const Sam& Embeddings::sam(Sam::Parts parts) {
-  if (sam_ != nullptr && (parts == Sam::Parts::decoder || sam_->has_image_encoder())) return *sam_;
-  LoadSamOptions load{.model = options_.model, .mode = WeightMode::inference, .sam = {}};
-  load.sam = {.image_size = options_.image_size, .parts = parts};
-  LoadedSam loaded = load_sam(options_.weights, load);
-  for (const std::string& line : loaded.notes) line_(line);
-  sam_ = std::move(loaded.sam);
-  return *sam_;
+const LoadedSam& Embeddings::model(Sam::Parts parts) {
+  if (loaded_.sam != nullptr && (parts == Sam::Parts::decoder || loaded_.sam->has_image_encoder()))
+    return loaded_;
+  loaded_ = load_sam(options_.weights,
+                     {.model = options_.model, .image_size = options_.image_size, .parts = parts});
+  for (const std::string& line : loaded_.notes) line_(line);
+  return loaded_;
 }
 
 }  // namespace locant::cli

@@ -72,7 +72,7 @@ class Embeddings {
   /// The file in the cache; empty without one.
   std::string path_of(const PictureFile& picture) const;
   /// The whole, or without the image encoder where that is not loaded yet. Throws Error.
-  const Sam& sam(Sam::Parts parts);
+  const LoadedSam& model(Sam::Parts parts);
 
  private:
   std::string identity(const std::string& folder);
@@ -85,7 +85,7 @@ class Embeddings {
   std::optional<EmbeddingCache> cache_;
   bool keeps_ = true;    ///< what is made goes into the cache
   bool warned_ = false;  ///< that it does not
-  std::unique_ptr<Sam> sam_;
+  LoadedSam loaded_;
 };
 
 }  // namespace locant::cli

@@ -7,11 +7,12 @@
 #include "cli/ops_table.h"
 #include "core/error.h"
 #include "models/registry.h"
-#include "models/sam.h"
-#include "position/all.h"
+#include "position/catalogue/all.h"
 
 namespace locant::cli {
 namespace {
+
+constexpr const char* kSegmenters = "sam";  // the family that is listed apart
 
 struct Options {
   std::string pattern;
@@ -46,16 +47,21 @@ class Lister {
     std::size_t width = 0;
     for (const ModelEntry& entry : model_entries()) width = std::max(width, entry.name.size());
     for (const ModelEntry& entry : model_entries()) {
+      if (entry.family == kSegmenters) continue;
       const bool by_alias = std::any_of(entry.aliases.begin(), entry.aliases.end(),
                                         [&](const std::string& alias) { return wanted("models", alias); });
       if (!by_alias && !wanted("models", entry.name)) continue;
       heading("models", printed);
       ++shown_;
-      std::int64_t numbers = 0;
-      for (const Parameter& parameter : model_parameters(entry.family, entry.config))
-        numbers += parameter.shape.numel();
-      print(entry, numbers, width);
+      print(entry, numbers_of(entry), width);
     }
+  }
+
+  static std::int64_t numbers_of(const ModelEntry& entry) {
+    std::int64_t numbers = 0;
+    for (const Parameter& parameter : model_parameters(entry.family, entry.config))
+      numbers += parameter.shape.numel();
+    return numbers;
   }
 
   void print(const ModelEntry& entry, std::int64_t numbers, std::size_t width) const {
@@ -76,21 +82,18 @@ class Lister {
 
   void segmenters() {
     bool printed = false;
-    for (const SamVariant& variant : sam_variants()) {
-      const bool by_alias = std::any_of(variant.aliases.begin(), variant.aliases.end(),
+    for (const ModelEntry& entry : model_entries()) {
+      const bool by_alias = std::any_of(entry.aliases.begin(), entry.aliases.end(),
                                         [&](const std::string& alias) { return wanted("segment", alias); });
-      if (!by_alias && !wanted("segment", variant.name)) continue;
+      if (entry.family != kSegmenters || (!by_alias && !wanted("segment", entry.name))) continue;
       heading("segment", printed);
       ++shown_;
-      std::int64_t numbers = 0;
-      ShapeSource source;
-      const Sam sam(variant, Weights(source, WeightMode::shapes), {});
-      for (const Parameter& parameter : sam.parameters()) numbers += parameter.shape.numel();
+      const std::int64_t numbers = numbers_of(entry);
       if (options_.json)
-        out("{{\"kind\":\"segment\",\"name\":{},\"parameters\":{},\"note\":{}}}\n", json_string(variant.name),
-            numbers, json_string(variant.note));
+        out("{{\"kind\":\"segment\",\"name\":{},\"parameters\":{},\"note\":{}}}\n", json_string(entry.name),
+            numbers, json_string(entry.note));
       else
-        out("  {:<12}  {:>7.2f} M  {}\n", variant.name, static_cast<double>(numbers) * 1e-6, variant.note);
+        out("  {:<12}  {:>7.2f} M  {}\n", entry.name, static_cast<double>(numbers) * 1e-6, entry.note);
     }
   }
 
@@ -117,8 +120,9 @@ class Lister {
     out("{{\"kind\":\"encoding\",\"name\":{},\"header\":{},\"note\":{},\"place\":{},\"paper\":{},"
         "\"models\":{},\"formula\":{},\"lowering\":{},\"parameters\":{},\"multiply_adds\":{},\"memory\":{}}}"
         "\n",
-        text(e.name), text(e.header), text(e.title), text(place_name(e.place)), text(e.paper), text(e.models),
-        text(e.formula), text(e.lowering), text(e.parameters), text(e.multiply_adds), text(e.memory));
+        text(e.name), json_string(fmt::format("position/{}.h", e.name)), text(e.title),
+        text(place_name(e.place)), text(e.paper), text(e.models), text(e.formula), text(e.lowering),
+        text(e.parameters), text(e.multiply_adds), text(e.memory));
   }
 
   void ops() {

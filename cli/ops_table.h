@@ -10,8 +10,9 @@ struct Named {
 };
 
 constexpr Named kOps[] = {
-    {"attention", "ops/attention.h", "fused multi-head attention with score terms, masks and row maps"},
-    {"attention_composed", "ops/attention.h",
+    {"attention", "ops/attention/attention.h",
+     "fused multi-head attention with score terms, masks and row maps"},
+    {"attention_composed", "ops/attention/attention.h",
      "the same from matmul, add, softmax, matmul: oracle and baseline"},
     {"linear_attention", "ops/linear_attention.h",
      "sums over keys of feature products, causal or not; linear in the tokens"},

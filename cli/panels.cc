@@ -125,12 +125,12 @@ PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture
   const Features features = loaded.model->features(
       Context{}, Var(one.reshaped({1, options.channels, options.rows, options.columns})));
   result.inference_s = watch.seconds();
-  const std::int64_t C = features.patches.dim(2);
+  const auto& [tokens, grid, stride] = features.last();
+  const std::int64_t C = tokens.dim(2);
   result.cls = features.cls.value().reshaped({C});
-  result.patches = features.patches.value().reshaped({features.rows, features.columns, C});
+  result.patches = tokens.value().reshaped({grid.rows, grid.columns, C});
   if (features.attention.defined())
-    result.attention =
-        features.attention.reshaped({features.attention.dim(1), features.rows, features.columns});
+    result.attention = features.attention.reshaped({features.attention.dim(1), grid.rows, grid.columns});
   for (const Tensor& numbers : {result.cls, result.patches, result.attention}) {
     const std::string bad = numbers.defined() ? not_finite(numbers) : "";
     require(bad.empty(), "features", "{}: what the model makes of it holds {}", path, bad);

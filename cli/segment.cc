@@ -113,11 +113,11 @@ Answers answer(const SegmentOptions& o, const SamPredictor& predictor,
   return out;
 }
 
-std::vector<SegmentMask> generate(const SegmentOptions& o, PointPredictor& predictor, const Image& picture,
-                                  const GlobalOptions& globals) {
+std::vector<SegmentMask> generate(const SegmentOptions& o, std::shared_ptr<PointPredictor> predictor,
+                                  const Image& picture, const GlobalOptions& globals) {
   const StopSignals signals;
   std::optional<Progress> bar;
-  const MaskGenerator generator(predictor, o.generator);
+  const MaskGenerator generator(std::move(predictor), o.generator);
   std::vector<SegmentMask> out;
   const auto progress = [&](const MaskGeneratorProgress& p) {
     if (!bar) bar.emplace(globals, "segment", p.points_in_all);
@@ -197,17 +197,18 @@ int run(const SegmentOptions& o, const GlobalOptions& globals) {
     const Stopwatch watch;
     embedding = embeddings.encode(picture);
     embeddings.keep(picture, *embedding);
-    note(globals, "{}: encoded by {} in {}", o.picture, embeddings.sam(Sam::Parts::decoder).variant().name,
+    note(globals, "{}: encoded by {} in {}", o.picture, embeddings.model(Sam::Parts::decoder).name,
          human_seconds(watch.seconds()));
   }
   Answers answers;
   if (o.everything) {
     // With crops every crop is a picture of its own: the encoder is needed whatever the cache holds.
     const bool crops = o.generator.crop_n_layers > 0;
-    CachedPredictor predictor(embeddings.sam(crops ? Sam::Parts::all : Sam::Parts::decoder), *embedding);
-    answers.masks = generate(o, predictor, picture.image(), globals);
+    const LoadedSam& model = embeddings.model(crops ? Sam::Parts::all : Sam::Parts::decoder);
+    answers.masks =
+        generate(o, std::make_shared<CachedPredictor>(model.sam, *embedding), picture.image(), globals);
   } else {
-    SamPredictor predictor(embeddings.sam(Sam::Parts::decoder));
+    SamPredictor predictor(embeddings.model(Sam::Parts::decoder).sam);
     predictor.set_embedding(*embedding);
     answers = answer(o, predictor, prompts);
   }

@@ -11,13 +11,13 @@ using namespace locant;
 // [readme]
 // Index arithmetic: a number for each distance i - j of a sequence of N tokens. The code of a token is its
 // position; offset = i - j + N - 1.
-std::shared_ptr<const GatherMap> distances(std::int64_t N) {
-  GatherMap map;
+std::shared_ptr<const OffsetMap> distances(std::int64_t N) {
+  OffsetMap map;
   for (std::int64_t n = 0; n < N; ++n) map.query_code.push_back(static_cast<std::int32_t>(n));
   map.key_code = map.query_code;
   map.origin = static_cast<std::int32_t>(N - 1);
   map.offsets = 2 * N - 1;
-  return std::make_shared<const GatherMap>(map);
+  return std::make_shared<const OffsetMap>(map);
 }
 
 // Lowering: the table (2 N - 1, H) of -a_h d^2 as a product on the tape, curvature (1, H).

@@ -1,5 +1,7 @@
 #include "autograd/tape.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "core/parallel.h"
 
@@ -86,6 +88,11 @@ void Tape::backward(const Var& loss) {
 void Tape::keep_grad(const Var& value) {
   require(value.node_ != nullptr, "tape", "an undefined value has no gradient to keep");
   value.node_->keep_grad = true;
+}
+
+bool Context::records(std::span<const Var> inputs) const {
+  return tape != nullptr &&
+         std::any_of(inputs.begin(), inputs.end(), [](const Var& input) { return input.requires_grad(); });
 }
 
 }  // namespace locant

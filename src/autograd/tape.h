@@ -3,6 +3,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 namespace locant {
 
 /// A value in a computation: a tensor, and a place for its gradient when one is wanted. Copies share both.
+/// Threads: several may read it at once; assign(), accumulate() and clear_grad() by one thread alone.
 class Var {
  public:
   Var() = default;
@@ -44,6 +46,7 @@ class Var {
 };
 
 /// What ran, in order, with a closure each that carries a gradient from an output to its inputs.
+/// Threads: a tape belongs to one, and so do, while it runs backward, the leaves that it fills.
 class Tape {
  public:
   /// `backward` receives the gradient of `value` and accumulates into the inputs that want one.
@@ -76,25 +79,42 @@ class Probe {
 };
 
 /// Passed first to every op and model. No tape: inference, nothing is recorded and buffers are reused.
+/// Threads: without a tape, rng and probe several may go forward at once, on the same weights too; gradients,
+/// and what draws from one rng, are one thread's.
 struct Context {
   Tape* tape = nullptr;
   bool train = false;  ///< dropout and drop path act; needs `rng`
   Rng* rng = nullptr;
   Probe* probe = nullptr;
 
-  /// Records an op when there is a tape and an input wants a gradient; otherwise a plain value.
+  /// There is a tape, and one of these wants a gradient; undefined ones do not.
+  bool records(std::span<const Var> inputs) const;
+  /// Records an op when that is so; otherwise a plain value.
+  template <class Backward>
+  Var record(std::span<const Var> inputs, Tensor value, Backward&& backward) const {
+    if (records(inputs)) return tape->record(std::move(value), std::forward<Backward>(backward));
+    return Var(std::move(value));
+  }
   template <class Backward>
   Var record(std::initializer_list<Var> inputs, Tensor value, Backward&& backward) const {
-    if (tape != nullptr)
-      for (const Var& input : inputs)
-        if (input.requires_grad()) return tape->record(std::move(value), std::forward<Backward>(backward));
-    return Var(std::move(value));
+    return record(std::span(inputs.begin(), inputs.size()), std::move(value),
+                  std::forward<Backward>(backward));
   }
 
   /// Shows a value to the probe; `name` is a callable, so that no string is built when nobody looks.
   template <class Name>
   void show(Name&& name, const Var& value) const {
     if (probe != nullptr) probe->see(name(), value);
+  }
+
+  /// The same, of a value that goes on: x = ctx.shown("norm", norm(ctx, x)).
+  Var shown(const char* name, Var value) const {
+    if (probe != nullptr) probe->see(name, value);
+    return value;
+  }
+  Var shown(const char* list, std::int64_t index, Var value) const {
+    if (probe != nullptr) probe->see(std::string(list) + "." + std::to_string(index), value);
+    return value;
   }
 
   /// The same for tokens x tokens numbers: `value` is a callable too.

@@ -13,8 +13,9 @@ inline constexpr int kMaxThreads = 1024;
 /// process that had several threads (core/fork.h). Throws Error when LOCANT_NUM_THREADS is no number of
 /// threads.
 int num_threads();
-/// For the whole process, from any thread; takes effect at the next parallel call. OpenMP's own settings stay
-/// as they are. Throws Error below 1 and above kMaxThreads.
+/// For the whole process; takes effect at the next parallel call. OpenMP's own settings stay as they are.
+/// Threads: any may call it, at any time. Throws Error below 1
+/// and above kMaxThreads.
 void set_num_threads(int threads);
 /// The cores that this process may use: its affinity mask, and the CPU quotas of its control group and of
 /// those above it. Read once.

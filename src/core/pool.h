@@ -8,7 +8,8 @@
 namespace locant {
 
 /// 64-byte aligned float buffers that are kept and handed out again: first touch of fresh pages costs as much
-/// as the arithmetic of a small layer. One per process; any thread may call it, and let go of a buffer.
+/// as the arithmetic of a small layer. One per process.
+/// Threads: any may call it, several at once, and let go of buffers that another asked for.
 ///
 /// What nobody took for a minute (keep_idle_for) goes back to the system as later requests come in: touching
 /// its pages again would then cost less than a hundredth of that time. While nobody asks for memory nothing

@@ -11,6 +11,7 @@ namespace locant {
 
 /// A contiguous, row-major float32 array. Copies share storage, as in NumPy views; clone() copies the
 /// numbers.
+/// Threads: several may read one storage at once, through copies of their own; who writes must be alone.
 class Tensor {
  public:
   /// No storage at all: `defined()` is false. Stands for "absent" (no bias, no gradient wanted).

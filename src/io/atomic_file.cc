@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t kBufferBytes = 64 * 1024;
 
 [[noreturn]] void fail_with(const std::string& path, const char* step, int code) {
-  fail("write", "{}: {}: {}", path, step, std::generic_category().message(code));
+  fail(ErrorKind::system, "write", "{}: {}: {}", path, step, std::generic_category().message(code));
 }
 
 /// The file that a path stands for once its symbolic links are followed.

@@ -70,7 +70,7 @@ std::vector<std::uint8_t> read_all(int descriptor, const std::string& name, std:
   while (true) {
     const ssize_t count = ::read(descriptor, bytes.data() + filled, bytes.size() - filled);
     if (count < 0 && errno == EINTR) continue;
-    require(count >= 0, "image", "{}: cannot be read: {}", name, std::strerror(errno));
+    require(count >= 0, ErrorKind::system, "image", "{}: cannot be read: {}", name, std::strerror(errno));
     if (count == 0) break;
     filled += static_cast<std::size_t>(count);
     if (!checked && filled >= kMagicBytes) {
@@ -133,7 +133,8 @@ PictureBytes read_picture_bytes(const std::string& path) {
   }
   File file;
   file.descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  require(file.descriptor >= 0, "image", "{}: cannot be opened: {}", path, std::strerror(errno));
+  require(file.descriptor >= 0, ErrorKind::system, "image", "{}: cannot be opened: {}", path,
+          std::strerror(errno));
   struct stat status;
   require(::fstat(file.descriptor, &status) == 0, "image", "{}: cannot be read: {}", path,
           std::strerror(errno));
@@ -180,8 +181,10 @@ Image decode_image(std::span<const std::uint8_t> bytes, const std::string& name,
 }
 
 Image read_image(const std::string& path, const DecodeOptions& options) {
-  const image_io::PictureBytes picture = image_io::read_picture_bytes(path);
-  return decode_image(picture.bytes, picture.name, options);
+  return reading_file([&] {
+    const image_io::PictureBytes picture = image_io::read_picture_bytes(path);
+    return decode_image(picture.bytes, picture.name, options);
+  });
 }
 
 void write_png(const std::string& path, const Image& image) {

@@ -91,8 +91,10 @@ Labels decode_labels(std::span<const std::uint8_t> bytes, const std::string& nam
 }
 
 Labels read_labels(const std::string& path, const DecodeOptions& options) {
-  const image_io::PictureBytes picture = image_io::read_picture_bytes(path);
-  return decode_labels(picture.bytes, picture.name, options);
+  return reading_file([&] {
+    const image_io::PictureBytes picture = image_io::read_picture_bytes(path);
+    return decode_labels(picture.bytes, picture.name, options);
+  });
 }
 
 }  // namespace locant

@@ -26,14 +26,16 @@ struct Descriptor {
 
 std::shared_ptr<const MappedFile> MappedFile::open(const std::string& path) {
   const Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.fd < 0) fail("file", "{}: cannot be opened: {}", path, system_message(errno));
+  if (file.fd < 0) fail(ErrorKind::system, "file", "{}: cannot be opened: {}", path, system_message(errno));
   struct stat status {};
-  if (::fstat(file.fd, &status) != 0) fail("file", "{}: cannot be examined: {}", path, system_message(errno));
+  if (::fstat(file.fd, &status) != 0)
+    fail(ErrorKind::system, "file", "{}: cannot be examined: {}", path, system_message(errno));
   require(S_ISREG(status.st_mode), "file", "{}: is not a regular file; give the path of a file", path);
   require(status.st_size > 0, "file", "{}: is empty (0 bytes)", path);
   const auto size = static_cast<std::size_t>(status.st_size);
   void* at = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-  if (at == MAP_FAILED) fail("file", "{}: {} bytes cannot be mapped: {}", path, size, system_message(errno));
+  if (at == MAP_FAILED)
+    fail(ErrorKind::system, "file", "{}: {} bytes cannot be mapped: {}", path, size, system_message(errno));
   const std::span<const std::byte> bytes(static_cast<const std::byte*>(at), size);
   return std::shared_ptr<const MappedFile>(new MappedFile(bytes, path, true));
 }

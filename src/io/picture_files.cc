@@ -26,7 +26,8 @@ void collect(const fs::path& folder, bool deep, PictureFiles& found) {
       (readable ? found.pictures : found.others).push_back(path.native());
     }
   }
-  require(!code, "pictures", "cannot read the folder {}: {}", folder.native(), code.message());
+  require(!code, ErrorKind::system, "pictures", "cannot read the folder {}: {}", folder.native(),
+          code.message());
 }
 
 }  // namespace

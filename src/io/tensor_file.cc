@@ -31,7 +31,9 @@ const TensorInfo* TensorFile::find(const std::string& name) const {
   return found == all.end() ? nullptr : &*found;
 }
 
-std::unique_ptr<TensorFile> open_tensor_file(const std::string& path) {
+namespace {
+
+std::unique_ptr<TensorFile> parse(const std::string& path) {
   std::shared_ptr<const MappedFile> file = MappedFile::open(path);
   const std::span<const std::byte> bytes = file->bytes();
   if (is_zip(bytes)) return parse_pth(std::move(file));
@@ -43,6 +45,12 @@ std::unique_ptr<TensorFile> open_tensor_file(const std::string& path) {
   const std::string_view why = hint(front);
   if (why.empty() && ends_with(path, ".safetensors")) return parse_safetensors(std::move(file));
   fail("weights", "{}: byte 0: neither safetensors nor what torch.save writes{}", path, why);
+}
+
+}  // namespace
+
+std::unique_ptr<TensorFile> open_tensor_file(const std::string& path) {
+  return reading_file([&] { return parse(path); });
 }
 
 }  // namespace locant

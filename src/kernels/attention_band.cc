@@ -62,7 +62,7 @@ void draw_apart(const Grid& own, const Grid& other, BandCodes& codes) {
 }
 
 /// Where codes descend, their negatives make the longer runs.
-BandCodes band_codes(const AttentionArgs& a, const OffsetMap& map, Side side) {
+BandCodes band_codes(const AttentionArgs& a, const OffsetView& map, Side side) {
   const bool query = side == Side::query;
   const std::int32_t* row = query ? map.query_code : map.key_code;
   const std::int32_t* column = query ? map.key_code : map.query_code;
@@ -92,7 +92,7 @@ BandCodes band_codes(const AttentionArgs& a, const OffsetMap& map, Side side) {
 }
 
 /// Table row of a position; negative: none.
-std::int64_t map_row(const OffsetMap& map, const BandCodes& codes, std::int64_t position) {
+std::int64_t map_row(const OffsetView& map, const BandCodes& codes, std::int64_t position) {
   const std::int32_t offset = codes.offset_of[static_cast<std::size_t>(position)];
   return map.map != nullptr && offset >= 0 ? map.map[offset] : offset;
 }
@@ -245,19 +245,6 @@ void reduce_factor(const BackwardPlan& plan, const FactorTable& table) {
 }
 
 }  // namespace
-
-std::vector<CodeRun> code_runs(const std::int32_t* codes, std::int64_t count, std::int32_t sign) {
-  std::vector<CodeRun> runs;
-  for (std::int64_t x = 0; x < count; ++x) {
-    const std::int32_t code = sign * codes[x];
-    if (!runs.empty() && std::int64_t{runs.back().code} + runs.back().count == code) {
-      ++runs.back().count;
-    } else {
-      runs.push_back({static_cast<std::int32_t>(x), code, 1});
-    }
-  }
-  return runs;
-}
 
 const float* BandTable::vector(std::int64_t x, std::int64_t h) const {
   const std::int64_t row = table_row(*this, x);

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/attention_code_runs.h"
 
 /// What the plan of the fused kernel knows about bands of vectors (BandTerm, ValueTerm) and about the factor.
 /// Everything is laid out by position: numbers of offsets in such an order that, for one slot of the row
@@ -16,20 +16,6 @@ namespace locant::fused {
 struct Plan;
 struct BackwardPlan;
 struct ChunkGrads;
-
-/// Slots whose codes follow each other: slot + x has code `code + x`, for x < count.
-struct CodeRun {
-  std::int32_t slot, code, count;
-};
-
-/// Runs of slots 0 .. count, of their codes times `sign`.
-std::vector<CodeRun> code_runs(const std::int32_t* codes, std::int64_t count, std::int32_t sign = 1);
-
-/// The first run that is not before `slot`, or the end.
-inline const CodeRun* first_run(const std::vector<CodeRun>& runs, std::int64_t slot) {
-  const auto ends_before = [](const CodeRun& run, std::int64_t x) { return run.slot + run.count <= x; };
-  return std::lower_bound(runs.data(), runs.data() + runs.size(), slot, ends_before);
-}
 
 /// Positions of a panel of packed columns.
 inline constexpr std::int64_t kBandPanel = 64;
@@ -51,7 +37,7 @@ struct BandCodes {
 /// none).
 struct BandTable {
   BandCodes codes;
-  OffsetMap map;
+  OffsetView map;
   Side side = Side::query;
   const float *vectors = nullptr, *head_scale = nullptr;
   float *dvectors = nullptr, *dhead_scale = nullptr;

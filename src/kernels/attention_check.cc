@@ -1,6 +1,7 @@
 #include "kernels/attention_check.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <string>
 
@@ -16,12 +17,46 @@ void check_sizes(const AttentionArgs& a) {
   require(a.B >= 0 && a.G >= 0 && a.H >= 0 && a.Nq >= 0 && a.Nk >= 0, kOp,
           "sizes must not be negative: B {}, G {}, H {}, Nq {}, Nk {}", a.B, a.G, a.H, a.Nq, a.Nk);
   require(a.D >= 1 && a.D <= kMaxWidth && a.Dv >= 1 && a.Dv <= kMaxWidth, kOp,
-          "head widths must be 1 to {}: D {}, Dv {}", kMaxWidth, a.D, a.Dv);
+          "heads of width {} (values {}); both must be 1 to {}: is the number of heads, {}, right?", a.D,
+          a.Dv, kMaxWidth, a.H);
   require(a.Nq <= kMostSlots && a.Nk <= kMostSlots, kOp, "at most {} slots a group: Nq {}, Nk {}", kMostSlots,
           a.Nq, a.Nk);
-  require(a.terms.size() <= kMaxTerms, kOp, "at most {} score terms, got {}; add some up beforehand",
-          kMaxTerms, a.terms.size());
+  static_assert(kMaxTerms == 4);  // as the message says
+  require(a.terms.size() <= kMaxTerms, kOp, "{} terms; at most four are possible: add some up beforehand",
+          a.terms.size());
   require(a.dropout.p >= 0.0f && a.dropout.p < 1.0f, kOp, "dropout of {} is not in [0, 1)", a.dropout.p);
+}
+
+/// "term 2 (band)"
+std::string term_name(const ScoreTerm& term, std::size_t t) {
+  constexpr std::array<const char*, 5> kKinds = {"gather", "bucket", "band", "axis", "dense"};
+  static_assert(kKinds.size() == std::variant_size_v<decltype(term.term)>);
+  return "term " + std::to_string(t) + " (" + kKinds[term.term.index()] + ")";
+}
+
+const OffsetView* offset_of(const ScoreTerm& term) {
+  if (const auto* gather = std::get_if<GatherTerm>(&term.term)) return &gather->offset;
+  if (const auto* bucket = std::get_if<BucketTerm>(&term.term)) return &bucket->offset;
+  if (const auto* band = std::get_if<BandTerm>(&term.term)) return &band->offset;
+  return nullptr;
+}
+
+void check_tables(const ScoreTerm& term, const std::string& what) {
+  const auto present = [&](const float* table) {
+    require(table != nullptr, kOp, "{}: table is missing", what);
+  };
+  if (const auto* axis = std::get_if<AxisTerm>(&term.term)) {
+    for (std::size_t x = 0; x < 3; ++x)
+      if (axis->extents[x] > 1) present(axis->tables[x]);
+  } else if (const auto* gather = std::get_if<GatherTerm>(&term.term)) {
+    present(gather->table);
+  } else if (const auto* bucket = std::get_if<BucketTerm>(&term.term)) {
+    present(bucket->table);
+  } else if (const auto* band = std::get_if<BandTerm>(&term.term)) {
+    present(band->vectors);
+  } else {
+    present(std::get<DenseTerm>(term.term).bias);
+  }
 }
 
 void check_buffers(const AttentionArgs& a) {
@@ -32,6 +67,10 @@ void check_buffers(const AttentionArgs& a) {
           "key_pad and value_pad go together: one is missing");
   require((a.mask.query_region == nullptr) == (a.mask.key_region == nullptr), kOp,
           "query_region and key_region go together: one is missing");
+  for (std::size_t t = 0; t < a.terms.size(); ++t) check_tables(a.terms[t], term_name(a.terms[t], t));
+  require(a.factor == nullptr || a.factor->table != nullptr, kOp, "the factor: table is missing");
+  require(a.value_term == nullptr || a.value_term->vectors != nullptr, kOp,
+          "the value term: vectors are missing");
 }
 
 void check_mask(const AttentionArgs& a) {
@@ -42,80 +81,69 @@ void check_mask(const AttentionArgs& a) {
   require(m.causal_span >= 0 && m.causal_span <= kFar, kOp, "a causal span of {} keys; it must be 0 to {}",
           m.causal_span, kFar);
   if (m.query_box == nullptr) return;
-  require(m.box_columns >= 1 && m.box_columns <= kMostSlots, kOp, "boxes in a grid of {} columns",
-          m.box_columns);
-  require(m.box_first_key >= 0 && m.box_first_key <= kMostSlots, kOp, "boxes that start at key {}",
-          m.box_first_key);
+  require(m.box_columns >= 1 && m.box_columns <= kMostSlots, kOp,
+          "query boxes in a grid of {} columns; set box_columns", m.box_columns);
+  require(m.box_first_key >= 0 && m.box_first_key <= a.Nk, kOp,
+          "the grid of the query boxes starts at key slot {} of {}", m.box_first_key, a.Nk);
 }
 
-/// `what`: "term 2", "the factor", "the value term".
-void check_offsets(const AttentionArgs& a, const OffsetMap& m, const std::string& what) {
-  require((m.query_code != nullptr || a.Nq == 0) && (m.key_code != nullptr || a.Nk == 0), kOp,
-          "{}: codes are missing", what);
-  require(m.offsets >= 1 && m.table_rows >= 1, kOp, "{}: {} offsets and {} table rows", what, m.offsets,
-          m.table_rows);
-  if (a.Nq > 0 && a.Nk > 0) {
-    const auto [query_low, query_high] = std::minmax_element(m.query_code, m.query_code + a.Nq);
-    const auto [key_low, key_high] = std::minmax_element(m.key_code, m.key_code + a.Nk);
-    const std::int64_t low = std::int64_t{*query_low} - *key_high + m.origin;
-    const std::int64_t high = std::int64_t{*query_high} - *key_low + m.origin;
-    require(low >= 0 && high < m.offsets, kOp, "{}: codes give offsets {} to {}, outside [0, {})", what, low,
-            high, m.offsets);
-  }
-  const std::int64_t most = m.map != nullptr ? *std::max_element(m.map, m.map + m.offsets) : m.offsets - 1;
-  require(most < m.table_rows, kOp, "{}: table row {} is wanted, the table has {}", what, most, m.table_rows);
+/// `what`: "term 2 (band)", "the factor", "the value term".
+void check_offsets(const AttentionArgs& a, const OffsetView& view, const std::string& what) {
+  if (view.checked) return;
+  require(view.table_rows >= 1, kOp, "{}: a table of {} rows", what, view.table_rows);
+  const std::int64_t wanted = rows_wanted(view, a.Nq, a.Nk, what);
+  require(wanted <= view.table_rows, kOp, "{}: table row {} is wanted, the table has {}", what, wanted - 1,
+          view.table_rows);
 }
 
 void check_axis(const AttentionArgs& a, const AxisTerm& axis, const std::string& what) {
   std::int64_t keys = 1;
   for (std::size_t x = 0; x < 3; ++x) {
     require(axis.extents[x] >= 1, kOp, "{}: an axis of {} keys", what, axis.extents[x]);
-    require(axis.tables[x] != nullptr || axis.extents[x] == 1, kOp, "{}: axis {} has no table", what, x);
     keys = keys > a.Nk ? keys : keys * std::min(axis.extents[x], a.Nk + 1);  // too many are too many
   }
   require(axis.first_key >= 0 && axis.first_key == a.Nk - keys, kOp,
-          "{}: {} x {} x {} keys from slot {} on are not the {} of the call", what, axis.extents[0],
+          "{}: {} x {} x {} keys from slot {} on are not the {} key slots of the call", what, axis.extents[0],
           axis.extents[1], axis.extents[2], axis.first_key, a.Nk);
 }
 
 void check_term(const AttentionArgs& a, const ScoreTerm& term, const std::string& what) {
-  const auto present = [&](const float* table) {
-    require(table != nullptr, kOp, "{}: table is missing", what);
-  };
-  if (const auto* gather = std::get_if<GatherTerm>(&term.term)) {
-    present(gather->table);
-    check_offsets(a, gather->offset, what);
-  } else if (const auto* bucket = std::get_if<BucketTerm>(&term.term)) {
-    present(bucket->table);
-    check_offsets(a, bucket->offset, what);
-  } else if (const auto* band = std::get_if<BandTerm>(&term.term)) {
-    present(band->vectors);
-    check_offsets(a, band->offset, what);
-  } else if (const auto* axis = std::get_if<AxisTerm>(&term.term)) {
-    check_axis(a, *axis, what);
-  } else {
-    present(std::get<DenseTerm>(term.term).bias);
-  }
+  if (const OffsetView* offset = offset_of(term)) check_offsets(a, *offset, what);
+  if (const auto* axis = std::get_if<AxisTerm>(&term.term)) check_axis(a, *axis, what);
   require(term.dhead_scale == nullptr || term.head_scale != nullptr, kOp,
           "{}: the gradient of a head scale is wanted that is not there", what);
 }
 
 }  // namespace
 
-bool check_attention(const AttentionArgs& a) {
+std::int64_t rows_wanted(const OffsetView& view, std::int64_t Nq, std::int64_t Nk, const std::string& what) {
+  require((view.query_code != nullptr || Nq == 0) && (view.key_code != nullptr || Nk == 0), kOp,
+          "{}: codes are missing", what);
+  require(view.offsets >= 1, kOp, "{}: {} offsets; it needs one at least", what, view.offsets);
+  if (Nq > 0 && Nk > 0) {
+    const auto [query_low, query_high] = std::minmax_element(view.query_code, view.query_code + Nq);
+    const auto [key_low, key_high] = std::minmax_element(view.key_code, view.key_code + Nk);
+    const std::int64_t low = std::int64_t{*query_low} - *key_high + view.origin;
+    const std::int64_t high = std::int64_t{*query_high} - *key_low + view.origin;
+    require(low >= 0 && high < view.offsets, kOp, "{}: codes give offsets {} to {}, outside [0, {})", what,
+            low, high, view.offsets);
+  }
+  if (view.map == nullptr) return view.offsets;
+  return std::int64_t{*std::max_element(view.map, view.map + view.offsets)} + 1;
+}
+
+bool check_attention_numbers(const AttentionArgs& a) {
   check_sizes(a);
-  if (a.B == 0 || a.G == 0 || a.H == 0 || (a.Nq == 0 && a.Nk == 0)) return false;
-  check_buffers(a);
   check_mask(a);
-  for (std::size_t t = 0; t < a.terms.size(); ++t) check_term(a, a.terms[t], "term " + std::to_string(t));
-  if (a.factor != nullptr) {
-    require(a.factor->table != nullptr, kOp, "the factor: table is missing");
-    check_offsets(a, a.factor->offset, "the factor");
-  }
-  if (a.value_term != nullptr) {
-    require(a.value_term->vectors != nullptr, kOp, "the value term: vectors are missing");
-    check_offsets(a, a.value_term->offset, "the value term");
-  }
+  for (std::size_t t = 0; t < a.terms.size(); ++t) check_term(a, a.terms[t], term_name(a.terms[t], t));
+  if (a.factor != nullptr) check_offsets(a, a.factor->offset, "the factor");
+  if (a.value_term != nullptr) check_offsets(a, a.value_term->offset, "the value term");
+  return a.B > 0 && a.G > 0 && a.H > 0 && (a.Nq > 0 || a.Nk > 0);
+}
+
+bool check_attention(const AttentionArgs& a) {
+  if (!check_attention_numbers(a)) return false;
+  check_buffers(a);
   return true;
 }
 

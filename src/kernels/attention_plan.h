@@ -9,6 +9,7 @@
 #include "kernels/attention.h"
 #include "kernels/attention_band.h"
 #include "kernels/attention_check.h"
+#include "kernels/attention_code_runs.h"
 
 /// The parts of the fused kernel that know no instruction set: block sizes, prepared terms, the split over
 /// threads, partial gradients. The code per instruction set (attention_inl.h) sees this header and nothing
@@ -173,7 +174,7 @@ void reduce_chunks(BackwardPlan& plan);
 using Reserve = std::function<void(float** where, std::int64_t count)>;
 
 /// The parts of the above for terms whose tables belong to token rows, and for head scales
-/// (attention_row_grads.cc). `split` tells which of the chunk's first and last head others work on too.
+/// (attention_row_terms.cc). `split` tells which of the chunk's first and last head others work on too.
 void prepare_row_term(const AttentionArgs& args, LooseTerm& loose);
 std::int64_t row_term_scratch(const Plan& plan, const LooseTerm& loose);
 void start_row_grads(const BackwardPlan& plan, std::size_t t, std::array<bool, 2> split,

@@ -80,7 +80,7 @@ inline bool visible(const AttentionArgs& a, std::int64_t b, std::int64_t g, std:
 }
 
 /// Row of the table that slots i and j read; negative: none.
-inline std::int64_t index_of(const OffsetMap& m, std::int64_t i, std::int64_t j) {
+inline std::int64_t index_of(const OffsetView& m, std::int64_t i, std::int64_t j) {
   const std::int64_t offset = std::int64_t{m.query_code[i]} - m.key_code[j] + m.origin;
   return m.map != nullptr ? m.map[offset] : offset;
 }

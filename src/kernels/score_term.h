@@ -11,13 +11,14 @@ namespace locant {
 /// With code = row * (2W - 1) + column the offset runs over all (2H-1)(2W-1) displacements: no index per pair
 /// exists. Special tokens get codes outside the grid's range and map entries of their own. A negative map
 /// entry reads nothing and has no gradient. Codes belong to slots, and are the same for every group.
-struct OffsetMap {
+struct OffsetView {
   const std::int32_t* query_code = nullptr;  ///< (Nq)
   const std::int32_t* key_code = nullptr;    ///< (Nk)
   std::int32_t origin = 0;
   const std::int32_t* map = nullptr;  ///< (offsets), or null: the identity
   std::int64_t offsets = 0;           ///< number of offsets; without a map also the number of table rows
   std::int64_t table_rows = 0;        ///< index runs over [0, table_rows)
+  bool checked = false;               ///< the caller knows that all this fits: it is not read through again
 };
 
 /// Which side a table of numbers or vectors meets.
@@ -26,7 +27,7 @@ enum class Side { query, key };
 /// A number per head and index: score += table[index * row_stride + h * head_stride]. Swin, BEiT, LeViT, T5,
 /// ALiBi, 1-D to 3-D grids; where codes are positions this is a plain diagonal.
 struct GatherTerm {
-  OffsetMap offset = {};
+  OffsetView offset = {};
   const float* table = nullptr;
   float* dtable = nullptr;  ///< backward: += gradient, laid out as the table; may be null
   std::int64_t row_stride = 0;
@@ -38,7 +39,7 @@ struct GatherTerm {
 /// iRPE, Shaw and DeBERTa with few buckets: the numbers are q_i.T[index] or k_j.T[index], made beforehand.
 /// A key slot without a row reads nothing.
 struct BucketTerm {
-  OffsetMap offset = {};
+  OffsetView offset = {};
   Side side = Side::query;
   const float* table = nullptr;
   float* dtable = nullptr;  ///< += gradient, laid out as the table; may be null
@@ -50,7 +51,7 @@ struct BucketTerm {
 /// call. Transformer-XL, Music Transformer, Conformer, Huang 4, Axial-DeepLab, a joint 2-D table: what would
 /// be Nq x (Nq + Nk) numbers if it were made beforehand. A key slot without a row reads nothing.
 struct BandTerm {
-  OffsetMap offset = {};
+  OffsetView offset = {};
   Side side = Side::query;
   const float* vectors = nullptr;
   float* dvectors = nullptr;  ///< += gradient, laid out as the vectors; may be null
@@ -92,7 +93,7 @@ struct ScoreTerm {
 /// + h * head_stride, Dv floats each. The kernel sums probabilities per index and multiplies once. Shaw
 /// values, iRPE on v, Axial-DeepLab.
 struct ValueTerm {
-  OffsetMap offset = {};
+  OffsetView offset = {};
   const float* vectors = nullptr;
   float* dvectors = nullptr;  ///< += gradient, laid out as the vectors; may be null
   std::int64_t row_stride = 0, head_stride = 0;

@@ -59,6 +59,7 @@ struct ConfigReader::State {
 ConfigReader::ConfigReader(std::string family, const std::string& text) : state_(std::make_unique<State>()) {
   state_->json = parse_object(family, text);
   state_->family = std::move(family);
+  state_->known.insert("naming");
 }
 
 ConfigReader::~ConfigReader() = default;
@@ -144,7 +145,36 @@ void ConfigReader::only(const char* key, const std::vector<std::string>& support
          Json(supported).dump());
 }
 
-bool ConfigReader::has(const char* key) const { return state_->json.contains(key); }
+void ConfigReader::object(const char* key, std::string& json) {
+  const Json* value = state_->look(key);
+  if (value == nullptr) return;
+  if (!value->is_object()) state_->wrong(key, *value, "a JSON object");
+  json = value->dump();
+}
+
+std::size_t ConfigReader::choose(const char* key, std::size_t value,
+                                 std::initializer_list<const char*> names) {
+  const Json* json = state_->look(key);
+  if (json == nullptr) return value;
+  const auto* it = std::find_if(names.begin(), names.end(), [&](const char* name) { return *json == name; });
+  require(it != names.end(), state_->family, "{} is {}; there are {}", key, json->dump().substr(0, 60),
+          fmt::join(names, ", "));
+  return static_cast<std::size_t>(it - names.begin());
+}
+
+void ConfigReader::hold(const char* key, double value, const FieldRange& rule) const {
+  const bool low = rule.without_low ? value > rule.low : value >= rule.low;
+  const bool high = rule.without_high ? value < rule.high : value <= rule.high;
+  if (low && high) return;  // a NaN is neither
+  fail(state_->family, "{} is {}; {} {} to {} {} was expected", key, value,
+       rule.without_low ? "above" : "from", rule.low, rule.without_high ? "below" : "at most", rule.high);
+}
+
+void ConfigReader::hold(const char* key, double value, const FieldDivisor& rule) const {
+  const auto whole = static_cast<std::int64_t>(value);
+  require(whole > 0 && rule.by > 0 && whole % rule.by == 0, state_->family,
+          "{} {} does not divide into {} {}", key, whole, rule.by, rule.what);
+}
 
 void ConfigReader::finish() const {
   const std::vector<std::string> known(state_->known.begin(), state_->known.end());
@@ -182,7 +212,18 @@ void ConfigWriter::field(const char* key, const std::vector<std::int64_t>& value
 void ConfigWriter::field(const char* key, const std::vector<std::string>& value) {
   state_->json[key] = value;
 }
+void ConfigWriter::object(const char* key, const std::string& json) {
+  state_->json[key] = parse_object("config", json);
+}
 std::string ConfigWriter::str() const { return state_->json.dump(); }
+
+std::string config_difference(const std::string& base, const std::string& config) {
+  const Json from = parse_object("config", base), to = parse_object("config", config);
+  Json out = Json::object();
+  for (const auto& item : to.items())
+    if (!from.contains(item.key()) || from[item.key()] != item.value()) out[item.key()] = item.value();
+  return out.dump();
+}
 
 std::string merge_config(const std::string& base, const std::string& overrides) {
   Json json = parse_object("config", base);

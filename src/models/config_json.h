@@ -1,9 +1,11 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 namespace locant {
@@ -14,15 +16,48 @@ struct Pair {
   friend bool operator==(const Pair& a, const Pair& b) { return a.rows == b.rows && a.columns == b.columns; }
 };
 
+/// What the numbers of a field may be; of a list or a pair, each of them.
+struct FieldRange {
+  double low = 0.0, high = 0.0;
+  bool without_low = false, without_high = false;
+};
+/// low to high, both included.
+constexpr FieldRange range(double low, double high) { return {low, high}; }
+constexpr FieldRange at_least(double low) { return {low, 1 << 20}; }
+/// Between 0 and `high`, both excluded.
+constexpr FieldRange below(double high) { return {0.0, high, true, true}; }
+/// [0, 1): how often something is dropped.
+constexpr FieldRange rate() { return {0.0, 1.0, false, true}; }
+struct FieldDivisor {
+  std::int64_t by = 1;
+  const char* what = "";
+};
+/// The field is at least 1 and a whole number of times `by`; `what` says of what: "heads".
+constexpr FieldDivisor divisible_by(std::int64_t by, const char* what) { return {by, what}; }
+
 /// Reads the fields of a configuration from a JSON object. A model's file lists its fields once, in a
 /// template `fields(archive, config)`, that serves ConfigReader and ConfigWriter alike. An absent key leaves
 /// the default. Every method throws Error ("[FAMILY] ...") on a wrong type; counts must be whole and 0 to
-/// 2^20 (Pair, lists too).
+/// 2^20 (Pair, lists too). The key `naming` (whose names a file had) is known to all and read by none.
 class ConfigReader {
  public:
   /// Throws Error unless `text` is a JSON object; empty text is an empty object.
   ConfigReader(std::string family, const std::string& text);
   ~ConfigReader();
+
+  /// A field whose value, given or default, must keep to a rule: FieldRange or FieldDivisor.
+  template <class T, class Rule>
+  void field(const char* key, T& value, const Rule& rule) {
+    field(key, value);
+    hold(key, value, rule);
+  }
+  /// A field that is one of the enumeration's names, in the order of its values from 0 on.
+  template <class E>
+  void choice(const char* key, E& value, std::initializer_list<const char*> names) {
+    value = static_cast<E>(choose(key, static_cast<std::size_t>(value), names));
+  }
+  /// A configuration within: a JSON object, kept as text.
+  void object(const char* key, std::string& json);
 
   void field(const char* key, std::int64_t& value);
   void field(const char* key, double& value);
@@ -38,11 +73,26 @@ class ConfigReader {
   void only(const char* key, const char* supported) { only(key, std::string_view(supported)); }
   void only(const char* key, bool supported);
   void only(const char* key, const std::vector<std::string>& supported);
-  bool has(const char* key) const;
   /// Throws Error that names the keys nobody asked for, each with the nearest known one.
   void finish() const;
 
  private:
+  std::size_t choose(const char* key, std::size_t value, std::initializer_list<const char*> names);
+  void hold(const char* key, double value, const FieldRange& rule) const;
+  void hold(const char* key, double value, const FieldDivisor& rule) const;
+  template <class Rule>
+  void hold(const char* key, std::int64_t value, const Rule& rule) const {
+    hold(key, static_cast<double>(value), rule);
+  }
+  template <class Rule>
+  void hold(const char* key, const Pair& value, const Rule& rule) const {
+    hold(key, value.rows, rule);
+    hold(key, value.columns, rule);
+  }
+  template <class Rule>
+  void hold(const char* key, const std::vector<std::int64_t>& values, const Rule& rule) const {
+    for (const std::int64_t value : values) hold(key, value, rule);
+  }
   struct State;
   std::unique_ptr<State> state_;
 };
@@ -60,6 +110,15 @@ class ConfigWriter {
   void field(const char* key, const Pair& value);
   void field(const char* key, const std::vector<std::int64_t>& value);
   void field(const char* key, const std::vector<std::string>& value);
+  template <class T, class Rule>
+  void field(const char* key, const T& value, const Rule&) {
+    field(key, value);
+  }
+  template <class E>
+  void choice(const char* key, E value, std::initializer_list<const char*> names) {
+    field(key, std::string(names.begin()[static_cast<std::size_t>(value)]));
+  }
+  void object(const char* key, const std::string& json);
   template <class T>
   void only(const char*, const T&) {}
   std::string str() const;
@@ -69,17 +128,33 @@ class ConfigWriter {
   std::unique_ptr<State> state_;
 };
 
-/// What every plain transformer on patches has, for `fields`.
-template <class Archive, class Config>
-void transformer_fields(Archive& archive, Config& c) {
-  archive.field("img_size", c.img_size);
-  archive.field("patch_size", c.patch_size);
-  archive.field("in_chans", c.in_chans);
-  archive.field("dim", c.dim);
-  archive.field("depth", c.depth);
-  archive.field("heads", c.heads);
+/// For a second configuration in one file: `template <class Archive, ConfigIs<GpsaConfig> Config> void
+/// fields(...)`.
+template <class T, class Config>
+concept ConfigIs = std::is_same_v<std::remove_const_t<T>, Config>;
+
+/// A configuration as it stands, all its fields.
+template <class Config>
+std::string write_config(const Config& config) {
+  ConfigWriter writer;
+  fields(writer, config);
+  return writer.str();
 }
 
+/// A configuration of a family from its JSON object; `check(op, config)` beside it, where there is one, sees
+/// what no single field can. Throws Error on an unknown key or a value that cannot be.
+template <class Config>
+Config read_config(const std::string& op, const std::string& json) {
+  Config config;
+  ConfigReader reader(op, json);
+  fields(reader, config);
+  reader.finish();
+  if constexpr (requires { check(op, config); }) check(op, config);
+  return config;
+}
+
+/// What `config` says otherwise than `base`; both JSON objects.
+std::string config_difference(const std::string& base, const std::string& config);
 /// `base` with the keys of `overrides` replaced or added; both JSON objects.
 std::string merge_config(const std::string& base, const std::string& overrides);
 

@@ -1,17 +1,13 @@
 // DINOv2: Oquab et al. 2023, "DINOv2: Learning Robust Visual Features without Supervision"; with registers:
 // Darcet et al. 2023. A pre-norm ViT with LayerScale. Tensor names here are those of Meta's checkpoints,
-// stage paths those of timm.
-#include "models/dinov2.h"
-
+// stage paths those of timm where Meta has no module (pos_drop: all tokens with their position).
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "core/error.h"
-#include "models/config_json.h"
+#include "models/family.h"
+#include "models/parts.h"
 #include "nn/layers.h"
-#include "ops/attention.h"
-#include "ops/elementwise.h"
+#include "ops/attention/attention.h"
 #include "ops/layout.h"
 #include "position/learned_absolute.h"
 
@@ -19,14 +15,15 @@ namespace locant {
 namespace {
 
 struct Dinov2Config {
-  Pair img_size = {518, 518};  // what the position table is made for
-  Pair patch_size = {14, 14};
-  std::int64_t in_chans = 3;
+  enum class MlpKind { plain, swiglu_packed };  // fc1, GELU, fc2; or w12 (gate first), w3
+  enum class Pool { cls, none };                // none: all tokens
+  // img_size: what the position table is made for. The backbone has no head.
+  PatchInput input = {.img_size = {518, 518}, .patch_size = {14, 14}, .num_classes = 0};
   std::int64_t dim = 384, depth = 12, heads = 6;
-  std::string mlp = "plain";  // fc1, GELU, fc2; or swiglu_packed: w12 (gate first), w3
+  MlpKind mlp = MlpKind::plain;
   double mlp_ratio = 4.0;
-  std::int64_t mlp_hidden =
-      0;  // 0: mlp_ratio * dim, of SwiGLU two thirds of it rounded up to a multiple of 8
+  // 0: mlp_ratio * dim, of SwiGLU two thirds of it rounded up to a multiple of 8
+  std::int64_t mlp_hidden = 0;
   float norm_eps = 1e-6f;
   std::int64_t registers = 0;    // tokens between cls and patches, without position
   bool mask_token = true;        // stored for masked pre-training and never used here
@@ -34,145 +31,151 @@ struct Dinov2Config {
   // By origin. Meta without registers: bicubic_offset, Hugging Face: bicubic; with registers all:
   // bicubic_antialias.
   std::string pos_resize = "bicubic_offset";
-  std::string pool = "cls";  // or none: all tokens
-  double drop_path = 0.0;    // the same in every block
+  Pool pool = Pool::cls;
+  double drop_path = 0.0;  // the same in every block
 
-  Pair grid() const { return {img_size.rows / patch_size.rows, img_size.columns / patch_size.columns}; }
-  std::int64_t prefix() const { return 1 + registers; }
-  bool swiglu() const { return mlp == "swiglu_packed"; }
+  bool swiglu() const { return mlp == MlpKind::swiglu_packed; }
   std::int64_t hidden() const {
     if (mlp_hidden > 0) return mlp_hidden;
-    const auto wide = static_cast<std::int64_t>(static_cast<double>(dim) * mlp_ratio);
+    const std::int64_t wide = scaled_width(dim, mlp_ratio);
     return swiglu() ? (wide * 2 / 3 + 7) / 8 * 8 : wide;
   }
 };
 
 template <class Archive, class Config>
-void fields(Archive& archive, Config& c) {
-  transformer_fields(archive, c);
-  archive.field("mlp", c.mlp);
-  archive.field("mlp_ratio", c.mlp_ratio);
-  archive.field("mlp_hidden", c.mlp_hidden);
-  archive.field("norm_eps", c.norm_eps);
-  archive.field("registers", c.registers);
-  archive.field("mask_token", c.mask_token);
-  archive.field("pos_embed_prefix", c.pos_embed_prefix);
-  archive.field("pos_resize", c.pos_resize);
-  archive.field("pool", c.pool);
-  archive.field("drop_path", c.drop_path);
-  archive.only("qkv_bias", "full");
-  archive.only("pos_embed", "learned");
-  archive.only("layer_scale", true);
+void fields(Archive& a, Config& c) {
+  patch_fields(a, c.input);
+  a.field("heads", c.heads, range(1, 1024));
+  a.field("dim", c.dim, divisible_by(c.heads, "heads"));
+  a.field("depth", c.depth, range(0, 1024));
+  a.choice("mlp", c.mlp, {"plain", "swiglu_packed"});
+  a.field("mlp_ratio", c.mlp_ratio, below(1024));
+  a.field("mlp_hidden", c.mlp_hidden);
+  a.field("norm_eps", c.norm_eps);
+  a.field("registers", c.registers);
+  a.field("mask_token", c.mask_token);
+  a.field("pos_embed_prefix", c.pos_embed_prefix);
+  a.field("pos_resize", c.pos_resize);
+  a.choice("pool", c.pool, {"cls", "none"});
+  a.field("drop_path", c.drop_path, rate());
+  a.only("act", c.swiglu() ? "silu" : "gelu");
+  a.only("qkv_bias", "full");
+  a.only("pos_embed", "learned");
+  a.only("layer_scale", true);
+  if constexpr (!std::is_const_v<Config>) {  // never written: `registers` says it
+    std::vector<std::string> names, expected = {"cls_token"};
+    a.field("prefix_tokens", names);
+    const bool timm = !names.empty() && names.back() == "reg_token";
+    if (c.registers > 0) expected.emplace_back(timm ? "reg_token" : "register_tokens");
+    a.only("prefix_tokens", expected);
+  }
 }
 
-void check(const Dinov2Config& c) {
-  require(c.patch_size.rows > 0 && c.patch_size.columns > 0 && c.img_size.rows > 0 &&
-              c.img_size.columns > 0 && c.img_size.rows % c.patch_size.rows == 0 &&
-              c.img_size.columns % c.patch_size.columns == 0,
-          "dinov2", "img_size {} x {} is no positive multiple of patch_size {} x {}", c.img_size.rows,
-          c.img_size.columns, c.patch_size.rows, c.patch_size.columns);
-  require(c.heads > 0 && c.dim > 0 && c.dim % c.heads == 0, "dinov2", "dim {} does not divide into {} heads",
-          c.dim, c.heads);
-  require(c.in_chans > 0 && c.mlp_ratio > 0 && c.mlp_ratio < 1024 && c.hidden() > 0, "dinov2",
-          "in_chans {} and mlp_ratio {} must be positive (mlp_ratio below 1024)", c.in_chans, c.mlp_ratio);
-  require(c.mlp == "plain" || c.mlp == "swiglu_packed", "dinov2",
-          "mlp is \"{}\"; there are plain, swiglu_packed", c.mlp);
-  require(c.pool == "cls" || c.pool == "none", "dinov2", "pool is \"{}\"; there are cls, none", c.pool);
-  require(c.drop_path >= 0 && c.drop_path < 1, "dinov2", "drop_path {} must be in [0, 1)", c.drop_path);
+void check(const std::string& op, const Dinov2Config& c) {
+  c.input.require_whole_patches(op);
+  require(c.hidden() > 0, op, "mlp_ratio {} leaves dim {} no hidden channel", c.mlp_ratio, c.dim);
+  require(c.input.num_classes == 0, op, "num_classes is {}; the backbone has no head, 0 was expected",
+          c.input.num_classes);
 }
 
-/// u -> W3 (silu(a) * b) + b3, [a | b] = W12 u + b12.
-struct SwiGluMlp {
-  SwiGluMlp(const Weights& w, std::int64_t width, std::int64_t hidden)
-      : w12(w / "w12", width, 2 * hidden), w3(w / "w3", hidden, width) {}
-  Var operator()(const Context& ctx, const Var& u) const { return w3(ctx, swiglu(ctx, w12(ctx, u))); }
-  Linear w12, w3;
+/// W2 gelu(W1 u + b1) + b2, or W3 (silu(a) * b) + b3 with [a | b] = W12 u + b12.
+class FeedForward {
+ public:
+  FeedForward(const Weights& w, const Dinov2Config& c)
+      : swiglu_(c.swiglu()),
+        in_(w / (swiglu_ ? "w12" : "fc1"), c.dim, (swiglu_ ? 2 : 1) * c.hidden()),
+        out_(w / (swiglu_ ? "w3" : "fc2"), c.hidden(), c.dim) {}
+  Var operator()(const Context& ctx, const Var& u) const {
+    return out_(ctx, swiglu_ ? swiglu(ctx, in_(ctx, u)) : in_(ctx, u, Activation::gelu));
+  }
+
+ private:
+  bool swiglu_;
+  Linear in_, out_;
 };
 
 /// x + ls1 * attention(norm1 x), then + ls2 * mlp(norm2 x).
 class Block {
  public:
-  Block(const Weights& w, const Dinov2Config& c);
+  Block(const Weights& w, const Dinov2Config& c)
+      : path_(w.path()),
+        norm1_(w / "norm1", c.dim, c.norm_eps),
+        norm2_(w / "norm2", c.dim, c.norm_eps),
+        attention_(w / "attn", c.dim, c.heads),
+        residual1_(static_cast<float>(c.drop_path), w.get("ls1.gamma", {c.dim}, Init::ones())),
+        residual2_(static_cast<float>(c.drop_path), w.get("ls2.gamma", {c.dim}, Init::ones())),
+        mlp_(w / "mlp", c) {}
   /// `row`, when given, gets the attention of token 0: (B, H, N).
-  Var operator()(const Context& ctx, Var x, Tensor* row) const;
+  Var operator()(const Context& ctx, Var x, Tensor* row) const {
+    x = residual1_(ctx, x, [&](const Var& skip) { return attention_(ctx, norm1_(ctx, x), skip, row); });
+    return residual2_(ctx, x, [&](const Var&) {  // LayerScale always acts: nothing to add here
+      const Var y = mlp_(ctx, norm2_(ctx, x));
+      ctx.show([&] { return path_ + ".mlp"; }, y);
+      return y;
+    });
+  }
 
  private:
   std::string path_;
-  AttentionOptions attention_;
-  float drop_path_;
   LayerNorm norm1_, norm2_;
-  Linear qkv_, proj_;
-  Var ls1_, ls2_;
-  std::vector<Mlp> plain_;  // one of the two
-  std::vector<SwiGluMlp> swiglu_;
+  SelfAttention attention_;
+  Residual residual1_, residual2_;
+  FeedForward mlp_;
 };
 
-class Dinov2 final : public Model {
+class Dinov2 final : public ModelOf<Dinov2Config> {
  public:
-  Dinov2(Dinov2Config config, const Weights& w);
-  const std::string& family() const override {
-    static const std::string name = "dinov2";
-    return name;
-  }
-  std::string config() const override;
-  std::int64_t num_classes() const override { return 0; }
-  /// The normed class token (B, C); with pool none all normed tokens (B, N, C).
-  Var forward(const Context& ctx, const Var& images) const override;
+  Dinov2(const Family& family, Dinov2Config config, const Weights& w);
+  std::vector<Port> inputs() const override { return {{"images", "B C H W", "normalised pictures"}}; }
+  std::vector<Port> outputs() const override;
   Features features(const Context& ctx, const Var& images) const override;
 
  private:
-  Pair grid_of(const Var& images) const;
+  Values compute(const Context& ctx, const Values& in) const override;
   Var embed(const Context& ctx, const Var& images) const;
   Var encode(const Context& ctx, const Var& images, Tensor* row) const;
-  Var class_token(const Context& ctx, const Var& x) const;
 
-  Dinov2Config config_;
-  Var cls_token_, register_tokens_;
+  Prefix positioned_, unpositioned_;  // cls is of those that have a row in the table, or of the others
   LearnedAbsolute position_;
   PatchEmbed patch_embed_;
   std::vector<Block> blocks_;
   LayerNorm norm_;
 };
 
-Dinov2::Dinov2(Dinov2Config config, const Weights& w) : Model(w), config_(std::move(config)) {
-  const Dinov2Config& c = config_;
-  cls_token_ = w.get("cls_token", {1, 1, c.dim}, Init::normal(1e-6f), {.decay = false});
+Dinov2::Dinov2(const Family& family, Dinov2Config config, const Weights& w)
+    : ModelOf(family, std::move(config)) {
+  const Dinov2Config& c = this->c();
+  (c.pos_embed_prefix ? positioned_ : unpositioned_).add(w, "cls_token", 1, c.dim, Init::normal(1e-6f));
   if (c.mask_token) w.get("mask_token", {1, c.dim}, Init::zeros(), {.decay = false});
-  const Pair grid = c.grid();
-  const std::int64_t table_prefix = c.pos_embed_prefix ? 1 : 0;
-  position_ = LearnedAbsolute(w.get("pos_embed", {1, table_prefix + grid.rows * grid.columns, c.dim},
-                                    Init::trunc_normal(0.02f), {.decay = false}),
-                              {grid.rows, grid.columns, table_prefix, parse_position_resize(c.pos_resize)});
-  if (c.registers > 0)
-    register_tokens_ =
-        w.get("register_tokens", {1, c.registers, c.dim}, Init::normal(1e-6f), {.decay = false});
-  patch_embed_ =
-      PatchEmbed(w / "patch_embed" / "proj", c.in_chans, c.patch_size.rows, c.patch_size.columns, c.dim);
+  position_ = position_table(w, c.input, positioned_.size(), c.dim, c.pos_resize);
+  if (c.registers > 0) unpositioned_.add(w, "register_tokens", c.registers, c.dim, Init::normal(1e-6f));
+  patch_embed_ = c.input.patch_embed(w / "patch_embed" / "proj", c.dim);
   for (std::int64_t i = 0; i < c.depth; ++i) blocks_.emplace_back(w / "blocks" / i, c);
   norm_ = LayerNorm(w / "norm", c.dim, c.norm_eps);
 }
 
-Var Dinov2::forward(const Context& ctx, const Var& images) const {
-  const Var x = encode(ctx, images, nullptr);  // (B, N, C)
-  if (config_.pool == "none" && ctx.probe == nullptr) return x;
-  const Var cls = class_token(ctx, x);
-  ctx.show([] { return "pooler_output"; }, cls);
-  return config_.pool == "none" ? x : cls;
+std::vector<Port> Dinov2::outputs() const {
+  const Port cls{"cls", "B C", "class token, normed"};
+  const Port tokens{"tokens", "B N C", "class token, registers and patches, normed"};
+  if (c().pool == Dinov2Config::Pool::none) return {tokens, cls};
+  return {cls, tokens};
+}
+
+Values Dinov2::compute(const Context& ctx, const Values& in) const {
+  const Var x = encode(ctx, in.at("images"), nullptr);  // (B, N, C)
+  const Var cls = ctx.shown("cls", Prefix::token(ctx, x, 0));
+  if (c().pool == Dinov2Config::Pool::none) return {{"tokens", x}, {"cls", cls}};
+  return {{"cls", cls}, {"tokens", x}};
 }
 
 Features Dinov2::features(const Context& ctx, const Var& images) const {
-  const Pair grid = grid_of(images);
-  Features out;
-  out.rows = grid.rows;
-  out.columns = grid.columns;
   Tensor row;
   const Var x = encode(ctx, images, &row);
-  out.cls = class_token(ctx, x);
-  out.patches = select_rows(ctx, x, config_.prefix(), x.dim(1));
-  if (!row.defined()) return out;
-  const Shape rows{row.dim(0) * row.dim(1), row.dim(2), 1};  // cut cls and registers off the keys
-  const Var patches = select_rows(Context{}, Var(row.reshaped(rows)), config_.prefix(), row.dim(2));
-  out.attention = patches.value().reshaped({row.dim(0), row.dim(1), grid.rows * grid.columns});
+  const Var patches = unpositioned_.cut(ctx, positioned_.cut(ctx, x));
+  Features out;
+  out.levels = {c().input.level(op(), images, patches)};
+  out.cls = Prefix::token(ctx, x, 0);
+  if (row.defined()) out.attention = unpositioned_.cut_row(positioned_.cut_row(row));
   return out;
 }
 
@@ -180,118 +183,46 @@ Var Dinov2::encode(const Context& ctx, const Var& images, Tensor* row) const {
   Var x = embed(ctx, images);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     x = blocks_[i](ctx, x, i + 1 == blocks_.size() ? row : nullptr);
-    ctx.show([i] { return fmt::format("blocks.{}", i); }, x);
+    ctx.shown("blocks", static_cast<std::int64_t>(i), x);
   }
-  x = norm_(ctx, x);
-  ctx.show([] { return "norm"; }, x);
-  return x;
+  return ctx.shown("norm", norm_(ctx, x));
 }
 
 /// [cls | registers | patches], cls and patches with position: (B, 1 + registers + rows * columns, C).
 Var Dinov2::embed(const Context& ctx, const Var& images) const {
-  const Pair grid = grid_of(images);
-  const Var patches = patch_embed_(ctx, images);
-  ctx.show([] { return "patch_embed"; }, patches);
-  const Var table = position_.table(ctx, grid.rows, grid.columns);
-  ctx.show([] { return "resampled pos_embed"; }, table);
-  Var x = config_.pos_embed_prefix ? concat_rows(ctx, {cls_token_, patches}) : patches;
-  x = add(ctx, x, reshape(ctx, table, {table.dim(1), table.dim(2)}));
-  if (!config_.pos_embed_prefix || register_tokens_.defined()) {
-    const std::int64_t positioned = config_.pos_embed_prefix ? 1 : 0;
-    std::vector<Var> parts = {positioned == 1 ? select_rows(ctx, x, 0, 1) : cls_token_};
-    if (register_tokens_.defined()) parts.push_back(register_tokens_);
-    parts.push_back(positioned == 1 ? select_rows(ctx, x, 1, x.dim(1)) : x);
-    x = concat_rows(ctx, parts);
-  }
-  ctx.show([] { return "pos_drop"; }, x);
-  return x;
+  const Grid grid = c().input.grid(op(), images);
+  const Var patches = ctx.shown("patch_embed", patch_embed_(ctx, images));
+  Var x = position_.add_to(ctx, positioned_.before(ctx, patches), grid.rows, grid.columns);
+  if (positioned_.size() == 0)
+    x = unpositioned_.before(ctx, x);
+  else if (unpositioned_.size() > 0)
+    x = concat_rows(ctx, {select_rows(ctx, x, 0, positioned_.size()),
+                          unpositioned_.before(ctx, positioned_.cut(ctx, x))});
+  return ctx.shown("pos_drop", x);
 }
 
-Block::Block(const Weights& w, const Dinov2Config& c)
-    : path_(w.path()),
-      drop_path_(static_cast<float>(c.drop_path)),
-      norm1_(w / "norm1", c.dim, c.norm_eps),
-      norm2_(w / "norm2", c.dim, c.norm_eps),
-      qkv_(w / "attn" / "qkv", c.dim, 3 * c.dim),
-      proj_(w / "attn" / "proj", c.dim, c.dim),
-      ls1_(w.get("ls1.gamma", {c.dim}, Init::ones())),
-      ls2_(w.get("ls2.gamma", {c.dim}, Init::ones())) {
-  attention_.heads = c.heads;
-  if (c.swiglu())
-    swiglu_.emplace_back(w / "mlp", c.dim, c.hidden());
-  else
-    plain_.emplace_back(w / "mlp", c.dim, c.hidden());
+void from_shapes(const NamedShapes& s, Dinov2Config& c) {
+  c.input.from_shapes(s, "patch_embed.proj.weight", "head.weight");
+  c.dim = s.dim("patch_embed.proj.weight", 0);
+  c.depth = s.count("blocks", ".norm1.weight");
+  const bool meta = s.has("blocks.0.mlp.w12.weight");  // timm calls the packed matrices fc1 and fc2 as well
+  c.mlp_hidden = s.dim(meta ? "blocks.0.mlp.w3.weight" : "blocks.0.mlp.fc2.weight", 1);
+  if (s.dim(meta ? "blocks.0.mlp.w12.weight" : "blocks.0.mlp.fc1.weight", 0) == 2 * c.mlp_hidden)
+    c.mlp = Dinov2Config::MlpKind::swiglu_packed;
+  if (s.has("register_tokens")) c.registers = s.dim("register_tokens", 1);
+  c.mask_token = s.has("mask_token");
+  // A table without a row for cls is one whose rows are a square.
+  const std::int64_t rows = s.dim("pos_embed", 1);
+  c.pos_embed_prefix = NamedShapes::square(rows).rows == 0 || NamedShapes::square(rows - 1).rows > 0;
+  c.input.img_size = c.input.square_image("dinov2", rows - (c.pos_embed_prefix ? 1 : 0));
+  c.heads = s.assume("heads", usual_heads(c.dim));
+  s.assume(fmt::format("norm_eps {}", c.norm_eps));
+  // With registers all agree. Of the others only timm drops the token of masked training.
+  if (c.registers > 0 || !c.mask_token) c.pos_resize = "bicubic_antialias";
+  if (c.registers == 0) s.assume(fmt::format("pos_resize {}, unless the naming has its own", c.pos_resize));
 }
 
-Var Block::operator()(const Context& ctx, Var x, Tensor* row) const {
-  const auto residual = [&](const Var& y, const Var& gamma) {
-    if (!ctx.train || drop_path_ == 0) return layer_scale(ctx, y, gamma, x);
-    return add(ctx, x, drop_path(ctx, layer_scale(ctx, y, gamma, Var()), drop_path_));
-  };
-  const Var qkv = qkv_(ctx, norm1_(ctx, x));  // (B, N, 3 C)
-  if (row != nullptr) *row = attention_row(qkv.value(), attention_.heads, 0.0f, 0);
-  x = residual(proj_(ctx, attention(ctx, qkv, attention_)), ls1_);
-  const Var u = norm2_(ctx, x);
-  const Var y = swiglu_.empty() ? plain_[0](ctx, u) : swiglu_[0](ctx, u);
-  ctx.show([&] { return path_ + ".mlp"; }, y);
-  return residual(y, ls2_);
-}
-
-Var Dinov2::class_token(const Context& ctx, const Var& x) const {
-  return reshape(ctx, select_rows(ctx, x, 0, 1), {x.dim(0), x.dim(2)});
-}
-
-Pair Dinov2::grid_of(const Var& images) const {
-  const Shape& shape = images.shape();
-  const Pair& patch = config_.patch_size;
-  require(shape.rank() == 4 && shape[1] == config_.in_chans && shape[0] > 0, "dinov2",
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), config_.in_chans);
-  const auto down = [](std::int64_t side, std::int64_t p) { return std::max<std::int64_t>(side / p, 1) * p; };
-  const auto up = [](std::int64_t side, std::int64_t p) {
-    return std::max<std::int64_t>((side + p - 1) / p, 1) * p;
-  };
-  const bool fits =
-      shape[2] > 0 && shape[3] > 0 && shape[2] % patch.rows == 0 && shape[3] % patch.columns == 0;
-  require(fits, "dinov2",
-          "an image of {} x {} (rows x columns) is no multiple of the patch {} x {}; the nearest sizes are "
-          "{} x {} and "
-          "{} x {}",
-          shape[2], shape[3], patch.rows, patch.columns, down(shape[2], patch.rows),
-          down(shape[3], patch.columns), up(shape[2], patch.rows), up(shape[3], patch.columns));
-  return {shape[2] / patch.rows, shape[3] / patch.columns};
-}
-
-std::string Dinov2::config() const {
-  ConfigWriter writer;
-  fields(writer, config_);
-  return writer.str();
-}
-
-}  // namespace
-
-std::unique_ptr<Model> make_dinov2(const std::string& config_json, const Weights& weights) {
-  ConfigReader reader("dinov2", config_json);
-  Dinov2Config config;
-  fields(reader, config);
-  std::string naming;  // whose tensor names: nothing that this model depends on
-  reader.field("naming", naming);
-  std::int64_t num_classes = 0;  // the backbone has no head
-  reader.field("num_classes", num_classes);
-  require(num_classes == 0, "dinov2", "num_classes is {}; the backbone has no head, 0 was expected",
-          num_classes);
-  reader.only("act", config.swiglu() ? "silu" : "gelu");
-  const std::vector<std::string> tokens = {"cls_token"}, meta = {"cls_token", "register_tokens"},
-                                 timm = {"cls_token", "reg_token"};
-  std::vector<std::string> prefix = config.registers > 0 ? meta : tokens;
-  reader.field("prefix_tokens", prefix);
-  require(config.registers > 0 ? prefix == meta || prefix == timm : prefix == tokens, "dinov2",
-          "prefix_tokens [{}] do not fit {} registers", fmt::join(prefix, ", "), config.registers);
-  reader.finish();
-  check(config);
-  return std::make_unique<Dinov2>(std::move(config), weights);
-}
-
-void register_dinov2(std::vector<ModelEntry>& entries) {
+std::vector<Variant<Dinov2Config>> variants() {
   struct Size {
     const char *name, *initial;
     std::int64_t dim, depth, heads;
@@ -300,23 +231,133 @@ void register_dinov2(std::vector<ModelEntry>& entries) {
   Preprocess preprocess;
   preprocess.crop_pct = 0.875;
   preprocess.resize_to = 256;
+  std::vector<Variant<Dinov2Config>> out;
   for (const bool registers : {false, true})
     for (const Size& size : {Size{"small", "s", 384, 12, 6}, Size{"base", "b", 768, 12, 12},
                              Size{"large", "l", 1024, 24, 16}, Size{"giant", "g", 1536, 40, 24}}) {
-      const bool giant = size.depth == 40;
-      const std::string meta = fmt::format("dinov2_vit{}14{}", size.initial, registers ? "_reg" : "");
-      entries.push_back(
-          {fmt::format("vit_{}_patch14{}_dinov2", size.name, registers ? "_reg4" : ""),
-           {meta, fmt::format("dinov2_{}{}", size.name, registers ? "_reg" : "")},
-           "dinov2",
-           fmt::format(R"({{"dim":{},"depth":{},"heads":{},"mlp":"{}","registers":{},"pos_resize":"{}"}})",
-                       size.dim, size.depth, size.heads, giant ? "swiglu_packed" : "plain", registers ? 4 : 0,
-                       registers ? "bicubic_antialias" : "bicubic_offset"),
-           preprocess,
-           registers ? "DINOv2 with four registers, Darcet et al. 2023; features only"
-                     : "DINOv2, Oquab et al. 2023; features only",
-           false});
+      Dinov2Config c;
+      c.dim = size.dim;
+      c.depth = size.depth;
+      c.heads = size.heads;
+      if (size.depth == 40) c.mlp = Dinov2Config::MlpKind::swiglu_packed;
+      if (registers) {
+        c.registers = 4;
+        c.pos_resize = "bicubic_antialias";
+      }
+      out.push_back({fmt::format("vit_{}_patch14{}_dinov2", size.name, registers ? "_reg4" : ""),
+                     c,
+                     preprocess,
+                     registers ? "DINOv2 with four registers, Darcet et al. 2023; features only"
+                               : "DINOv2, Oquab et al. 2023; features only",
+                     {fmt::format("dinov2_vit{}14{}", size.initial, registers ? "_reg" : ""),
+                      fmt::format("dinov2_{}{}", size.name, registers ? "_reg" : "")}});
     }
+  return out;
 }
+
+std::vector<HubKeys> hub() {
+  HubKeys plain = {.model_type = "dinov2",
+                   .keys = {{"image_size", "img_size"},
+                            {"patch_size", "patch_size"},
+                            {"num_channels", "in_chans"},
+                            {"hidden_size", "dim"},
+                            {"num_hidden_layers", "depth"},
+                            {"num_attention_heads", "heads"},
+                            {"mlp_ratio", "mlp_ratio"},
+                            {"layer_norm_eps", "norm_eps"},
+                            {"drop_path_rate", "drop_path"},
+                            {"use_mask_token", "mask_token"}},
+                   .fixed = R"({"num_classes":0,"pos_resize":"bicubic"})",
+                   .defaults = R"({"image_size":224,"hidden_size":768,"num_attention_heads":12})"};
+  HubKeys registers = plain;
+  registers.model_type = "dinov2_with_registers";
+  registers.keys.emplace_back("num_register_tokens", "registers");
+  registers.fixed = R"({"num_classes":0,"pos_resize":"bicubic_antialias"})";
+  registers.defaults = merge_config(plain.defaults, R"({"patch_size":16,"num_register_tokens":4})");
+  return {plain, registers};
+}
+
+const char* const kQuery = "encoder.layer.{i}.attention.attention.query";
+const char* const kKey = "encoder.layer.{i}.attention.attention.key";
+const char* const kValue = "encoder.layer.{i}.attention.attention.value";
+
+/// Hugging Face. Files on the hub have `weights_in`; transformers 5 may write its two halves apart.
+Renames transformers_names(bool halves) {
+  Renames out;
+  out.naming = "transformers";
+  out.prefixes = {"dinov2.", "dinov2_with_registers."};
+  out.rules = {
+      {"patch_embed.proj", "embeddings.patch_embeddings.projection"},
+      {"patch_embed", "embeddings.patch_embeddings", true},
+      {"cls_token", "embeddings.cls_token"},
+      {"mask_token", "embeddings.mask_token"},
+      {"register_tokens", "embeddings.register_tokens"},
+      {"pos_embed", "embeddings.position_embeddings"},
+      {"pos_drop", "embeddings", true},
+      {"cls", "pooler_output", true},
+      {"tokens", "last_hidden_state", true},
+      {"resampled pos_embed", "resized position_embeddings"},
+      {"blocks.{i}.attn.qkv", {kQuery, kKey, kValue}},
+      {"blocks.{i}.attn.proj", "encoder.layer.{i}.attention.output.dense"},
+      {"blocks.{i}.attn", "encoder.layer.{i}.attention", true},
+      {"blocks.{i}.ls1.gamma", "encoder.layer.{i}.layer_scale1.lambda1"},
+      {"blocks.{i}.ls2.gamma", "encoder.layer.{i}.layer_scale2.lambda1"},
+      {"blocks.{i}.ls1", "encoder.layer.{i}.layer_scale1"},
+      {"blocks.{i}.ls2", "encoder.layer.{i}.layer_scale2"},
+      {"blocks.{i}.mlp.w3", halves ? "encoder.layer.{i}.mlp.down_proj" : "encoder.layer.{i}.mlp.weights_out"},
+      {"blocks.{i}", "encoder.layer.{i}"},
+      {"norm", "layernorm"},
+  };
+  const auto at = out.rules.end() - 2;
+  if (halves)
+    out.rules.insert(
+        at, {"blocks.{i}.mlp.w12", {"encoder.layer.{i}.mlp.gate_proj", "encoder.layer.{i}.mlp.up_proj"}});
+  else
+    out.rules.insert(at, {"blocks.{i}.mlp.w12", "encoder.layer.{i}.mlp.weights_in"});
+  out.aliases = {
+      {"encoder.layer.{i}.attention.q_proj", kQuery},
+      {"encoder.layer.{i}.attention.k_proj", kKey},
+      {"encoder.layer.{i}.attention.v_proj", kValue},
+      {"encoder.layer.{i}.attention.o_proj", "encoder.layer.{i}.attention.output.dense"},
+  };
+  out.unused = {"classifier.*"};
+  out.optional = {"mask_token"};
+  out.overrides = {{"registers", R"({"pos_resize":"bicubic_antialias"})"},
+                   {"!registers", R"({"pos_resize":"bicubic"})"}};
+  return out;
+}
+
+/// timm. With registers it adds the table's first row to the class token and drops it; the masked-training
+/// token is gone. SwiGLU's two matrices have the names of the plain ones: on the way back the plain ones are
+/// meant.
+Renames timm_names() {
+  Renames out;
+  out.naming = "timm";
+  out.rules = {
+      {"register_tokens", "reg_token"},
+      {"blocks.{i}.mlp.fc1", "blocks.{i}.mlp.fc1"},
+      {"blocks.{i}.mlp.fc2", "blocks.{i}.mlp.fc2"},
+      {"blocks.{i}.mlp.w12", "blocks.{i}.mlp.fc1"},
+      {"blocks.{i}.mlp.w3", "blocks.{i}.mlp.fc2"},
+  };
+  out.overrides = {{"", R"({"mask_token":false,"pos_resize":"bicubic_antialias"})"},
+                   {"registers", R"({"pos_embed_prefix":false})"}};
+  out.preprocess = {{"", R"({"rows":518,"columns":518,"crop_pct":1.0,"resize_to":0})"}};
+  return out;
+}
+
+std::vector<Renames> renames() {
+  Renames meta;
+  meta.naming = "facebookresearch/dinov2";
+  meta.aliases = {{"blocks.{c}.{i}", "blocks.{i}"}};  // training checkpoints group blocks in chunks
+  meta.optional = {"mask_token"};
+  meta.overrides = {{"registers", R"({"pos_resize":"bicubic_antialias"})"},
+                    {"!registers", R"({"pos_resize":"bicubic_offset"})"}};
+  return {meta, timm_names(), transformers_names(false), transformers_names(true)};
+}
+
+}  // namespace
+
+const Family kDinov2 = family<Dinov2, variants, renames, from_shapes, hub>("dinov2");
 
 }  // namespace locant

@@ -35,9 +35,8 @@ std::string with_classes(const std::string& config, std::int64_t classes) {
 
 /// 0 where the entry was written for this naming, 1 where it names none, 2 where it was written for another.
 int strangeness(const ModelEntry& entry, const Renames& renames) {
-  const Json config = Json::parse(entry.config, nullptr, false);
-  if (!config.is_object() || !config.contains("naming")) return 1;
-  return config["naming"] == renames.naming ? 0 : 2;
+  if (entry.naming.empty()) return 1;
+  return entry.naming == renames.naming ? 0 : 2;
 }
 
 /// A family's names for a file, prepared once for all entries of the family.
@@ -87,13 +86,11 @@ std::vector<Candidate> candidates_for(const TensorFile& file, const ModelEntry* 
 }
 
 /// Classes of the file where only the head's size is wrong, else 0.
-std::int64_t classes_in_file(const CheckpointFit& fit, const std::string& config) {
+std::int64_t classes_in_file(const Candidate& candidate) {
+  const CheckpointFit& fit = candidate.fit;
   if (fit.wrong_shape.empty() || !fit.missing.empty() || !fit.unexpected.empty()) return 0;
-  const Json json = Json::parse(config, nullptr, false);
-  const std::int64_t registered =
-      json.is_object() && json.contains("num_classes") && json["num_classes"].is_number_integer()
-          ? json["num_classes"].get<std::int64_t>()
-          : 1000;
+  const Family& family = find_family(candidate.entry->family);
+  const std::int64_t registered = family.classes(family, candidate.config);
   const std::int64_t classes = fit.wrong_shape[0].in_file.rank() > 0 ? fit.wrong_shape[0].in_file[0] : 0;
   for (const auto& wrong : fit.wrong_shape) {
     if (wrong.in_file.rank() != wrong.expected.rank() || wrong.in_file.rank() == 0) return 0;
@@ -113,7 +110,7 @@ std::int64_t classes_in_file(const CheckpointFit& fit, const std::string& config
          "models",
          file.path());
   const Candidate& best = candidates[0];
-  const std::int64_t classes = classes_in_file(best.fit, best.config);
+  const std::int64_t classes = classes_in_file(best);
   if (classes > 0)
     fail("load", "{}: its head has {} classes ({} is {}), {} has another number; load it with num_classes {}",
          file.path(), classes, best.fit.wrong_shape[0].name, best.fit.wrong_shape[0].in_file.str(),
@@ -153,18 +150,14 @@ std::vector<std::string> parse_classes(const TensorFile& file, const std::string
   return out;
 }
 
-/// A model has no more blocks than its file has tensors: keeps a damaged configuration from building a huge
-/// one.
-void check_depth(const TensorFile& file, const std::string& config) {
+/// What the file's own configuration asks for: no more tensors than the file has, so that a damaged one does
+/// not build a huge model.
+std::vector<Parameter> own_parameters(const TensorFile& file, const std::string& family,
+                                      const std::string& config) {
   const Json json = Json::parse(config, nullptr, false);
   require(json.is_object(), "load", "{}: metadata {} is no JSON object", file.path(), kConfigKey);
-  double blocks = 0;
-  if (json.contains("depth") && json["depth"].is_number()) blocks = json["depth"].get<double>();
-  if (json.contains("depths") && json["depths"].is_array())
-    for (const Json& depth : json["depths"]) blocks += depth.is_number() ? std::abs(depth.get<double>()) : 0;
-  require(blocks <= static_cast<double>(file.tensors().size()), "load",
-          "{}: metadata {} asks for {} blocks, the file has {} tensors", file.path(), kConfigKey, blocks,
-          file.tensors().size());
+  constexpr std::size_t kSpare = 64;  // for what a message then names as missing
+  return model_parameters(family, config, file.tensors().size() + kSpare);
 }
 
 /// Canonical names, as save_model writes them.
@@ -180,9 +173,8 @@ const Renames& own_names() {
 LoadedModel load_own(const TensorFile& file, const LoadOptions& options) {
   const std::string family = meta(file, kFamilyKey), config = meta(file, kConfigKey);
   require(!config.empty(), "load", "{}: metadata has {} without {}", file.path(), kFamilyKey, kConfigKey);
-  check_depth(file, config);
   CheckpointSource source(file, own_names());
-  const CheckpointFit fit = source.fit(model_parameters(family, config));
+  const CheckpointFit fit = source.fit(own_parameters(file, family, config));
   if (fit.faults() > 0)
     fail("load", "{}: does not fit its own configuration: {}", file.path(), describe(fit));
   LoadedModel out;
@@ -202,7 +194,7 @@ LoadedModel load_foreign(const TensorFile& file, const LoadOptions& options) {
       candidates_for(file, told, std::max<std::int64_t>(options.num_classes, 0));
   if (options.num_classes == LoadOptions::kClassesOfFile && !candidates.empty() &&
       candidates[0].fit.faults() > 0) {
-    const std::int64_t classes = classes_in_file(candidates[0].fit, candidates[0].config);
+    const std::int64_t classes = classes_in_file(candidates[0]);
     if (classes > 0) candidates = candidates_for(file, candidates[0].entry, classes);
   }
   if (candidates.empty() || candidates[0].fit.faults() > 0) refuse(file, candidates, told != nullptr);
@@ -274,7 +266,7 @@ void save_model(const std::string& path, const Model& model,
   require(given.size() == parameters.size(), "save", "{}: {} tensors for {} parameters", path, given.size(),
           parameters.size());
   std::map<std::string, std::string> metadata = {{kModelKey, options.name},
-                                                 {kFamilyKey, model.family()},
+                                                 {kFamilyKey, model.family().name},
                                                  {kConfigKey, model.config()},
                                                  {kPreprocessKey, options.preprocess.to_json()}};
   if (!options.classes.empty())
@@ -287,9 +279,8 @@ std::vector<ModelGuess> guess_model(const TensorFile& file) {
   std::vector<ModelGuess> out;
   const std::string family = meta(file, kFamilyKey);
   if (!family.empty()) {
-    check_depth(file, meta(file, kConfigKey));
     const CheckpointFit fit =
-        CheckpointSource(file, own_names()).fit(model_parameters(family, meta(file, kConfigKey)));
+        CheckpointSource(file, own_names()).fit(own_parameters(file, family, meta(file, kConfigKey)));
     const std::string name = meta(file, kModelKey);
     const std::size_t wrong = fit.wrong_shape.size();
     return {{name.empty() ? family : name, own_names().naming, fit.matched, fit.missing.size() + wrong,

@@ -1,41 +1,21 @@
 #include "models/registry.h"
 
 #include "core/error.h"
-#include "models/config_json.h"
-#include "models/deit.h"
-#include "models/dinov2.h"
-#include "models/sam_image_encoder.h"
-#include "models/simple_vit.h"
-#include "models/swin.h"
-#include "models/tiny_vit.h"
-#include "models/vit.h"
 
 namespace locant {
-namespace {
 
-struct Family {
-  const char* name;
-  std::unique_ptr<Model> (*make)(const std::string& config, const Weights& weights);
-  void (*add_variants)(std::vector<ModelEntry>& entries);
-};
-
-/// Every model family: one line each.
-constexpr Family kFamilies[] = {
-    {"swin", make_swin, register_swin},                                         //
-    {"vit", make_vit, register_vit},                                            //
-    {"deit", make_deit, register_deit},                                         //
-    {"dinov2", make_dinov2, register_dinov2},                                   //
-    {"simple_vit", make_simple_vit, register_simple_vit},                       //
-    {"tiny_vit", make_tiny_vit, register_tiny_vit},                             //
-    {"sam_image_encoder", make_sam_image_encoder, register_sam_image_encoder},  //
-};
-
-}  // namespace
+const std::vector<const Family*>& families() {
+#define LOCANT_POINT(family) &family,
+  static const std::vector<const Family*> all = {LOCANT_FAMILIES(LOCANT_POINT)};
+#undef LOCANT_POINT
+  return all;
+}
 
 const std::vector<ModelEntry>& model_entries() {
   static const std::vector<ModelEntry> entries = [] {
     std::vector<ModelEntry> out;
-    for (const Family& family : kFamilies) family.add_variants(out);
+    for (const Family* family : families())
+      for (ModelEntry& entry : family->variants(*family)) out.push_back(std::move(entry));
     return out;
   }();
   return entries;
@@ -55,20 +35,24 @@ const ModelEntry& find_model(std::string_view name) {
   fail("models", "no model is called \"{}\"; the nearest are {}", name, fmt::join(near, ", "));
 }
 
-std::unique_ptr<Model> make_model(const std::string& family, const std::string& config,
-                                  const Weights& weights) {
+const Family& find_family(const std::string& name) {
   std::vector<std::string> names;
-  for (const Family& entry : kFamilies) {
-    if (family == entry.name) return entry.make(config, weights);
-    names.push_back(entry.name);
+  for (const Family* family : families()) {
+    if (name == family->name) return *family;
+    names.emplace_back(family->name);
   }
-  fail("models", "no model family is called \"{}\"; there are {}", family, fmt::join(names, ", "));
+  fail("models", "no model family is called \"{}\"; there are {}", name, fmt::join(names, ", "));
 }
 
-std::vector<Parameter> model_parameters(const std::string& family, const std::string& config) {
-  ShapeSource source;
-  const Weights weights(source, WeightMode::shapes);
-  return make_model(family, config, weights)->parameters();
+std::unique_ptr<Model> make_model(const std::string& family, const std::string& config,
+                                  const Weights& weights) {
+  return build_model(find_family(family), config, weights);
+}
+
+std::vector<Parameter> model_parameters(const std::string& family, const std::string& config,
+                                        std::size_t largest) {
+  ShapeSource source(largest);
+  return make_model(family, config, Weights(source, WeightMode::shapes))->parameters();
 }
 
 }  // namespace locant

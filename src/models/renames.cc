@@ -1,10 +1,12 @@
 #include "models/renames.h"
 
 #include <charconv>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "models/config_json.h"
+#include "models/family.h"
 
 namespace locant {
 namespace {
@@ -47,16 +49,19 @@ bool applies(const nlohmann::json& object, std::string when) {
   if (it != object.end() && it->is_number())
     holds = equals == std::string::npos ? it->get<double>() != 0
                                         : it->get<double>() == std::stod(when.substr(equals + 1));
+  if (it != object.end() && it->is_string() && equals != std::string::npos)
+    holds = it->get<std::string>() == when.substr(equals + 1);
   return holds != negated;
 }
 
 /// The overrides that apply to a JSON object, as one object.
-std::string overrides_for(const std::string& text, const std::vector<Renames::Override>& overrides) {
+std::string overrides_for(const std::string& text, const std::vector<Renames::Override>& overrides,
+                          bool always_alone = false) {
   const auto object = nlohmann::json::parse(text.empty() ? "{}" : text, nullptr, false);
   require(object.is_object(), "renames", "not a JSON object: {}", text.substr(0, 60));
   std::string out = "{}";
   for (const Renames::Override& entry : overrides)
-    if (applies(object, entry.when)) out = merge_config(out, entry.values);
+    if ((entry.always || !always_alone) && applies(object, entry.when)) out = merge_config(out, entry.values);
   return out;
 }
 
@@ -188,30 +193,27 @@ std::string Renames::configure(const std::string& config) const {
 }
 
 std::string Renames::complete(const std::string& config) const {
-  return merge_config(overrides_for(config, overrides), config);
+  return merge_config(merge_config(overrides_for(config, overrides), config),
+                      overrides_for(config, overrides, true));
 }
 
 std::string Renames::configure_preprocess(const std::string& text) const {
   return merge_config(text, overrides_for(text, preprocess));
 }
 
+std::vector<Renames> same_names(std::initializer_list<const char*> namings) {
+  std::vector<Renames> out;
+  for (const char* naming : namings) out.emplace_back().naming = naming;
+  return out;
+}
+
 const std::vector<Renames>& renames_of(const std::string& family) {
-  static const std::vector<std::pair<std::string, std::vector<Renames>>> table = {
-      {"swin", renames_swin()},
-      {"vit", renames_vit()},
-      {"deit", renames_deit()},
-      {"dinov2", renames_dinov2()},
-      {"simple_vit", renames_simple_vit()},
-      {"tiny_vit", renames_tiny_vit()},
-      {"sam_image_encoder", renames_sam_image_encoder()},
-      {"sam", renames_sam()},
-  };
-  std::vector<std::string> families;
-  for (const auto& entry : table) {
-    if (entry.first == family) return entry.second;
-    families.push_back(entry.first);
-  }
-  fail("renames", "no model family is called \"{}\"; there are {}", family, fmt::join(families, ", "));
+  static const std::map<std::string, std::vector<Renames>> table = [] {
+    std::map<std::string, std::vector<Renames>> out;
+    for (const Family* each : families()) out.emplace(each->name, each->renames());
+    return out;
+  }();
+  return table.at(find_family(family).name);
 }
 
 const Renames& find_renames(const std::string& family, const std::string& naming) {

@@ -70,9 +70,12 @@ class Renames {
   };
   /// Values that checkpoints of this naming were made with.
   struct Override {
-    /// A key of the object at hand that must be non-zero; "!key": zero or absent; "key=number"; "": always.
+    /// A key of the object at hand that must be non-zero; "!key": zero or absent; "key=number" or "key=text";
+    /// "": any object.
     std::string when;
     std::string values;  ///< JSON object
+    bool always =
+        false;  ///< holds also where a description says otherwise: this library means something else by it
   };
 
   std::string naming;  ///< "timm", "torchvision", "transformers", "microsoft/Swin-Transformer", ...
@@ -102,27 +105,20 @@ class Renames {
   bool is_optional(const std::string& ours) const;
   /// `config` (JSON object) with the overrides that apply: what to build for a file of this naming.
   std::string configure(const std::string& config) const;
-  /// `config` with those of them that it does not set itself (a description that says more than the naming:
-  /// verify).
+  /// `config` with those of them that it does not set itself, or that hold always (a description that says
+  /// more than the naming: verify).
   std::string complete(const std::string& config) const;
   /// Preprocessing (Preprocess::to_json) of a registered model with the overrides that apply.
   std::string configure_preprocess(const std::string& preprocess) const;
 };
+
+/// Libraries that call everything as we do.
+std::vector<Renames> same_names(std::initializer_list<const char*> namings);
 
 /// Every naming that a family's checkpoints come in; our own (or what equals it) first. One naming may come
 /// several times (older and newer spellings): the first is the one written.
 const std::vector<Renames>& renames_of(const std::string& family);
 /// Throws Error that lists the known namings.
 const Renames& find_renames(const std::string& family, const std::string& naming);
-
-/// The data, a file each: renames_swin.cc, ...
-std::vector<Renames> renames_swin();
-std::vector<Renames> renames_vit();
-std::vector<Renames> renames_deit();
-std::vector<Renames> renames_dinov2();
-std::vector<Renames> renames_simple_vit();
-std::vector<Renames> renames_tiny_vit();
-std::vector<Renames> renames_sam_image_encoder();
-std::vector<Renames> renames_sam();
 
 }  // namespace locant

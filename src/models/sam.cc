@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "core/error.h"
 #include "models/checkpoint.h"
-#include "models/config_json.h"
+#include "models/family.h"
 #include "models/registry.h"
 #include "ops/rearrange.h"
 
@@ -17,94 +18,102 @@ namespace {
 constexpr const char* kOp = "sam";
 constexpr std::int64_t kPatch = 16, kLargest = 4096;
 
-SamVariant vit(const char* size, const char* note) {
-  const std::string encoder = fmt::format("sam_image_encoder_vit_{}", size);
-  return {fmt::format("sam_vit_{}", size),
-          {fmt::format("vit_{}", size)},
-          "sam_image_encoder",
-          find_model(encoder).config,
-          note};
+const Family& family_of(SamConfig::Encoder encoder) {
+  return encoder == SamConfig::Encoder::tiny_vit ? kTinyVit : kSamImageEncoder;
 }
 
-struct Candidate {
-  const SamVariant* variant;
-  const Renames* renames;
-  CheckpointFit fit;
-};
-
-std::vector<Parameter> parameters_of(const SamVariant& variant, const Sam::Options& options) {
-  ShapeSource source;
-  return Sam(variant, Weights(source, WeightMode::shapes), options).parameters();
+template <class Archive, class Config>
+void list_fields(Archive& a, Config& c) {
+  a.choice("encoder", c.encoder, {"sam_image_encoder", "tiny_vit"});
+  a.object("encoder_config", c.encoder_config);
+  a.field("image_size", c.image_size);
+  a.choice("parts", c.parts, {"all", "decoder"});
+  a.field("dim", c.dim);
+  a.field("mask_chans", c.mask_chans);
+  sam_decoder_fields(a, c.decoder);
 }
 
-/// Best first.
-std::vector<Candidate> candidates_for(const TensorFile& file, const LoadSamOptions& options) {
-  std::vector<Candidate> out;
-  Sam::Options whole = options.sam;
-  whole.parts = Sam::Parts::all;  // what the file is does not depend on what is read of it
-  for (const SamVariant& variant : sam_variants()) {
-    if (!options.model.empty() && &variant != &find_sam_variant(options.model)) continue;
-    const std::vector<Parameter> parameters = parameters_of(variant, whole);
-    for (const Renames& renames : renames_of("sam"))
-      out.push_back({&variant, &renames, CheckpointSource(file, renames).fit(parameters)});
-  }
-  std::stable_sort(out.begin(), out.end(),
-                   [](const Candidate& a, const Candidate& b) { return a.fit.faults() < b.fit.faults(); });
-  return out;
+std::unique_ptr<Model> encoder_of(const SamConfig& c, const Weights& w) {
+  if (c.parts == SamConfig::Parts::decoder) return nullptr;
+  return build_model(family_of(c.encoder), c.encoder_config, w / "image_encoder");
 }
 
 }  // namespace
 
-const std::vector<SamVariant>& sam_variants() {
-  static const std::vector<SamVariant> variants = {
-      vit("b", "Segment Anything, ViT-B: Kirillov et al. 2023"),
-      vit("l", "Segment Anything, ViT-L"),
-      vit("h", "Segment Anything, ViT-H"),
-      {"mobile_sam",
-       {"vit_t"},
-       "tiny_vit",
-       R"({"naming":"ChaoningZhang/MobileSAM","img_size":1024,"num_classes":0,"downsample_strides":[2,2,1],)"
-       R"("neck_chans":256,"unused_head":1000})",
-       "MobileSAM, TinyViT: Zhang et al. 2023"},
-  };
-  return variants;
+void fields(ConfigReader& reader, SamConfig& config) { list_fields(reader, config); }
+void fields(ConfigWriter& writer, const SamConfig& config) { list_fields(writer, config); }
+
+void check(const std::string& op, const SamConfig& c) {
+  require(c.image_size >= kPatch && c.image_size <= kLargest && c.image_size % kPatch == 0, op,
+          "an image size of {}; a multiple of {} up to {} was expected", c.image_size, kPatch, kLargest);
+  check(op, c.prompt_config());
+  check(op, c.decoder_config());
 }
 
-const SamVariant& find_sam_variant(const std::string& name) {
-  std::vector<std::string> names;
-  for (const SamVariant& variant : sam_variants()) {
-    if (variant.name == name ||
-        std::find(variant.aliases.begin(), variant.aliases.end(), name) != variant.aliases.end())
-      return variant;
-    names.push_back(variant.name);
-  }
-  fail(kOp, "no Segment Anything is called \"{}\"; there are {}", name, fmt::join(names, ", "));
+Pair SamConfig::grid() const { return {image_size / kPatch, image_size / kPatch}; }
+
+SamPromptEncoderConfig SamConfig::prompt_config() const {
+  return {.grid = grid(), .img_size = {image_size, image_size}, .dim = dim, .mask_chans = mask_chans};
 }
 
-Sam::Sam(const SamVariant& variant, const Weights& w, const Options& options)
-    : weights_(w), variant_(variant), options_(options) {
-  const std::int64_t S = options.image_size, side = S / kPatch;
-  require(S >= kPatch && S <= kLargest && S % kPatch == 0, kOp,
-          "an image size of {}; a multiple of {} up to {} was expected", S, kPatch, kLargest);
-  if (options.parts == Parts::all)
-    encoder_ = make_model(variant.encoder_family, variant.encoder_config, w / "image_encoder");
-  prompts_ = SamPromptEncoder(w / "prompt_encoder",
-                              {.rows = side, .columns = side, .image_rows = S, .image_columns = S});
-  decoder_ = SamMaskDecoder(w / "mask_decoder", {});
+SamMaskDecoderConfig SamConfig::decoder_config() const {
+  SamMaskDecoderConfig out = decoder;
+  out.grid = grid();
+  out.dim = dim;
+  return out;
+}
+
+Sam::Sam(const Family& family, SamConfig config, const Weights& w)
+    : ModelOf(family, std::move(config)),
+      encoder_(encoder_of(c(), w)),
+      prompts_(kSamPromptEncoder, c().prompt_config(), w / "prompt_encoder"),
+      decoder_(kSamMaskDecoder, c().decoder_config(), w / "mask_decoder") {
   if (w.mode() != WeightMode::shapes) positions_ = Var(prompts_.image_positions());
 }
 
-Shape Sam::embedding_shape() const {
-  const SamPromptEncoder::Options& o = prompts_.options();
-  return {1, o.width, o.rows, o.columns};
+std::vector<Port> Sam::inputs() const {
+  std::vector<Port> out = {
+      {.name = "images", .axes = "B C H W", .note = "normalised and padded pictures", .optional = true},
+      {.name = "image_embedding",
+       .axes = "B C H W",
+       .note = "of pictures, instead of them",
+       .optional = true}};
+  for (Port& port : SamPrompts::ports()) out.push_back(std::move(port));
+  out.push_back(SamMultimask::port());
+  return out;
+}
+
+std::vector<Port> Sam::outputs() const {
+  return {{"masks", "B M H W", "low-resolution logits"},
+          {"iou", "B M", "predicted quality of each"},
+          {"image_embedding", "B C H W", "of the pictures"}};
+}
+
+Values Sam::compute(const Context& ctx, const Values& in) const {
+  const Var images = in.get("images"), given = in.get("image_embedding");
+  require(images.defined() != given.defined(), op(), "images or their image_embedding: one of the two");
+  const SamPrompts prompts = SamPrompts::from(in);
+  const Var embedding = images.defined() ? image_embedding(ctx, images) : given;
+  if (images.defined() && prompts.empty() && !in.get(SamMultimask::kName).defined())
+    return {{"image_embedding", embedding}};
+  const SamMasks out = decode(ctx, embedding, encode_prompts(ctx, prompts), SamMultimask::of(in));
+  return {{"masks", out.masks}, {"iou", out.iou}, {"image_embedding", embedding}};
+}
+
+void Sam::check_images(const Var& images) const {
+  require(encoder_ != nullptr, op(), "only the decoder was loaded; the picture's embedding must be given");
+  const Shape& s = images.shape();
+  require(s.rank() == 4 && s[2] == image_size() && s[3] == image_size(), op(),
+          "images of shape {}; (B, 3, {}, {}) was expected", s.str(), image_size(), image_size());
+}
+
+Features Sam::features(const Context& ctx, const Var& images) const {
+  check_images(images);
+  return encoder_->features(ctx, images);
 }
 
 Var Sam::image_embedding(const Context& ctx, const Var& images) const {
-  require(encoder_ != nullptr, kOp, "only the decoder was loaded; the picture's embedding must be given");
-  const Shape& s = images.shape();
-  require(s.rank() == 4 && s[2] == options_.image_size && s[3] == options_.image_size, kOp,
-          "images of shape {}; (B, 3, {}, {}) was expected", s.str(), options_.image_size,
-          options_.image_size);
+  check_images(images);
   return encoder_->forward(ctx, images);
 }
 
@@ -115,11 +124,62 @@ SamPromptEmbedding Sam::encode_prompts(const Context& ctx, const SamPrompts& pro
 SamMasks Sam::decode(const Context& ctx, const Var& embedding, const SamPromptEmbedding& prompts,
                      bool several) const {
   const Shape want = embedding_shape(), &s = embedding.shape();
-  require(s.rank() == 4 && s[1] == want[1] && s[2] == want[2] && s[3] == want[3], kOp,
-          "an embedding of shape {}; {} was expected for images of {}x{}", s.str(), want.str(),
-          options_.image_size, options_.image_size);
-  return decoder_(ctx, images_to_tokens(ctx, embedding), positions_, prompts, want[2], want[3], several);
+  require(s.rank() == 4 && s[1] == want[1] && s[2] == want[2] && s[3] == want[3], op(),
+          "an embedding of shape {}; {} was expected for images of {}x{}", s.str(), want.str(), image_size(),
+          image_size());
+  return decoder_(ctx, images_to_tokens(ctx, embedding), positions_, prompts, several);
 }
+
+std::unique_ptr<Sam> build_sam(const std::string& config, const Weights& weights) {
+  return std::unique_ptr<Sam>(static_cast<Sam*>(build_model(kSam, config, weights).release()));
+}
+
+namespace {
+
+struct Candidate {
+  const ModelEntry* entry;
+  const Renames* renames;
+  CheckpointFit fit;
+};
+
+bool is_called(const ModelEntry& entry, const std::string& name) {
+  return entry.name == name ||
+         std::find(entry.aliases.begin(), entry.aliases.end(), name) != entry.aliases.end();
+}
+
+/// The registered ones, or the one of this name.
+std::vector<const ModelEntry*> entries_called(const std::string& name) {
+  std::vector<const ModelEntry*> out;
+  std::vector<std::string> names;
+  for (const ModelEntry& entry : model_entries()) {
+    if (entry.family != kSam.name) continue;
+    if (name.empty() || is_called(entry, name)) out.push_back(&entry);
+    names.push_back(entry.name);
+  }
+  require(!out.empty(), kOp, "no Segment Anything is called \"{}\"; there are {}", name,
+          fmt::join(names, ", "));
+  return out;
+}
+
+std::string sized(const ModelEntry& entry, std::int64_t image_size) {
+  return merge_config(entry.config, fmt::format(R"({{"image_size":{}}})", image_size));
+}
+
+/// Best first.
+std::vector<Candidate> candidates_for(const TensorFile& file, const LoadSamOptions& options) {
+  std::vector<Candidate> out;
+  for (const ModelEntry* entry : entries_called(options.model)) {
+    // Whole: what the file is does not depend on what is read of it.
+    const std::vector<Parameter> parameters = model_parameters(kSam.name, sized(*entry, options.image_size));
+    for (const Renames& renames : renames_of(kSam.name))
+      out.push_back({entry, &renames, CheckpointSource(file, renames).fit(parameters)});
+  }
+  std::stable_sort(out.begin(), out.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.fit.faults() < b.fit.faults(); });
+  return out;
+}
+
+}  // namespace
 
 LoadedSam load_sam(const std::string& path, const LoadSamOptions& options) {
   const std::unique_ptr<TensorFile> file = open_tensor_file(path);
@@ -129,17 +189,21 @@ LoadedSam load_sam(const std::string& path, const LoadSamOptions& options) {
     fail("load", "{}: no tensor has a name of Segment Anything's; `locant inspect` lists them", path);
   if (best.fit.faults() > 0)
     fail("load", "{}: does not fit {}{} ({} names): {}", path,
-         options.model.empty() ? "any Segment Anything; nearest is " : "", best.variant->name,
+         options.model.empty() ? "any Segment Anything; nearest is " : "", best.entry->name,
          best.renames->naming, describe(best.fit));
-  LoadedSam out;
+  const bool whole = options.parts == Sam::Parts::all;
+  std::string config = sized(*best.entry, options.image_size);
+  if (!whole) config = merge_config(config, R"({"parts":"decoder"})");
   CheckpointSource source(*file, *best.renames);
-  out.sam = std::make_unique<Sam>(*best.variant, Weights(source, options.mode), options.sam);
+  LoadedSam out;
+  out.sam = build_sam(config, Weights(source, options.mode));
+  out.name = best.entry->name;
   out.naming = best.renames->naming;
   out.notes = file->notes();
-  if (options.sam.image_size != 1024 && options.sam.parts == Sam::Parts::all)
+  if (options.image_size != 1024 && whole)
     out.notes.push_back(fmt::format(
-        "images of {0}x{0} instead of 1024x1024: {1}", options.sam.image_size,
-        best.variant->encoder_family == "tiny_vit"
+        "images of {0}x{0} instead of 1024x1024: {1}", options.image_size,
+        out.sam->options().encoder == SamConfig::Encoder::tiny_vit
             ? "windows are padded anew, no table depends on the size"
             : "the position table is resized (bicubic, antialiased), the global layers' relative positions "
               "linearly"));
@@ -149,7 +213,146 @@ LoadedSam load_sam(const std::string& path, const LoadSamOptions& options) {
 std::optional<ModelGuess> guess_sam(const TensorFile& file) {
   const Candidate best = candidates_for(file, {}).at(0);
   if (best.fit.matched == 0 || best.fit.faults() > 0) return std::nullopt;
-  return ModelGuess{best.variant->name, best.renames->naming, best.fit.matched};
+  return ModelGuess{best.entry->name, best.renames->naming, best.fit.matched};
 }
+
+namespace {
+
+void encoder_from_shapes(const NamedShapes& s, SamConfig& c) {
+  constexpr std::string_view kPrefix = "image_encoder.";
+  std::map<std::string, Shape> own;
+  for (const auto& [name, shape] : s)
+    if (name.rfind(kPrefix, 0) == 0) own.emplace(name.substr(kPrefix.size()), shape);
+  const NamedShapes shapes(kOp, std::move(own));
+  c.encoder = shapes.has("patch_embed.proj.weight") ? SamConfig::Encoder::sam_image_encoder
+                                                    : SamConfig::Encoder::tiny_vit;
+  const Family& family = family_of(c.encoder);
+  c.encoder_config = family.from_shapes(family, shapes);
+  for (const std::string& what : shapes.assumed()) s.assume(what);
+  if (shapes.has("pos_embed"))
+    c.image_size = kPatch * shapes.dim("pos_embed", 1);
+  else
+    s.assume(fmt::format("image_size {}", c.image_size));
+}
+
+void from_shapes(const NamedShapes& s, SamConfig& c) {
+  encoder_from_shapes(s, c);
+  SamMaskDecoderConfig& d = c.decoder;
+  c.dim = s.dim("mask_decoder.iou_token.weight", 1);
+  c.mask_chans = s.dim("prompt_encoder.mask_downscaling.3.weight", 0);
+  d.depth = s.count("mask_decoder.transformer.layers", ".norm1.weight");
+  d.mlp_dim = s.dim("mask_decoder.transformer.layers.0.mlp.lin1.weight", 0);
+  const std::int64_t inner = s.dim("mask_decoder.transformer.final_attn_token_to_image.q_proj.weight", 0);
+  d.downsample_rate = c.dim / std::max<std::int64_t>(inner, 1);
+  d.mask_tokens = s.dim("mask_decoder.mask_tokens.weight", 0);
+  d.iou_depth = s.count("mask_decoder.iou_prediction_head.layers", ".weight");
+  if (d.iou_depth > 1) d.iou_hidden = s.dim("mask_decoder.iou_prediction_head.layers.0.weight", 0);
+  s.assume(fmt::format("decoder heads {}", d.heads));
+  s.assume(fmt::format("decoder norm_eps {}", d.norm_eps));
+}
+
+std::vector<Variant<SamConfig>> variants() {
+  std::vector<Variant<SamConfig>> out;
+  const std::vector<ModelEntry> encoders = kSamImageEncoder.variants(kSamImageEncoder);
+  for (const auto& [size, note] :
+       {std::pair{"b", "Segment Anything, ViT-B: Kirillov et al. 2023"},
+        std::pair{"l", "Segment Anything, ViT-L"}, std::pair{"h", "Segment Anything, ViT-H"}})
+    for (const ModelEntry& encoder : encoders)
+      if (encoder.name == fmt::format("sam_image_encoder_vit_{}", size)) {
+        SamConfig config;
+        config.encoder_config = encoder.config;
+        out.push_back({fmt::format("sam_vit_{}", size),
+                       config,
+                       encoder.preprocess,
+                       note,
+                       {fmt::format("vit_{}", size)}});
+      }
+  SamConfig mobile;
+  mobile.encoder = SamConfig::Encoder::tiny_vit;
+  mobile.encoder_config =
+      R"({"img_size":1024,"num_classes":0,"downsample_strides":[2,2,1],"neck_chans":256,"unused_head":1000})";
+  out.push_back(
+      {"mobile_sam", mobile, out[0].preprocess, "MobileSAM, TinyViT: Zhang et al. 2023", {"vit_t"}});
+  return out;
+}
+
+/// Keys within vision_config and the others are written with a dot, ours likewise.
+std::vector<HubKeys> hub() {
+  HubKeys out{.model_type = "sam",
+              .keys = {{"vision_config.image_size", "image_size"},
+                       {"prompt_encoder_config.hidden_size", "dim"},
+                       {"prompt_encoder_config.mask_input_channels", "mask_chans"},
+                       {"mask_decoder_config.num_hidden_layers", "depth"},
+                       {"mask_decoder_config.num_attention_heads", "heads"},
+                       {"mask_decoder_config.mlp_dim", "mlp_dim"},
+                       {"mask_decoder_config.attention_downsample_rate", "downsample_rate"},
+                       {"mask_decoder_config.iou_head_depth", "iou_depth"},
+                       {"mask_decoder_config.iou_head_hidden_dim", "iou_hidden"}}};
+  for (const HubKeys& encoder : kSamImageEncoder.hub())
+    for (const auto& [theirs, ours] : encoder.keys)
+      out.keys.emplace_back("vision_config." + theirs, "encoder_config." + ours);
+  return {out};
+}
+
+/// The whole model, as facebookresearch and MobileSAM write it.
+Renames official_whole() {
+  Renames out;
+  out.naming = "segment-anything";
+  out.unused = {"pixel_mean", "pixel_std"};
+  return out;
+}
+
+/// Hugging Face's SamModel, as on the hub. The random matrix of the positions is held once or twice.
+Renames transformers_whole() {
+  Renames out;
+  out.naming = "transformers";
+  out.rules = {
+      {"image_encoder.patch_embed.proj", "vision_encoder.patch_embed.projection"},
+      {"image_encoder.blocks.{i}.norm1", "vision_encoder.layers.{i}.layer_norm1"},
+      {"image_encoder.blocks.{i}.norm2", "vision_encoder.layers.{i}.layer_norm2"},
+      {"image_encoder.blocks.{i}", "vision_encoder.layers.{i}"},
+      {"image_encoder.neck.0", "vision_encoder.neck.conv1"},
+      {"image_encoder.neck.1", "vision_encoder.neck.layer_norm1"},
+      {"image_encoder.neck.2", "vision_encoder.neck.conv2"},
+      {"image_encoder.neck.3", "vision_encoder.neck.layer_norm2"},
+      {"image_encoder", "vision_encoder"},
+      {"prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
+       "shared_image_embedding.positional_embedding"},
+      {"prompt_encoder.point_embeddings", "prompt_encoder.point_embed"},
+      {"prompt_encoder.mask_downscaling.0", "prompt_encoder.mask_embed.conv1"},
+      {"prompt_encoder.mask_downscaling.1", "prompt_encoder.mask_embed.layer_norm1"},
+      {"prompt_encoder.mask_downscaling.3", "prompt_encoder.mask_embed.conv2"},
+      {"prompt_encoder.mask_downscaling.4", "prompt_encoder.mask_embed.layer_norm2"},
+      {"prompt_encoder.mask_downscaling.6", "prompt_encoder.mask_embed.conv3"},
+      {"mask_decoder.transformer.layers.{i}.norm{n}", "mask_decoder.transformer.layers.{i}.layer_norm{n}"},
+      {"mask_decoder.transformer.norm_final_attn", "mask_decoder.transformer.layer_norm_final_attn"},
+      {"mask_decoder.output_upscaling.0", "mask_decoder.upscale_conv1"},
+      {"mask_decoder.output_upscaling.1", "mask_decoder.upscale_layer_norm"},
+      {"mask_decoder.output_upscaling.3", "mask_decoder.upscale_conv2"},
+      {"mask_decoder.output_hypernetworks_mlps.{m}.layers.0",
+       "mask_decoder.output_hypernetworks_mlps.{m}.proj_in"},
+      {"mask_decoder.output_hypernetworks_mlps.{m}.layers.1",
+       "mask_decoder.output_hypernetworks_mlps.{m}.layers.0"},
+      {"mask_decoder.output_hypernetworks_mlps.{m}.layers.2",
+       "mask_decoder.output_hypernetworks_mlps.{m}.proj_out"},
+      {"mask_decoder.iou_prediction_head.layers.0", "mask_decoder.iou_prediction_head.proj_in"},
+      {"mask_decoder.iou_prediction_head.layers.1", "mask_decoder.iou_prediction_head.layers.0"},
+      {"mask_decoder.iou_prediction_head.layers.2", "mask_decoder.iou_prediction_head.proj_out"},
+  };
+  out.aliases = {{"prompt_encoder.shared_embedding.positional_embedding",
+                  "shared_image_embedding.positional_embedding"}};
+  return out;
+}
+
+std::vector<Renames> renames() {
+  std::vector<Renames> out = {official_whole(), transformers_whole()};
+  for (Renames& renames : out)  // of MobileSAM's encoder
+    renames.derived = {"*.num_batches_tracked", "*.attention_bias_idxs", "*.attn.ab"};
+  return out;
+}
+
+}  // namespace
+
+const Family kSam = family<Sam, variants, renames, from_shapes, hub>("sam");
 
 }  // namespace locant

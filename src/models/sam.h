@@ -12,30 +12,38 @@
 
 namespace locant {
 
-/// A registered Segment Anything: what encodes the picture; prompt encoder and mask decoder are the same in
-/// all of them.
-struct SamVariant {
-  std::string name;                  ///< "sam_vit_b", "mobile_sam"
-  std::vector<std::string> aliases;  ///< "vit_b", "vit_t"
-  std::string encoder_family, encoder_config;
-  std::string note;
+struct SamConfig {
+  enum class Encoder { sam_image_encoder, tiny_vit };
+  /// all; or what answers prompts on an embedding that is there already: no image encoder.
+  enum class Parts { all, decoder };
+  Encoder encoder = Encoder::sam_image_encoder;
+  std::string encoder_config = "{}";  ///< of that family; JSON object
+  std::int64_t image_size = 1024;     ///< side of the padded square, a multiple of 16
+  Parts parts = Parts::all;
+  std::int64_t dim = 256, mask_chans = 16;
+  SamMaskDecoderConfig decoder = {};  ///< grid and dim follow from the others
+
+  /// Of the image embedding.
+  Pair grid() const;
+  SamPromptEncoderConfig prompt_config() const;
+  SamMaskDecoderConfig decoder_config() const;
 };
-const std::vector<SamVariant>& sam_variants();
-/// By name or alias. Throws Error with the nearest names.
-const SamVariant& find_sam_variant(const std::string& name);
+void fields(ConfigReader& reader, SamConfig& config);
+void fields(ConfigWriter& writer, const SamConfig& config);
+void check(const std::string& op, const SamConfig& config);
 
 /// The whole of Segment Anything: Kirillov et al. 2023; MobileSAM, Zhang et al. 2023. Tensor names are those
-/// of facebookresearch/segment-anything: `image_encoder.*`, `prompt_encoder.*`, `mask_decoder.*`.
-class Sam {
+/// of facebookresearch/segment-anything: `image_encoder.*`, `prompt_encoder.*`, `mask_decoder.*`. run() takes
+/// images or their embedding; with images and nothing else it gives the embedding alone.
+class Sam final : public ModelOf<SamConfig> {
  public:
-  /// all; or what answers prompts on an embedding that is there already: the image encoder is not read.
-  enum class Parts { all, decoder };
-  struct Options {
-    std::int64_t image_size = 1024;  ///< side of the padded square, a multiple of 16
-    Parts parts = Parts::all;
-  };
-  /// Throws Error for an image size that is none.
-  Sam(const SamVariant& variant, const Weights& w, const Options& options);
+  using Parts = SamConfig::Parts;
+  Sam(const Family& family, SamConfig config, const Weights& w);
+  std::vector<Port> inputs() const override;
+  std::vector<Port> outputs() const override;
+  static std::vector<std::string> call_options() { return SamMaskDecoder::call_options(); }
+  /// Of the image encoder. Throws Error when it is not there, or the images have another size.
+  Features features(const Context& ctx, const Var& images) const override;
 
   /// images (B, 3, image_size, image_size), normalised and padded -> (B, 256, image_size / 16, ..). Throws
   /// Error when the image encoder is not there, or the images have another size.
@@ -47,33 +55,36 @@ class Sam {
   SamMasks decode(const Context& ctx, const Var& embedding, const SamPromptEmbedding& prompts,
                   bool several) const;
 
-  const SamVariant& variant() const { return variant_; }
-  std::int64_t image_size() const { return options_.image_size; }
+  std::int64_t image_size() const { return c().image_size; }
   /// (1, 256, rows, columns)
-  Shape embedding_shape() const;
+  Shape embedding_shape() const { return {1, c().dim, c().grid().rows, c().grid().columns}; }
   bool has_image_encoder() const { return encoder_ != nullptr; }
-  const std::vector<Parameter>& parameters() const { return weights_.parameters(); }
 
  private:
-  Weights weights_;
-  SamVariant variant_;
-  Options options_;
+  Values compute(const Context& ctx, const Values& in) const override;
+  void check_images(const Var& images) const;
+
   std::unique_ptr<Model> encoder_;
   SamPromptEncoder prompts_;
   SamMaskDecoder decoder_;
   Var positions_;  // (1, rows * columns, C)
 };
 
+/// Builds one of a configuration of the family "sam", as build_model does.
+std::unique_ptr<Sam> build_sam(const std::string& config, const Weights& weights);
+
 struct LoadedSam {
-  std::unique_ptr<Sam> sam;
+  std::shared_ptr<const Sam> sam;
+  std::string name;                ///< of the registered variant: "sam_vit_b", "mobile_sam"
   std::string naming;              ///< whose tensor names the file used
   std::vector<std::string> notes;  ///< lines for people
 };
 
 struct LoadSamOptions {
-  std::string model = {};  ///< variant; empty: told by the tensors
+  std::string model = {};  ///< variant, by name or alias; empty: told by the tensors
   WeightMode mode = WeightMode::inference;
-  Sam::Options sam = {};
+  std::int64_t image_size = 1024;  ///< side of the padded square, a multiple of 16
+  Sam::Parts parts = Sam::Parts::all;
 };
 
 /// Opens official .pth, Hugging Face's SamModel and MobileSAM's .pt. Throws Error that names missing and

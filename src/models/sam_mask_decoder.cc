@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "models/family.h"
 #include "ops/activation.h"
 #include "ops/arithmetic.h"
 #include "ops/elementwise.h"
@@ -16,7 +17,6 @@
 namespace locant {
 namespace {
 
-constexpr const char* kOp = "sam_mask_decoder";
 // Prompts answered at once: what a layer holds of them should stay near the caches.
 constexpr std::int64_t kTogether = 8;
 
@@ -37,24 +37,52 @@ Var repeated(const Context& ctx, const Var& x, std::int64_t B) {
   return x.dim(0) == B ? x : add_broadcast(ctx, x, Var(Tensor::zeros({B, 1, 1})));
 }
 
-}  // namespace
-
-SamMaskDecoder::Attention SamMaskDecoder::attention_at(const Weights& w, std::int64_t inner) const {
-  const std::int64_t C = options_.width;
-  return {linear_at(w / "q_proj", C, inner), linear_at(w / "k_proj", C, inner),
-          linear_at(w / "v_proj", C, inner), linear_at(w / "out_proj", inner, C), options_.heads};
+template <class Archive, class Config>
+void list_fields(Archive& a, Config& c) {
+  a.field("grid", c.grid, at_least(1));
+  a.field("dim", c.dim);
+  sam_decoder_fields(a, c);
+  a.only("act", "relu");
+  a.only("upscale_act", "gelu");
 }
 
-SamMaskDecoder::SamMaskDecoder(const Weights& w, const Options& o) : path_(w.path()), options_(o) {
-  require(
-      o.width >= 8 && o.width % 8 == 0 && o.heads > 0 && o.downsample > 0 &&
-          o.width % (o.downsample * o.heads) == 0 && o.depth > 0 && o.depth <= 64 && o.mask_tokens >= 2 &&
-          o.mask_tokens <= 64 && o.iou_depth > 0 && o.iou_depth <= 64,
-      kOp,
-      "width {} must be a multiple of 8 that {} heads and a downsampling by {} divide; depth {}, iou_depth "
-      "{} and mask_tokens {} (2 at least) be from 1 to 64",
-      o.width, o.heads, o.downsample, o.depth, o.iou_depth, o.mask_tokens);
-  const std::int64_t C = o.width, inner = C / o.downsample;
+}  // namespace
+
+void fields(ConfigReader& reader, SamMaskDecoderConfig& config) { list_fields(reader, config); }
+void fields(ConfigWriter& writer, const SamMaskDecoderConfig& config) { list_fields(writer, config); }
+
+void check(const std::string& op, const SamMaskDecoderConfig& c) {
+  require(c.dim >= 8 && c.dim % 8 == 0 && c.dim % (c.downsample_rate * c.heads) == 0, op,
+          "dim {} must be a multiple of 8 that {} heads and a downsample_rate of {} divide", c.dim, c.heads,
+          c.downsample_rate);
+}
+
+Port SamMultimask::port() {
+  return {.name = kName,
+          .axes = "",
+          .note = "1: three masks, 0: one",
+          .kind = Port::Kind::option,
+          .optional = true};
+}
+
+bool SamMultimask::of(const Values& in) {
+  const Var value = in.get(kName);
+  if (!value.defined()) return false;
+  if (value.value().numel() != 1)
+    fail("sam", "{} of shape {}; one number was expected", kName, value.shape().str());
+  return value.value()[0] != 0.0f;
+}
+
+SamMaskDecoder::Attention SamMaskDecoder::attention_at(const Weights& w, std::int64_t inner) const {
+  const std::int64_t C = c().dim;
+  return {linear_at(w / "q_proj", C, inner), linear_at(w / "k_proj", C, inner),
+          linear_at(w / "v_proj", C, inner), linear_at(w / "out_proj", inner, C), c().heads};
+}
+
+SamMaskDecoder::SamMaskDecoder(const Family& family, SamMaskDecoderConfig config, const Weights& w)
+    : ModelOf(family, std::move(config)), path_(w.path()) {
+  const SamMaskDecoderConfig& o = c();
+  const std::int64_t C = o.dim, inner = C / o.downsample_rate;
   const Weights transformer = w / "transformer";
   for (std::int64_t n = 0; n < o.depth; ++n) {
     const Weights at = transformer / "layers" / n;
@@ -63,8 +91,8 @@ SamMaskDecoder::SamMaskDecoder(const Weights& w, const Options& o) : path_(w.pat
     layer.norm1 = LayerNorm(at / "norm1", C, o.norm_eps);
     layer.to_image = attention_at(at / "cross_attn_token_to_image", inner);
     layer.norm2 = LayerNorm(at / "norm2", C, o.norm_eps);
-    layer.lin1 = linear_at(at / "mlp" / "lin1", C, o.mlp_width);
-    layer.lin2 = linear_at(at / "mlp" / "lin2", o.mlp_width, C);
+    layer.lin1 = linear_at(at / "mlp" / "lin1", C, o.mlp_dim);
+    layer.lin2 = linear_at(at / "mlp" / "lin2", o.mlp_dim, C);
     layer.norm3 = LayerNorm(at / "norm3", C, o.norm_eps);
     layer.norm4 = LayerNorm(at / "norm4", C, o.norm_eps);
     layer.to_tokens = attention_at(at / "cross_attn_image_to_token", inner);
@@ -76,7 +104,7 @@ SamMaskDecoder::SamMaskDecoder(const Weights& w, const Options& o) : path_(w.pat
   upscaling_ = SamUpscaling(w / "output_upscaling", C, o.upscale_norm_eps);
   for (std::int64_t m = 0; m < o.mask_tokens; ++m)
     hyper_.push_back(chain_at(w / "output_hypernetworks_mlps" / m, C, C, C / 8, 3));
-  iou_head_ = chain_at(w / "iou_prediction_head", C, o.iou_width, o.mask_tokens, o.iou_depth);
+  iou_head_ = chain_at(w / "iou_prediction_head", C, o.iou_hidden, o.mask_tokens, o.iou_depth);
 }
 
 Var SamMaskDecoder::Attention::operator()(const Context& ctx, const Var& queries, const Var& keys,
@@ -94,7 +122,7 @@ Var SamMaskDecoder::Attention::operator()(const Context& ctx, const Var& queries
   return out(ctx, x, Activation::none, residual);
 }
 
-Var SamMaskDecoder::run(const Context& ctx, const Chain& chain, Var x) {
+Var SamMaskDecoder::run_chain(const Context& ctx, const Chain& chain, Var x) {
   for (std::size_t n = 0; n < chain.size(); ++n) x = n == 0 ? chain[n](ctx, x) : chain[n](ctx, relu(ctx, x));
   return x;
 }
@@ -119,27 +147,26 @@ void SamMaskDecoder::run_layer(const Context& ctx, std::size_t index, State& s) 
 }
 
 SamMasks SamMaskDecoder::operator()(const Context& ctx, const Var& image, const Var& positions,
-                                    const SamPromptEmbedding& prompts, std::int64_t rows,
-                                    std::int64_t columns, bool several) const {
+                                    const SamPromptEmbedding& prompts, bool several) const {
   const Shape &is = image.shape(), &ss = prompts.sparse.shape(), &ds = prompts.dense.shape();
-  const std::int64_t C = options_.width, N = rows * columns;
+  const std::int64_t C = c().dim, rows = c().grid.rows, columns = c().grid.columns, N = rows * columns;
   require(is.rank() == 3 && is[1] == N && is[2] == C && positions.shape() == Shape({1, N, C}) &&
               ss.rank() == 3 && ss[2] == C && (is[0] == 1 || is[0] == ss[0]),
-          kOp, "image {}, positions {} and prompts {} do not fit a grid of {}x{} and width {}", is.str(),
+          op(), "image {}, positions {} and prompts {} do not fit a grid of {}x{} and width {}", is.str(),
           positions.shape().str(), ss.str(), rows, columns, C);
   const std::int64_t B = ss[0];
-  require(ds.rank() == 3 && ds[2] == C && (ds[0] == 1 || ds[0] == B) && (ds[1] == 1 || ds[1] == N), kOp,
+  require(ds.rank() == 3 && ds[2] == C && (ds[0] == 1 || ds[0] == B) && (ds[1] == 1 || ds[1] == N), op(),
           "dense prompts {} beside sparse ones {}", ds.str(), ss.str());
 
   if (B <= kTogether || ctx.tape != nullptr || ctx.probe != nullptr)
-    return answer(ctx, image, positions, prompts, rows, columns, several);
+    return answer(ctx, image, positions, prompts, several);
   std::vector<Var> masks, iou;
   for (std::int64_t first = 0; first < B; first += kTogether) {
     const auto part = [&](const Var& x) {
       return x.dim(0) == 1 ? x : slice_axis(ctx, x, 0, first, std::min(B, first + kTogether));
     };
-    const SamMasks some = answer(ctx, part(image), positions, {part(prompts.sparse), part(prompts.dense)},
-                                 rows, columns, several);
+    const SamMasks some =
+        answer(ctx, part(image), positions, {part(prompts.sparse), part(prompts.dense)}, several);
     masks.push_back(some.masks);
     iou.push_back(some.iou);
   }
@@ -147,9 +174,8 @@ SamMasks SamMaskDecoder::operator()(const Context& ctx, const Var& image, const 
 }
 
 SamMasks SamMaskDecoder::answer(const Context& ctx, const Var& image, const Var& positions,
-                                const SamPromptEmbedding& prompts, std::int64_t rows, std::int64_t columns,
-                                bool several) const {
-  const std::int64_t C = options_.width, B = prompts.sparse.dim(0), M = options_.mask_tokens;
+                                const SamPromptEmbedding& prompts, bool several) const {
+  const std::int64_t C = c().dim, B = prompts.sparse.dim(0), M = c().mask_tokens;
   const Var own = reshape(ctx, concat_axis(ctx, {iou_token_, mask_tokens_}, 0), {1, 1 + M, C});
   State s;
   s.tokens = repeated(ctx, own, B);
@@ -172,12 +198,52 @@ SamMasks SamMaskDecoder::answer(const Context& ctx, const Var& image, const Var&
   std::vector<Var> vectors;
   for (std::int64_t m = first; m < end; ++m)
     vectors.push_back(
-        reshape(ctx, run(ctx, hyper_[static_cast<std::size_t>(m)], token(1 + m)), {B, 1, C / 8}));
+        reshape(ctx, run_chain(ctx, hyper_[static_cast<std::size_t>(m)], token(1 + m)), {B, 1, C / 8}));
   const Var weights = vectors.size() == 1 ? vectors[0] : concat_axis(ctx, vectors, 1);
-  const Var places = upscaling_(ctx, s.image, rows, columns);
+  const Var places = upscaling_(ctx, s.image, c().grid.rows, c().grid.columns);
   const Var masks = product(ctx, weights, places, {.transpose_b = true});
-  return {SamUpscaling::to_images(ctx, masks, rows, columns),
-          slice_axis(ctx, run(ctx, iou_head_, token(0)), 1, first, end)};
+  return {SamUpscaling::to_images(ctx, masks, c().grid.rows, c().grid.columns),
+          slice_axis(ctx, run_chain(ctx, iou_head_, token(0)), 1, first, end)};
 }
+
+std::vector<Port> SamMaskDecoder::inputs() const {
+  return {{"input", "B C H W", "image embedding, one or as many as prompts"},
+          {"image_pe", "1 C H W", "positions of its places"},
+          {"sparse", "B S C", "points and boxes"},
+          {"dense", "B C H W", "mask prompts"},
+          SamMultimask::port()};
+}
+
+std::vector<Port> SamMaskDecoder::outputs() const {
+  return {{"masks", "B M H W", "low-resolution logits"}, {"iou", "B M", "predicted quality of each"}};
+}
+
+Values SamMaskDecoder::compute(const Context& ctx, const Values& in) const {
+  const auto tokens = [&](const char* name) {
+    const Var& x = in.at(name);
+    if (x.dim(2) != c().grid.rows || x.dim(3) != c().grid.columns)
+      fail(op(), "{} of shape {}; sides of {}x{} were expected", name, x.shape().str(), c().grid.rows,
+           c().grid.columns);
+    return images_to_tokens(ctx, x);
+  };
+  const Var image = tokens("input"), positions = tokens("image_pe");
+  const SamMasks out =
+      (*this)(ctx, image, positions, {in.at("sparse"), tokens("dense")}, SamMultimask::of(in));
+  return {{"masks", out.masks}, {"iou", out.iou}};
+}
+
+namespace {
+
+std::vector<Renames> renames() {
+  Renames out;
+  out.naming = "segment-anything";
+  out.prefixes = {"mask_decoder."};
+  out.unused = {"image_encoder.*", "prompt_encoder.*", "pixel_mean", "pixel_std"};
+  return {out};
+}
+
+}  // namespace
+
+const Family kSamMaskDecoder = family<SamMaskDecoder, nullptr, renames>("sam_mask_decoder");
 
 }  // namespace locant

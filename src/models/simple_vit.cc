@@ -1,16 +1,12 @@
 // SimpleViT: Beyer, Zhai, Kolesnikov 2022, "Better plain ViT baselines for ImageNet-1k": ViT with fixed 2-D
 // sine-cosine positions, no class token and mean pooling. Names and details: the vit-pytorch package.
-#include "models/simple_vit.h"
-
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "core/error.h"
-#include "models/config_json.h"
+#include "models/family.h"
+#include "models/parts.h"
 #include "nn/layers.h"
-#include "ops/attention.h"
-#include "ops/elementwise.h"
+#include "ops/attention/attention.h"
 #include "ops/layout.h"
 #include "position/sincos.h"
 
@@ -18,41 +14,30 @@ namespace locant {
 namespace {
 
 struct SimpleVitConfig {
-  Pair img_size = {224, 224};  // any multiple of the patch runs: positions are a formula
-  Pair patch_size = {16, 16};
-  std::int64_t in_chans = 3, num_classes = 1000;
+  PatchInput input = {};  // any multiple of the patch runs: positions are a formula
   std::int64_t dim = 384, depth = 12, heads = 6, head_dim = 64, mlp_dim = 1536;
   float norm_eps = 1e-5f;
   double temperature = 10000.0;
-  bool patch_norm = true;                          // layer norms before and after the patch projection
-  std::string patch_order = "row_column_channel";  // channel fastest; or channel_row_column
+  bool patch_norm = true;  // layer norms before and after the patch projection
+  PatchOrder patch_order = PatchOrder::row_column_channel;
 };
 
 template <class Archive, class Config>
-void fields(Archive& archive, Config& c) {
-  transformer_fields(archive, c);
-  archive.field("num_classes", c.num_classes);
-  archive.field("head_dim", c.head_dim);
-  archive.field("mlp_dim", c.mlp_dim);
-  archive.field("norm_eps", c.norm_eps);
-  archive.field("temperature", c.temperature);
-  archive.field("patch_norm", c.patch_norm);
-  archive.field("patch_order", c.patch_order);
-  archive.only("qkv_bias", "none");
-  archive.only("act", "gelu");
-  archive.only("pos_embed", "sincos_2d");
-  archive.only("pool", "mean");
-  archive.only("naming", "vit-pytorch");
-}
-
-void check(const SimpleVitConfig& c) {
-  require(c.patch_size.rows > 0 && c.patch_size.columns > 0, "simple_vit",
-          "patch_size {} x {} is not positive", c.patch_size.rows, c.patch_size.columns);
-  require(c.dim > 0 && c.heads > 0 && c.head_dim > 0 && c.mlp_dim > 0 && c.in_chans > 0, "simple_vit",
-          "dim {}, heads {}, head_dim {}, mlp_dim {} and in_chans {} must be positive", c.dim, c.heads,
-          c.head_dim, c.mlp_dim, c.in_chans);
-  require(c.patch_order == "row_column_channel" || c.patch_order == "channel_row_column", "simple_vit",
-          "patch_order is \"{}\"; there are row_column_channel, channel_row_column", c.patch_order);
+void fields(Archive& a, Config& c) {
+  patch_fields(a, c.input);
+  a.field("dim", c.dim, at_least(1));
+  a.field("depth", c.depth, range(0, 1024));
+  a.field("heads", c.heads, range(1, 1024));
+  a.field("head_dim", c.head_dim, at_least(1));
+  a.field("mlp_dim", c.mlp_dim, at_least(1));
+  a.field("norm_eps", c.norm_eps);
+  a.field("temperature", c.temperature);
+  a.field("patch_norm", c.patch_norm);
+  a.choice("patch_order", c.patch_order, {"channel_row_column", "row_column_channel"});
+  a.only("qkv_bias", "none");
+  a.only("act", "gelu");
+  a.only("pos_embed", "sincos_2d");
+  a.only("pool", "mean");
 }
 
 /// A Linear that starts as PyTorch's does.
@@ -63,8 +48,20 @@ Linear linear_layer(const Weights& w, std::int64_t in, std::int64_t out, bool bi
 /// x + attention(norm x), then + mlp(norm x).
 class Block {
  public:
-  Block(const Weights& w, const SimpleVitConfig& c);
-  Var operator()(const Context& ctx, Var x) const;
+  Block(const Weights& w, const SimpleVitConfig& c)
+      : attention_norm_(w / 0 / "norm", c.dim, c.norm_eps),
+        mlp_norm_(w / 1 / "net" / 0, c.dim, c.norm_eps),
+        to_qkv_(linear_layer(w / 0 / "to_qkv", c.dim, 3 * c.heads * c.head_dim, false)),
+        to_out_(linear_layer(w / 0 / "to_out", c.heads * c.head_dim, c.dim, false)),
+        fc1_(linear_layer(w / 1 / "net" / 1, c.dim, c.mlp_dim)),
+        fc2_(linear_layer(w / 1 / "net" / 3, c.mlp_dim, c.dim)) {
+    attention_.heads = c.heads;
+  }
+  Var operator()(const Context& ctx, Var x) const {
+    const Var qkv = to_qkv_(ctx, attention_norm_(ctx, x));  // (B, N, 3 H D)
+    x = to_out_(ctx, attention(ctx, qkv, attention_), Activation::none, x);
+    return fc2_(ctx, fc1_(ctx, mlp_norm_(ctx, x), Activation::gelu), Activation::none, x);
+  }
 
  private:
   AttentionOptions attention_;
@@ -72,24 +69,16 @@ class Block {
   Linear to_qkv_, to_out_, fc1_, fc2_;
 };
 
-class SimpleVit final : public Model {
+class SimpleVit final : public ImageModelOf<SimpleVitConfig> {
  public:
-  SimpleVit(SimpleVitConfig config, const Weights& w);
-  const std::string& family() const override {
-    static const std::string name = "simple_vit";
-    return name;
-  }
-  std::string config() const override;
-  std::int64_t num_classes() const override { return config_.num_classes; }
+  SimpleVit(const Family& family, SimpleVitConfig config, const Weights& w);
   Var forward(const Context& ctx, const Var& images) const override;
   Features features(const Context& ctx, const Var& images) const override;
 
  private:
-  Pair grid_of(const Var& images) const;
   Var embed(const Context& ctx, const Var& images) const;
   Var encode(const Context& ctx, const Var& images) const;
 
-  SimpleVitConfig config_;
   LayerNorm pixel_norm_, patch_norm_;
   Linear projection_;
   SinCos2d position_;
@@ -98,9 +87,10 @@ class SimpleVit final : public Model {
   Linear head_;
 };
 
-SimpleVit::SimpleVit(SimpleVitConfig config, const Weights& w) : Model(w), config_(std::move(config)) {
-  const SimpleVitConfig& c = config_;
-  const std::int64_t pixels = c.patch_size.rows * c.patch_size.columns * c.in_chans;
+SimpleVit::SimpleVit(const Family& family, SimpleVitConfig config, const Weights& w)
+    : ImageModelOf(family, std::move(config)) {
+  const SimpleVitConfig& c = this->c();
+  const std::int64_t pixels = c.input.patch_size.rows * c.input.patch_size.columns * c.input.in_chans;
   const Weights patch = w / "to_patch_embedding", transformer = w / "transformer";
   position_ = SinCos2d(c.dim, c.temperature);
   // Place 0 of the sequence is the rearrangement, which has no numbers.
@@ -109,21 +99,19 @@ SimpleVit::SimpleVit(SimpleVitConfig config, const Weights& w) : Model(w), confi
   if (c.patch_norm) patch_norm_ = LayerNorm(patch / 3, c.dim, c.norm_eps);
   for (std::int64_t i = 0; i < c.depth; ++i) blocks_.emplace_back(transformer / "layers" / i, c);
   norm_ = LayerNorm(transformer / "norm", c.dim, c.norm_eps);
-  if (c.num_classes > 0) head_ = linear_layer(w / "linear_head", c.dim, c.num_classes);
+  if (c.input.num_classes > 0) head_ = linear_layer(w / "linear_head", c.dim, c.input.num_classes);
 }
 
 Var SimpleVit::forward(const Context& ctx, const Var& images) const {
   const Var pooled = mean_pool(ctx, encode(ctx, images));  // (B, C)
-  return config_.num_classes > 0 ? head_(ctx, pooled) : pooled;
+  return head_.defined() ? head_(ctx, pooled) : pooled;
 }
 
 Features SimpleVit::features(const Context& ctx, const Var& images) const {
-  const Pair grid = grid_of(images);
+  const Var x = encode(ctx, images);
   Features out;
-  out.rows = grid.rows;
-  out.columns = grid.columns;
-  out.patches = encode(ctx, images);
-  out.cls = mean_pool(ctx, out.patches);
+  out.levels = {{x, c().input.grid(op(), images), c().input.patch_size.rows}};
+  out.cls = mean_pool(ctx, x);
   return out;
 }
 
@@ -140,67 +128,40 @@ Var SimpleVit::encode(const Context& ctx, const Var& images) const {
 
 /// Patches, projected, with position: (B, rows * columns, C).
 Var SimpleVit::embed(const Context& ctx, const Var& images) const {
-  const SimpleVitConfig& c = config_;
-  const Pair grid = grid_of(images);
-  const PatchOrder order =
-      c.patch_order == "row_column_channel" ? PatchOrder::row_column_channel : PatchOrder::channel_row_column;
-  Var x = patchify(ctx, images, c.patch_size.rows, c.patch_size.columns, order);
-  if (c.patch_norm) x = pixel_norm_(ctx, x);
+  const Grid grid = c().input.grid(op(), images);
+  const Pair& patch = c().input.patch_size;
+  Var x = patchify(ctx, images, patch.rows, patch.columns, c().patch_order);
+  if (c().patch_norm) x = pixel_norm_(ctx, x);
   x = projection_(ctx, x);
-  if (c.patch_norm) x = patch_norm_(ctx, x);
+  if (c().patch_norm) x = patch_norm_(ctx, x);
   ctx.show([] { return "to_patch_embedding"; }, x);
   const Tensor table = position_.table(grid.rows, grid.columns);
   return add(ctx, x, Var(table.reshaped({table.dim(1), table.dim(2)})));
 }
 
-Block::Block(const Weights& w, const SimpleVitConfig& c)
-    : attention_norm_(w / 0 / "norm", c.dim, c.norm_eps),
-      mlp_norm_(w / 1 / "net" / 0, c.dim, c.norm_eps),
-      to_qkv_(linear_layer(w / 0 / "to_qkv", c.dim, 3 * c.heads * c.head_dim, false)),
-      to_out_(linear_layer(w / 0 / "to_out", c.heads * c.head_dim, c.dim, false)),
-      fc1_(linear_layer(w / 1 / "net" / 1, c.dim, c.mlp_dim)),
-      fc2_(linear_layer(w / 1 / "net" / 3, c.mlp_dim, c.dim)) {
-  attention_.heads = c.heads;
+void from_shapes(const NamedShapes& s, SimpleVitConfig& c) {
+  c.patch_norm = s.has("to_patch_embedding.2.weight");
+  const char* projection = c.patch_norm ? "to_patch_embedding.2.weight" : "to_patch_embedding.1.weight";
+  c.dim = s.dim(projection, 0);
+  c.depth = s.count("transformer.layers", ".0.norm.weight");
+  c.mlp_dim = s.dim("transformer.layers.0.1.net.1.weight", 0);
+  c.input.num_classes = s.has("linear_head.weight") ? s.dim("linear_head.weight", 0) : 0;
+  const std::int64_t pixels = s.dim(projection, 1), inner = s.dim("transformer.layers.0.0.to_out.weight", 1);
+  c.input.patch_size = NamedShapes::square(pixels / c.input.in_chans);
+  require(c.input.patch_size.rows > 0 && pixels % c.input.in_chans == 0, "simple_vit",
+          "{} has {} inputs: no square patch of {} channels, so that patch_size and in_chans must be told",
+          projection, pixels, c.input.in_chans);
+  c.heads = inner / c.head_dim;
+  require(c.heads > 0 && inner % c.head_dim == 0, "simple_vit",
+          "to_out has {} inputs: no heads of {} channels, so that heads and head_dim must be told", inner,
+          c.head_dim);
+  s.assume(fmt::format("patch_size {}, in_chans {}", c.input.patch_size.rows, c.input.in_chans));
+  s.assume(fmt::format("img_size {}", c.input.img_size.rows));
+  s.assume(fmt::format("heads {}, head_dim {}", c.heads, c.head_dim));
+  s.assume(fmt::format("norm_eps {}", c.norm_eps));
 }
 
-Var Block::operator()(const Context& ctx, Var x) const {
-  const Var qkv = to_qkv_(ctx, attention_norm_(ctx, x));  // (B, N, 3 H D)
-  x = to_out_(ctx, attention(ctx, qkv, attention_), Activation::none, x);
-  return fc2_(ctx, fc1_(ctx, mlp_norm_(ctx, x), Activation::gelu), Activation::none, x);
-}
-
-Pair SimpleVit::grid_of(const Var& images) const {
-  const Shape& shape = images.shape();
-  const Pair& patch = config_.patch_size;
-  require(shape.rank() == 4 && shape[1] == config_.in_chans && shape[0] > 0, "simple_vit",
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), config_.in_chans);
-  require(shape[2] > 0 && shape[3] > 0 && shape[2] % patch.rows == 0 && shape[3] % patch.columns == 0,
-          "simple_vit",
-          "an image of {} x {} is no multiple of the patch {} x {}; the nearest size is {} x {}", shape[2],
-          shape[3], patch.rows, patch.columns,
-          std::max<std::int64_t>((shape[2] + patch.rows / 2) / patch.rows, 1) * patch.rows,
-          std::max<std::int64_t>((shape[3] + patch.columns / 2) / patch.columns, 1) * patch.columns);
-  return {shape[2] / patch.rows, shape[3] / patch.columns};
-}
-
-std::string SimpleVit::config() const {
-  ConfigWriter writer;
-  fields(writer, config_);
-  return writer.str();
-}
-
-}  // namespace
-
-std::unique_ptr<Model> make_simple_vit(const std::string& config_json, const Weights& weights) {
-  ConfigReader reader("simple_vit", config_json);
-  SimpleVitConfig config;
-  fields(reader, config);
-  reader.finish();
-  check(config);
-  return std::make_unique<SimpleVit>(std::move(config), weights);
-}
-
-void register_simple_vit(std::vector<ModelEntry>& entries) {
+std::vector<Variant<SimpleVitConfig>> variants() {
   struct Size {
     const char* name;
     std::int64_t dim, depth, heads;
@@ -209,14 +170,26 @@ void register_simple_vit(std::vector<ModelEntry>& entries) {
   preprocess.resize_to = 256;
   preprocess.crop_pct = 0.875;
   preprocess.mean = preprocess.std = {0.5f, 0.5f, 0.5f};
+  std::vector<Variant<SimpleVitConfig>> out;
   for (const Size& size : {Size{"tiny", 192, 12, 3}, Size{"small", 384, 12, 6}, Size{"base", 768, 12, 12}})
-    entries.push_back({fmt::format("simple_vit_{}_patch16_224", size.name),
-                       {fmt::format("simple_vit_{}", size.name)},
-                       "simple_vit",
-                       fmt::format(R"({{"dim":{},"depth":{},"heads":{},"mlp_dim":{}}})", size.dim, size.depth,
-                                   size.heads, 4 * size.dim),
-                       preprocess,
-                       "SimpleViT, Beyer et al. 2022; 2-D sine-cosine positions, mean of the patches"});
+    out.push_back({fmt::format("simple_vit_{}_patch16_224", size.name),
+                   {.dim = size.dim, .depth = size.depth, .heads = size.heads, .mlp_dim = 4 * size.dim},
+                   preprocess,
+                   "SimpleViT, Beyer et al. 2022; 2-D sine-cosine positions, mean of the patches",
+                   {fmt::format("simple_vit_{}", size.name)}});
+  return out;
 }
+
+/// lucidrains' vit-pytorch, as ours.
+std::vector<Renames> renames() {
+  Renames vit_pytorch;
+  vit_pytorch.naming = "vit-pytorch";
+  vit_pytorch.derived = {"pos_embedding"};
+  return {vit_pytorch};
+}
+
+}  // namespace
+
+const Family kSimpleVit = family<SimpleVit, variants, renames, from_shapes>("simple_vit");
 
 }  // namespace locant

@@ -1,19 +1,17 @@
 // Swin Transformer V1: Liu et al. 2021, "Swin Transformer: Hierarchical Vision Transformer using Shifted
-// Windows", figures 3 (the whole), 2 and 4 (windows and their shift). Tensor names, stage paths and layout
-// are those of microsoft/Swin-Transformer; what timm, torchvision and Hugging Face do otherwise is data in
-// renames_swin.cc and in SwinConfig: they differ only where windows do not divide the grid.
-#include "models/swin.h"
-
+// Windows", figures 3 (the whole), 2 and 4 (windows and their shift). Tensor names, stage paths, layout and
+// defaults are those of microsoft/Swin-Transformer; timm, torchvision and Hugging Face compute otherwise only
+// where windows do not divide the grid.
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "core/error.h"
-#include "models/config_json.h"
+#include "models/family.h"
+#include "models/parts.h"
 #include "nn/layers.h"
 #include "nn/windows.h"
-#include "ops/elementwise.h"
 #include "ops/layout.h"
 #include "ops/resize.h"
 #include "position/swin_bias.h"
@@ -21,144 +19,110 @@
 namespace locant {
 namespace {
 
+constexpr std::size_t kMostStages = 8;
+
 struct SwinConfig {
-  std::string naming =
-      "microsoft/Swin-Transformer";  // whose conventions fill what is not given: the three below
-  Pair img_size = {224, 224};        // decides windows (and so tables) at construction; any size runs
-  Pair patch_size = {4, 4};
-  std::int64_t in_chans = 3, num_classes = 1000;
+  // img_size decides windows (and so tables) at construction; any size runs.
+  PatchInput input = {.patch_size = {4, 4}, .patch_remainder = PatchInput::Remainder::pad};
   std::int64_t dim = 96;  // of stage 0; doubles from stage to stage
   std::vector<std::int64_t> depths = {2, 2, 6, 2}, heads = {3, 6, 12, 24};
   Pair window = {7, 7};
-  // A grid with a side not larger than the window. shrink: the window becomes min(rows, columns) on both
-  // axes, no shift (Microsoft, Hugging Face); shrink_axis: each axis by itself (timm); pad: the grid is
-  // padded to the window, no shift on that axis (torchvision).
-  std::string window_fit = "shrink";
-  std::string pad_order = "pad_then_roll";  // or roll_then_pad (timm): nn/windows.h
-  // An image that is no multiple of the patch: none (an Error), drop (torchvision), pad with zeros (Hugging
-  // Face).
-  std::string patch_remainder = "pad";
+  GridFit window_fit = GridFit::shrink;
+  PadOrder pad_order = PadOrder::pad_then_roll;
   double mlp_ratio = 4.0;
-  bool patch_norm = true;
-  bool absolute_pos = false;
+  bool patch_norm = true, absolute_pos = false;
   float norm_eps = 1e-5f;
-  double drop_path = 0.0;  // of the last block; rises linearly from 0
+  float merge_norm_eps = 0.0f;  // of patch norm and merging norms; 0: norm_eps
+  double drop_path = 0.0;       // of the last block; rises linearly from 0
 
-  std::int64_t stages() const { return static_cast<std::int64_t>(depths.size()); }
-  std::int64_t width(std::int64_t stage) const { return dim << stage; }
-  /// Tokens of an image.
-  Pair grid(Pair image) const {
-    const std::int64_t more = patch_remainder == "pad" ? 1 : 0;
-    return {(image.rows + more * (patch_size.rows - 1)) / patch_size.rows,
-            (image.columns + more * (patch_size.columns - 1)) / patch_size.columns};
+  std::size_t stages() const { return depths.size(); }
+  std::int64_t width(std::size_t stage) const { return dim << stage; }
+  float grid_eps() const { return merge_norm_eps > 0 ? merge_norm_eps : norm_eps; }
+  WindowLayout layout(Window of, Grid grid, bool shifted) const {
+    return fit_windows(of, grid, window_fit, pad_order, shifted);
   }
 };
 
 template <class Archive, class Config>
-void fields(Archive& archive, Config& c) {
-  archive.field("naming", c.naming);
-  archive.field("img_size", c.img_size);
-  archive.field("patch_size", c.patch_size);
-  archive.field("in_chans", c.in_chans);
-  archive.field("num_classes", c.num_classes);
-  archive.field("dim", c.dim);
-  archive.field("depths", c.depths);
-  archive.field("heads", c.heads);
-  archive.field("window", c.window);
-  archive.field("window_fit", c.window_fit);
-  archive.field("pad_order", c.pad_order);
-  archive.field("patch_remainder", c.patch_remainder);
-  archive.field("mlp_ratio", c.mlp_ratio);
-  archive.field("patch_norm", c.patch_norm);
-  archive.field("absolute_pos", c.absolute_pos);
-  archive.field("norm_eps", c.norm_eps);
-  archive.field("drop_path", c.drop_path);
-  archive.only("qkv_bias", "full");
-  archive.only("act", "gelu");
-  archive.only("block_norm", "pre");
-  archive.only("merge_norm", "before");
-  archive.only("pool", "mean");
+void fields(Archive& a, Config& c) {
+  patch_fields(a, c.input);
+  a.field("dim", c.dim, at_least(1));
+  a.field("depths", c.depths, range(1, 1024));
+  a.field("heads", c.heads, at_least(1));
+  a.field("window", c.window, range(1, 256));
+  a.choice("window_fit", c.window_fit, {"shrink", "shrink_axis", "pad"});
+  a.choice("pad_order", c.pad_order, {"pad_then_roll", "roll_then_pad"});
+  remainder_field(a, c.input);
+  a.field("mlp_ratio", c.mlp_ratio, below(1024));
+  a.field("patch_norm", c.patch_norm);
+  a.field("absolute_pos", c.absolute_pos);
+  a.field("norm_eps", c.norm_eps);
+  a.field("merge_norm_eps", c.merge_norm_eps);
+  a.field("drop_path", c.drop_path, rate());
+  a.only("qkv_bias", "full");
+  a.only("act", "gelu");
+  a.only("block_norm", "pre");
+  a.only("merge_norm", "before");
+  a.only("pool", "mean");
 }
 
-/// What a library's own code does where a configuration does not say.
-void follow_naming(SwinConfig& c) {
-  if (c.naming == "timm") {
-    c.window_fit = "shrink_axis";
-    c.pad_order = "roll_then_pad";
-  } else if (c.naming == "torchvision") {
-    c.window_fit = "pad";
-    c.patch_remainder = "drop";
-  }
-}
-
-bool one_of(const std::string& value, std::initializer_list<const char*> values) {
-  return std::any_of(values.begin(), values.end(), [&](const char* v) { return value == v; });
-}
-
-void check(const SwinConfig& c) {
-  constexpr const char* kOp = "swin";
-  require(c.in_chans > 0 && c.dim > 0 && c.patch_size.rows > 0 && c.patch_size.columns > 0, kOp,
-          "in_chans {}, dim {} and patch_size {}x{} must be at least 1", c.in_chans, c.dim, c.patch_size.rows,
-          c.patch_size.columns);
-  require(c.img_size.rows >= c.patch_size.rows && c.img_size.columns >= c.patch_size.columns, kOp,
-          "img_size {}x{} is smaller than patch_size {}x{}", c.img_size.rows, c.img_size.columns,
-          c.patch_size.rows, c.patch_size.columns);
-  require(c.window.rows > 0 && c.window.columns > 0 && c.window.rows <= 256 && c.window.columns <= 256, kOp,
-          "window {}x{} must be from 1 to 256", c.window.rows, c.window.columns);
-  require(c.stages() >= 1 && c.stages() <= 8 && c.heads.size() == c.depths.size(), kOp,
-          "{} depths and {} heads; one of each a stage and 1 to 8 stages were expected", c.depths.size(),
-          c.heads.size());
-  for (std::int64_t s = 0; s < c.stages(); ++s) {
-    const std::int64_t heads = c.heads[static_cast<std::size_t>(s)],
-                       depth = c.depths[static_cast<std::size_t>(s)];
-    require(heads > 0 && c.width(s) % heads == 0, kOp, "stage {}: width {} does not divide into {} heads", s,
-            c.width(s), heads);
-    require(depth > 0 && depth <= 1024, kOp, "stage {}: {} blocks; 1 to 1024 were expected", s, depth);
-  }
-  require(one_of(c.window_fit, {"shrink", "shrink_axis", "pad"}), kOp,
-          "window_fit is \"{}\"; there are shrink, shrink_axis and pad", c.window_fit);
-  require(one_of(c.pad_order, {"pad_then_roll", "roll_then_pad"}), kOp,
-          "pad_order is \"{}\"; there are pad_then_roll and roll_then_pad", c.pad_order);
-  require(one_of(c.patch_remainder, {"none", "drop", "pad"}), kOp,
-          "patch_remainder is \"{}\"; there are none, drop and pad", c.patch_remainder);
-  require(c.mlp_ratio > 0 && c.mlp_ratio < 1024 && c.drop_path >= 0 && c.drop_path < 1, kOp,
-          "mlp_ratio {} must be in (0, 1024) and drop_path {} in [0, 1)", c.mlp_ratio, c.drop_path);
-}
-
-/// Windows of a block of odd or even index on a grid: how window and shift give way to a small grid.
-WindowLayout layout_of(const SwinConfig& c, Window window, Pair grid, bool shifted) {
-  WindowLayout out{.rows = grid.rows, .columns = grid.columns, .window = window};
-  out.order = c.pad_order == "roll_then_pad" ? PadOrder::roll_then_pad : PadOrder::pad_then_roll;
-  out.shift_rows = shifted ? window.rows / 2 : 0;
-  out.shift_columns = shifted ? window.columns / 2 : 0;
-  const bool low = grid.rows <= window.rows, narrow = grid.columns <= window.columns;
-  if (c.window_fit == "shrink" && (low || narrow)) {
-    const std::int64_t side = std::min(grid.rows, grid.columns);
-    out.window = {std::min(side, window.rows), std::min(side, window.columns)};
-    out.shift_rows = out.shift_columns = 0;
-    return out;
-  }
-  if (low) out.shift_rows = 0;
-  if (narrow) out.shift_columns = 0;
-  if (c.window_fit == "shrink_axis")
-    out.window = {std::min(grid.rows, window.rows), std::min(grid.columns, window.columns)};
-  return out;
+void check(const std::string& op, const SwinConfig& c) {
+  const Pair &image = c.input.img_size, &patch = c.input.patch_size;
+  require(image.rows >= patch.rows && image.columns >= patch.columns, op,
+          "img_size {} x {} is smaller than a patch of {} x {}", image.rows, image.columns, patch.rows,
+          patch.columns);
+  require(c.stages() >= 1 && c.stages() <= kMostStages && c.heads.size() == c.stages(), op,
+          "{} depths and {} heads; one of each a stage and 1 to {} stages were expected", c.depths.size(),
+          c.heads.size(), kMostStages);
+  for (std::size_t s = 0; s < c.stages(); ++s)
+    require(c.width(s) % c.heads[s] == 0, op, "stage {}: width {} does not divide into {} heads", s,
+            c.width(s), c.heads[s]);
 }
 
 /// x + attention(norm1 x) in windows, then + mlp(norm2 x).
 class Block {
  public:
-  Block(const Weights& w, const SwinConfig& c, std::int64_t stage, Window window, float drop_path);
+  Block(const Weights& w, const SwinConfig& c, std::size_t stage, Window window, float drop_path)
+      : path_(w.path()),
+        heads_(c.heads[stage]),
+        residual_(drop_path),
+        norm1_(w / "norm1", c.width(stage), c.norm_eps),
+        bias_{window, (w / "attn")
+                          .get(SwinBias::kTable, {swin_table_rows(window), heads_}, Init::trunc_normal(0.02f),
+                               {.decay = false})},
+        qkv_(w / "attn" / "qkv", c.width(stage), 3 * c.width(stage)),
+        proj_(w / "attn" / "proj", c.width(stage), c.width(stage)),
+        norm2_(w / "norm2", c.width(stage), c.norm_eps),
+        mlp_(w / "mlp", c.width(stage), scaled_width(c.width(stage), c.mlp_ratio)) {}
   /// x (B, rows * columns, C).
-  Var operator()(const Context& ctx, const Var& x, const WindowLayout& layout, const WindowMaps& maps) const;
+  Var operator()(const Context& ctx, const Var& x, const WindowLayout& layout, const WindowMaps& maps) const {
+    const Var y =
+        residual_(ctx, x, [&](const Var& skip) { return attend(ctx, norm1_(ctx, x), skip, layout, maps); });
+    return residual_(ctx, y, [&](const Var& skip) { return mlp_(ctx, norm2_(ctx, y), skip); });
+  }
 
  private:
+  /// skip + proj(window attention): windows, shift and padding are row maps of the fused op, nothing is
+  /// copied into windows.
   Var attend(const Context& ctx, const Var& x, const Var& skip, const WindowLayout& layout,
-             const WindowMaps& maps) const;
+             const WindowMaps& maps) const {
+    const Var qkv = qkv_(ctx, x);  // (B, N, 3 C), rows q | k | v, head-major
+    AttentionOptions options;
+    options.heads = heads_;
+    options.rows = maps.rows(layout);
+    options.terms = {swin_bias_term(bias_, maps.gather(bias_.window, layout.window))};
+    // A padded token is zero before the projection, so its key and value are the projection's bias.
+    if (layout.pads()) options.pad_bias = qkv_.bias();
+    const Var out = attention(ctx, qkv, options);
+    if (ctx.probe != nullptr)  // as the libraries see it, in window order
+      ctx.show([&] { return path_ + ".attn"; },
+               Var(window_order(proj_(Context{}, out).value(), *options.rows)));
+    return proj_(ctx, out, Activation::none, skip);
+  }
 
   std::string path_;
   std::int64_t heads_;
-  float drop_path_;
+  Residual residual_;
   LayerNorm norm1_;
   SwinBias bias_;
   Linear qkv_, proj_;
@@ -173,68 +137,57 @@ struct Stage {
   Linear reduction;      // 4 C -> 2 C; undefined in the last stage
 };
 
-class Swin final : public Model {
+class Swin final : public ImageModelOf<SwinConfig> {
  public:
-  Swin(SwinConfig config, const Weights& w);
-  const std::string& family() const override {
-    static const std::string name = "swin";
-    return name;
-  }
-  std::string config() const override;
-  std::int64_t num_classes() const override { return config_.num_classes; }
+  Swin(const Family& family, SwinConfig config, const Weights& w);
   Var forward(const Context& ctx, const Var& images) const override;
   Features features(const Context& ctx, const Var& images) const override;
 
  private:
-  Var embed(const Context& ctx, const Var& images, Pair& grid) const;
-  Var encode(const Context& ctx, const Var& images, Pair& grid) const;
-  Var run_stage(const Context& ctx, std::size_t index, Var x, Pair& grid) const;
+  using Level = Features::Level;
+  Level embed(const Context& ctx, const Var& images) const;
+  /// Normed tokens of the last stage. `levels`, when given, gets every stage's, these as the last.
+  Level encode(const Context& ctx, const Var& images, std::vector<Level>* levels) const;
+  void run_stage(const Context& ctx, std::size_t index, Level& x, std::vector<Level>* levels) const;
 
-  SwinConfig config_;
   Var absolute_pos_;
   PatchEmbed patch_embed_;
-  LayerNorm patch_norm_;
   std::vector<Stage> stages_;
-  LayerNorm norm_;
+  LayerNorm patch_norm_, norm_;
   Linear head_;
   WindowMaps maps_;
 };
 
-Swin::Swin(SwinConfig config, const Weights& w) : Model(w), config_(std::move(config)) {
-  const SwinConfig& c = config_;
-  Pair grid = c.grid(c.img_size);
+Swin::Swin(const Family& family, SwinConfig config, const Weights& w)
+    : ImageModelOf(family, std::move(config)) {
+  const SwinConfig& c = this->c();
+  Grid grid = c.input.grid();
   if (c.absolute_pos)
-    absolute_pos_ = w.get("absolute_pos_embed", {1, grid.rows * grid.columns, c.dim},
-                          Init::trunc_normal(0.02f), {.decay = false});
-  patch_embed_ =
-      PatchEmbed(w / "patch_embed" / "proj", c.in_chans, c.patch_size.rows, c.patch_size.columns, c.dim);
-  if (c.patch_norm) patch_norm_ = LayerNorm(w / "patch_embed" / "norm", c.dim, c.norm_eps);
-
-  std::int64_t blocks = 0, block = 0;
-  for (const std::int64_t depth : c.depths) blocks += depth;
-  for (std::int64_t s = 0; s < c.stages(); ++s) {
-    const Weights at = w / "layers" / s;
+    absolute_pos_ =
+        w.get("absolute_pos_embed", {1, grid.tokens(), c.dim}, Init::trunc_normal(0.02f), {.decay = false});
+  patch_embed_ = c.input.patch_embed(w / "patch_embed" / "proj", c.dim);
+  if (c.patch_norm) patch_norm_ = LayerNorm(w / "patch_embed" / "norm", c.dim, c.grid_eps());
+  const std::vector<float> rates = drop_rates(std::reduce(c.depths.begin(), c.depths.end()), c.drop_path);
+  auto drop_path = rates.begin();
+  for (std::size_t s = 0; s < c.stages(); ++s) {
+    const Weights at = w / "layers" / static_cast<std::int64_t>(s);
     Stage& stage = stages_.emplace_back();
-    stage.window = layout_of(c, {c.window.rows, c.window.columns}, grid, false).window;
-    for (std::int64_t b = 0; b < c.depths[static_cast<std::size_t>(s)]; ++b, ++block) {
-      const double rate =
-          blocks > 1 ? c.drop_path * static_cast<double>(block) / static_cast<double>(blocks - 1) : 0.0;
-      stage.blocks.emplace_back(at / "blocks" / b, c, s, stage.window, static_cast<float>(rate));
-    }
+    stage.window = c.layout({c.window.rows, c.window.columns}, grid, false).window;
+    for (std::int64_t b = 0; b < c.depths[s]; ++b)
+      stage.blocks.emplace_back(at / "blocks" / b, c, s, stage.window, *drop_path++);
     if (s + 1 == c.stages()) break;
-    stage.merge_norm = LayerNorm(at / "downsample" / "norm", 4 * c.width(s), c.norm_eps);
-    stage.reduction =
-        Linear(at / "downsample" / "reduction", 4 * c.width(s), 2 * c.width(s), {.bias = false});
-    grid = {(grid.rows + 1) / 2, (grid.columns + 1) / 2};
+    const std::int64_t merged = 4 * c.width(s);
+    stage.merge_norm = LayerNorm(at / "downsample" / "norm", merged, c.grid_eps());
+    stage.reduction = Linear(at / "downsample" / "reduction", merged, merged / 2, {.bias = false});
+    grid = {1, (grid.rows + 1) / 2, (grid.columns + 1) / 2};
   }
   const std::int64_t width = c.width(c.stages() - 1);
   norm_ = LayerNorm(w / "norm", width, c.norm_eps);
-  if (c.num_classes > 0) head_ = Linear(w / "head", width, c.num_classes);
+  if (c.input.num_classes > 0) head_ = Linear(w / "head", width, c.input.num_classes);
 }
 
 Var Swin::forward(const Context& ctx, const Var& images) const {
-  Pair grid;
-  const Var pooled = mean_pool(ctx, encode(ctx, images, grid));  // (B, C)
+  const Var pooled = mean_pool(ctx, encode(ctx, images, nullptr).tokens);  // (B, C)
   ctx.show([] { return "avgpool"; }, pooled);
   if (!head_.defined()) return pooled;
   const Var logits = head_(ctx, pooled);
@@ -244,206 +197,238 @@ Var Swin::forward(const Context& ctx, const Var& images) const {
 
 Features Swin::features(const Context& ctx, const Var& images) const {
   Features out;
-  Pair grid;
-  out.patches = encode(ctx, images, grid);
-  out.cls = mean_pool(ctx, out.patches);
-  out.rows = grid.rows;
-  out.columns = grid.columns;
+  out.cls = mean_pool(ctx, encode(ctx, images, &out.levels).tokens);
   return out;
 }
 
-/// Images (B, channels, H, W) -> normed tokens (B, rows * columns, C) of the last stage and its grid.
-Var Swin::encode(const Context& ctx, const Var& images, Pair& grid) const {
-  Var x = embed(ctx, images, grid);
-  for (std::size_t s = 0; s < stages_.size(); ++s) x = run_stage(ctx, s, std::move(x), grid);
-  x = norm_(ctx, x);
-  ctx.show([] { return "norm"; }, x);
+Features::Level Swin::encode(const Context& ctx, const Var& images, std::vector<Level>* levels) const {
+  Level x = embed(ctx, images);
+  for (std::size_t s = 0; s < stages_.size(); ++s) run_stage(ctx, s, x, levels);
+  x.tokens = norm_(ctx, x.tokens);
+  ctx.show([] { return "norm"; }, x.tokens);
+  if (levels != nullptr) levels->push_back(x);
   return x;
 }
 
-Var Swin::embed(const Context& ctx, const Var& images, Pair& grid) const {
-  const SwinConfig& c = config_;
-  const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c.in_chans, "swin",
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), c.in_chans);
-  const bool whole = shape[2] % c.patch_size.rows == 0 && shape[3] % c.patch_size.columns == 0;
-  require(whole || c.patch_remainder != "none", "swin",
-          "an image of {}x{} is no multiple of the patch {}x{}, and patch_remainder is none (drop and pad "
-          "take any size)",
-          shape[2], shape[3], c.patch_size.rows, c.patch_size.columns);
-  const bool pads = c.patch_remainder == "pad" && shape[2] > 0 && shape[3] > 0;
-  const Var fitting = pads ? pad_to_patches(ctx, images, c.patch_size.rows, c.patch_size.columns) : images;
-  grid = c.grid({shape[2], shape[3]});
-  Var x = patch_embed_(ctx, fitting);
-  if (c.patch_norm) x = patch_norm_(ctx, x);
+Features::Level Swin::embed(const Context& ctx, const Var& images) const {
+  const PatchInput& input = c().input;
+  const Grid grid = input.grid(op(), images), made = input.grid();
+  Var x = input.embed(ctx, op(), patch_embed_, images);
+  if (c().patch_norm) x = patch_norm_(ctx, x);
   ctx.show([] { return "patch_embed"; }, x);
-  if (!absolute_pos_.defined()) return x;
-  const Pair made = c.grid(c.img_size);
-  Var table = absolute_pos_;
-  if (!(made == grid)) {  // the paper's code has no rule; Hugging Face's: bicubic, no antialias
-    table = reshape(ctx, table, {1, made.rows, made.columns, c.dim});
-    table = resize(ctx, table, grid.rows, grid.columns, ResizeRule::bicubic);
+  if (absolute_pos_.defined()) {
+    Var table = absolute_pos_;
+    // The paper's code has no rule for another size; Hugging Face's: bicubic, no antialias.
+    if (made.rows != grid.rows || made.columns != grid.columns) {
+      table = reshape(ctx, table, {1, made.rows, made.columns, c().dim});
+      table = resize(ctx, table, grid.rows, grid.columns, ResizeRule::bicubic);
+    }
+    x = add(ctx, x, reshape(ctx, table, {grid.tokens(), c().dim}));
   }
-  return add(ctx, x, reshape(ctx, table, {grid.rows * grid.columns, c.dim}));
+  return {x, grid, input.patch_size.rows};
 }
 
-/// Tokens (B, rows * columns, C) through the stage's blocks and, but for the last, its merging: (.., 2 C),
-/// half the grid.
-Var Swin::run_stage(const Context& ctx, std::size_t index, Var x, Pair& grid) const {
+/// Tokens through the stage's blocks and, but for the last, its merging: twice the width, half the grid.
+void Swin::run_stage(const Context& ctx, std::size_t index, Level& x, std::vector<Level>* levels) const {
   const Stage& stage = stages_[index];
-  const WindowLayout plain = layout_of(config_, stage.window, grid, false);
-  const WindowLayout shifted = layout_of(config_, stage.window, grid, true);
+  const WindowLayout plain = c().layout(stage.window, x.grid, false);
+  const WindowLayout shifted = c().layout(stage.window, x.grid, true);
+  Var& t = x.tokens;  // (B, rows * columns, C)
   for (std::size_t b = 0; b < stage.blocks.size(); ++b) {
-    x = stage.blocks[b](ctx, x, b % 2 == 0 ? plain : shifted, maps_);
-    ctx.show([=] { return fmt::format("layers.{}.blocks.{}", index, b); }, x);
+    t = stage.blocks[b](ctx, t, b % 2 == 0 ? plain : shifted, maps_);
+    ctx.show([=] { return fmt::format("layers.{}.blocks.{}", index, b); }, t);
   }
-  ctx.show([=] { return fmt::format("layers.{}.blocks", index); }, x);
+  ctx.show([=] { return fmt::format("layers.{}.blocks", index); }, t);
   if (stage.reduction.defined()) {
-    x = merge_patches(ctx, reshape(ctx, x, {x.dim(0), grid.rows, grid.columns, x.dim(2)}));
-    grid = {x.dim(1), x.dim(2)};
-    x = reshape(ctx, x, {x.dim(0), grid.rows * grid.columns, x.dim(3)});
-    x = stage.reduction(ctx, stage.merge_norm(ctx, x));
-    ctx.show([=] { return fmt::format("layers.{}.downsample", index); }, x);
+    if (levels != nullptr) levels->push_back(x);
+    t = merge_patches(ctx, reshape(ctx, t, {t.dim(0), x.grid.rows, x.grid.columns, t.dim(2)}));
+    x.grid = {1, t.dim(1), t.dim(2)};
+    x.stride *= 2;
+    t = reshape(ctx, t, {t.dim(0), x.grid.tokens(), t.dim(3)});
+    t = stage.reduction(ctx, stage.merge_norm(ctx, t));
+    ctx.show([=] { return fmt::format("layers.{}.downsample", index); }, t);
   }
-  ctx.show([=] { return fmt::format("layers.{}", index); }, x);
-  return x;
+  ctx.show([=] { return fmt::format("layers.{}", index); }, t);
 }
 
-Block::Block(const Weights& w, const SwinConfig& c, std::int64_t stage, Window window, float drop_path)
-    : path_(w.path()),
-      heads_(c.heads[static_cast<std::size_t>(stage)]),
-      drop_path_(drop_path),
-      norm1_(w / "norm1", c.width(stage), c.norm_eps),
-      bias_{window, (w / "attn")
-                        .get(SwinBias::kTable, {swin_table_rows(window), heads_}, Init::trunc_normal(0.02f),
-                             {.decay = false})},
-      qkv_(w / "attn" / "qkv", c.width(stage), 3 * c.width(stage)),
-      proj_(w / "attn" / "proj", c.width(stage), c.width(stage)),
-      norm2_(w / "norm2", c.width(stage), c.norm_eps),
-      mlp_(w / "mlp", c.width(stage),
-           static_cast<std::int64_t>(static_cast<double>(c.width(stage)) * c.mlp_ratio)) {}
-
-Var Block::operator()(const Context& ctx, const Var& x, const WindowLayout& layout,
-                      const WindowMaps& maps) const {
-  if (ctx.train && drop_path_ > 0) {
-    const Var y = add(ctx, x, drop_path(ctx, attend(ctx, norm1_(ctx, x), Var(), layout, maps), drop_path_));
-    return add(ctx, y, drop_path(ctx, mlp_(ctx, norm2_(ctx, y)), drop_path_));
-  }
-  const Var y = attend(ctx, norm1_(ctx, x), x, layout, maps);
-  return mlp_(ctx, norm2_(ctx, y), y);
+/// Side of the windows that a bias table, of (2 side - 1)^2 rows, was made for.
+std::int64_t window_side(const NamedShapes& s, const std::string& table) {
+  const std::int64_t side = NamedShapes::square(s.dim(table, 0)).rows;
+  require(side % 2 == 1, "swin", "{} is of no square window, so that window must be told", table);
+  return (side + 1) / 2;
 }
 
-/// skip + proj(window attention): windows, shift and padding are row maps of the fused op, nothing is copied
-/// into windows.
-Var Block::attend(const Context& ctx, const Var& x, const Var& skip, const WindowLayout& layout,
-                  const WindowMaps& maps) const {
-  const Var qkv = qkv_(ctx, x);  // (B, N, 3 C), rows q | k | v, head-major
-  AttentionOptions options;
-  options.heads = heads_;
-  options.rows = maps.rows(layout);
-  options.terms = {swin_bias_term(bias_, maps.gather(bias_.window, layout.window))};
-  // A padded token is zero before the projection, so its key and value are the projection's bias.
-  if (layout.pads()) options.pad_bias = qkv_.bias();
-  const Var out = attention(ctx, qkv, options);
-  if (ctx.probe != nullptr)  // as the libraries see it, in window order
-    ctx.show([&] { return path_ + ".attn"; },
-             Var(window_order(proj_(Context{}, out).value(), *options.rows)));
-  return proj_(ctx, out, Activation::none, skip);
-}
-
-std::string Swin::config() const {
-  ConfigWriter writer;
-  fields(writer, config_);
-  return writer.str();
+void from_shapes(const NamedShapes& s, SwinConfig& c) {
+  const auto table = [](std::size_t stage) {
+    return fmt::format("layers.{}.blocks.0.attn.relative_position_bias_table", stage);
+  };
+  c.input.from_shapes(s, "patch_embed.proj.weight", "head.weight");
+  c.dim = s.dim("patch_embed.proj.weight", 0);
+  c.depths = c.heads = {};
+  do {
+    c.heads.push_back(s.dim(table(c.stages()), 1));
+    c.depths.push_back(s.count(fmt::format("layers.{}.blocks", c.stages()), ".norm1.weight"));
+  } while (c.stages() < kMostStages && s.has(table(c.stages())));
+  const std::size_t last = c.stages() - 1;
+  c.window.rows = c.window.columns = window_side(s, table(0));
+  const std::string mlp = fmt::format("layers.{}.blocks.0.mlp.fc1.weight", last);
+  c.mlp_ratio = static_cast<double>(s.dim(mlp, 0)) / static_cast<double>(s.dim(mlp, 1));
+  c.patch_norm = s.has("patch_embed.norm.weight");
+  c.absolute_pos = s.has("absolute_pos_embed");
+  const std::int64_t side = c.absolute_pos ? NamedShapes::square(s.dim("absolute_pos_embed", 1)).rows
+                                           : window_side(s, table(last)) << last;
+  require(side > 0, "swin", "absolute_pos_embed is of no square grid, so that img_size must be told");
+  Pair& image = c.input.img_size;
+  image = {side * c.input.patch_size.rows, side * c.input.patch_size.columns};
+  if (!c.absolute_pos)
+    s.assume(fmt::format("img_size {} x {} (last stage: one window)", image.rows, image.columns));
+  s.assume(fmt::format("norm_eps {}", c.norm_eps));
 }
 
 struct Size {
-  const char *name, *initial;
-  std::int64_t dim;
-  const char *depths, *heads;
+  const char* name;
+  std::int64_t dim, depth;          // depth: of stage 2, the others have two blocks
   double drop_path;                 // of the paper's training
   std::int64_t torchvision_resize;  // short side before its 224 crop; 0: torchvision has no such model
 };
 
-constexpr Size kSizes[] = {{"tiny", "t", 96, "[2,2,6,2]", "[3,6,12,24]", 0.2, 232},
-                           {"small", "s", 96, "[2,2,18,2]", "[3,6,12,24]", 0.3, 246},
-                           {"base", "b", 128, "[2,2,18,2]", "[4,8,16,32]", 0.5, 238},
-                           {"large", "l", 192, "[2,2,18,2]", "[6,12,24,48]", 0.2, 0}};
-constexpr const char* kPaper = "Swin V1, Liu et al. 2021";
-constexpr const char* kDigits =
-    R"({"img_size":28,"patch_size":2,"in_chans":1,"num_classes":10,"dim":48,"depths":[2,2],"heads":[3,6],)"
-    R"("window":7,"drop_path":0.1})";
+constexpr Size kSizes[] = {{"tiny", 96, 6, 0.2, 232},
+                           {"small", 96, 18, 0.3, 246},
+                           {"base", 128, 18, 0.5, 238},
+                           {"large", 192, 18, 0.2, 0}};
 
 /// Image of 32 window sides: the last stage (patch 4, three mergings) is then one window.
-std::string json_of(const Size& size, std::int64_t window, std::int64_t classes, const char* more = "") {
-  return fmt::format(
-      R"({{"img_size":{},"window":{},"num_classes":{},"dim":{},"depths":{},"heads":{},"drop_path":{}{}}})",
-      32 * window, window, classes, size.dim, size.depths, size.heads, size.drop_path, more);
+SwinConfig config_of(const Size& size, std::int64_t window, std::int64_t classes) {
+  const std::int64_t heads = size.dim / 32;
+  SwinConfig c = {.dim = size.dim,
+                  .depths = {2, 2, size.depth, 2},
+                  .heads = {heads, 2 * heads, 4 * heads, 8 * heads},
+                  .window = {window, window},
+                  .drop_path = size.drop_path};
+  c.input.img_size = {32 * window, 32 * window};
+  c.input.num_classes = classes;
+  return c;
 }
 
-Preprocess digits_preprocess() {
-  Preprocess out;
-  out.rows = out.columns = 28;
-  out.channels = 1;
-  out.mode = Preprocess::Mode::squash;
-  out.crop_pct = 1.0;
-  out.filter = ResizeFilter::bilinear;
-  out.mean.fill(0.1307f);
-  out.std.fill(0.3081f);
+std::vector<Variant<SwinConfig>> variants() {
+  std::vector<Variant<SwinConfig>> out;
+  for (const Size& size : kSizes)
+    for (const std::int64_t window : {7, 12}) {
+      if (window == 12 && size.dim < 128) continue;  // the small ones exist at 224 only
+      const std::int64_t image = window * 32;
+      const Preprocess preprocess = {.rows = image, .columns = image, .crop_pct = window == 7 ? 0.9 : 1.0};
+      const std::string name = fmt::format("swin_{}_patch4_window{}_{}", size.name, window, image);
+      const std::string brief = fmt::format("swin_{}{}", size.name, window == 7 ? "" : "_384");
+      out.push_back({name, config_of(size, window, 1000), preprocess, "Swin V1, Liu et al. 2021", {brief}});
+      out.push_back({name + "_22k", config_of(size, window, 21841), preprocess,
+                     "Swin V1 on the 21,841 classes of ImageNet-22k"});
+      out.back().aliases = {name + ".ms_in22k", brief + "_22k"};
+    }
+  for (const Size& size : kSizes) {
+    if (size.torchvision_resize == 0) continue;
+    const std::string name = fmt::format("swin_{}", size.name[0]);
+    out.push_back({name, config_of(size, 7, 1000), {.resize_to = size.torchvision_resize}});
+    out.back().config.window_fit = GridFit::pad;
+    out.back().config.input.patch_remainder = PatchInput::Remainder::drop;
+    out.back().note = "Swin V1 as trained by torchvision";
+    out.back().aliases = {"torchvision/" + name};
+    out.back().naming = "torchvision";
+  }
+  out.push_back({"swin_digits", {.dim = 48, .depths = {2, 2}, .heads = {3, 6}, .drop_path = 0.1}});
+  out.back().config.input = {{28, 28}, {2, 2}, 1, 10, PatchInput::Remainder::pad};
+  out.back().preprocess = {28, 28, 1, Preprocess::Mode::squash, 1.0, 0, ResizeFilter::bilinear};
+  out.back().preprocess.mean.fill(0.1307f);
+  out.back().preprocess.std.fill(0.3081f);
+  out.back().note = "a small Swin for handwritten digits, trained by Locant";
+  return out;
+}
+
+/// What transformers' class fixes: patch and merging norms have PyTorch's epsilon, not layer_norm_eps.
+constexpr const char* kHub = R"({"window_fit":"shrink","patch_remainder":"pad","merge_norm_eps":1e-5})";
+
+std::vector<HubKeys> hub() {
+  return {{.model_type = "swin",
+           .keys = {{"image_size", "img_size"},
+                    {"patch_size", "patch_size"},
+                    {"num_channels", "in_chans"},
+                    {"embed_dim", "dim"},
+                    {"depths", "depths"},
+                    {"num_heads", "heads"},
+                    {"window_size", "window"},
+                    {"mlp_ratio", "mlp_ratio"},
+                    {"use_absolute_embeddings", "absolute_pos"},
+                    {"hidden_act", "act"},
+                    {"layer_norm_eps", "norm_eps"},
+                    {"drop_path_rate", "drop_path"}},
+           .fixed = kHub}};
+}
+
+/// Sources of all names: the state dicts of the libraries.
+Renames transformers_names() {
+  Renames out;
+  out.naming = "transformers";
+  out.prefixes = {"swin."};
+  out.rules = {{"patch_embed.proj", "embeddings.patch_embeddings.projection"},
+               {"patch_embed.norm", "embeddings.norm"},
+               {"absolute_pos_embed", "embeddings.position_embeddings"},
+               {"patch_embed", "embeddings", true},
+               {"layers.{s}.blocks.{b}.norm1", "encoder.layers.{s}.blocks.{b}.layernorm_before"},
+               {"layers.{s}.blocks.{b}.norm2", "encoder.layers.{s}.blocks.{b}.layernorm_after"},
+               {"layers.{s}.blocks.{b}.attn.qkv",
+                {"encoder.layers.{s}.blocks.{b}.attention.self.query",
+                 "encoder.layers.{s}.blocks.{b}.attention.self.key",
+                 "encoder.layers.{s}.blocks.{b}.attention.self.value"}},
+               {"layers.{s}.blocks.{b}.attn.proj", "encoder.layers.{s}.blocks.{b}.attention.output.dense"},
+               {"layers.{s}.blocks.{b}.attn.relative_position_bias_table",
+                "encoder.layers.{s}.blocks.{b}.attention.self.relative_position_bias_table"},
+               {"layers.{s}.blocks.{b}.attn", "encoder.layers.{s}.blocks.{b}.attention", true},
+               {"layers.{s}.blocks.{b}.mlp.fc1", "encoder.layers.{s}.blocks.{b}.intermediate.dense"},
+               {"layers.{s}.blocks.{b}.mlp.fc2", "encoder.layers.{s}.blocks.{b}.output.dense"},
+               {"layers.{s}", "encoder.layers.{s}"},
+               {"norm", "layernorm"},
+               {"head", "classifier"}};
+  out.unused = {"embeddings.mask_token"};
+  out.overrides = {{"", kHub}};
+  out.preprocess = {{"", R"({"mode":"squash"})"}};
+  return out;
+}
+
+std::vector<Renames> renames() {
+  Renames microsoft;
+  microsoft.naming = "microsoft/Swin-Transformer";
+  microsoft.preprocess = {{"rows=224", R"({"crop_pct":0.875})"}, {"rows=384", R"({"mode":"squash"})"}};
+
+  // timm merges at the start of a stage, so that "layers.1" is what its blocks give, and our "layers.0" its
+  // merging. It shrinks each axis by itself and has no other way: what is called shrink there is that.
+  Renames timm;
+  timm.naming = "timm";
+  timm.rules = {{"layers.{s}.downsample", "layers.{s+1}.downsample"},
+                {"layers.{s}.blocks", "layers.{s}", true},
+                {"layers.{s}", "layers.{s+1}.downsample", true},
+                {"head", "head.fc"}};
+  timm.overrides = {
+      {"", R"({"window_fit":"shrink_axis","pad_order":"roll_then_pad","patch_remainder":"pad"})"},
+      {"window_fit=shrink", R"({"window_fit":"shrink_axis"})", true}};
+  Renames torchvision;
+  torchvision.naming = "torchvision";
+  torchvision.rules = {{"patch_embed.proj", "features.0.0"},
+                       {"patch_embed.norm", "features.0.2"},
+                       {"patch_embed", "features.0", true},
+                       {"layers.{s}.blocks.{b}.mlp.fc1", "features.{2s+1}.{b}.mlp.0"},
+                       {"layers.{s}.blocks.{b}.mlp.fc2", "features.{2s+1}.{b}.mlp.3"},
+                       {"layers.{s}.blocks.{b}", "features.{2s+1}.{b}"},
+                       {"layers.{s}.blocks", "features.{2s+1}", true},
+                       {"layers.{s}.downsample", "features.{2s+2}"},
+                       {"layers.{s}", "features.{2s+2}", true}};
+  torchvision.overrides = {{"", R"({"window_fit":"pad","patch_remainder":"drop"})"}};
+
+  std::vector<Renames> out = {microsoft, timm, torchvision, transformers_names()};
+  for (Renames& names : out) names.derived = {"*.relative_position_index", "*.attn_mask"};
   return out;
 }
 
 }  // namespace
 
-std::unique_ptr<Model> make_swin(const std::string& config_json, const Weights& weights) {
-  ConfigReader reader("swin", config_json);
-  SwinConfig config;
-  reader.field("naming", config.naming);
-  follow_naming(config);
-  fields(reader, config);
-  reader.finish();
-  // timm shrinks each axis by itself and has no other way, so what is called shrink there is this.
-  if (config.naming == "timm" && config.window_fit == "shrink") config.window_fit = "shrink_axis";
-  check(config);
-  return std::make_unique<Swin>(std::move(config), weights);
-}
-
-void register_swin(std::vector<ModelEntry>& entries) {
-  for (const Size& size : kSizes)
-    for (const std::int64_t window : {7, 12}) {
-      const std::int64_t image = window * 32;
-      if (window == 12 && size.dim < 128) continue;  // the small ones exist at 224 only
-      Preprocess preprocess;
-      preprocess.rows = preprocess.columns = image;
-      preprocess.crop_pct = window == 7 ? 0.9 : 1.0;
-      const std::string name = fmt::format("swin_{}_patch4_window{}_{}", size.name, window, image);
-      const std::string brief =
-          window == 7 ? fmt::format("swin_{}", size.name) : fmt::format("swin_{}_{}", size.name, image);
-      entries.push_back({name, {brief}, "swin", json_of(size, window, 1000), preprocess, kPaper});
-      entries.push_back({name + "_22k",
-                         {name + ".ms_in22k", brief + "_22k"},
-                         "swin",
-                         json_of(size, window, 21841),
-                         preprocess,
-                         "Swin V1 on the 21,841 classes of ImageNet-22k"});
-    }
-  for (const Size& size : kSizes) {
-    if (size.torchvision_resize == 0) continue;
-    Preprocess preprocess;
-    preprocess.resize_to = size.torchvision_resize;
-    entries.push_back({fmt::format("swin_{}", size.initial),
-                       {fmt::format("torchvision/swin_{}", size.initial)},
-                       "swin",
-                       json_of(size, 7, 1000, R"(,"naming":"torchvision")"),
-                       preprocess,
-                       "Swin V1 as trained by torchvision"});
-  }
-  entries.push_back({"swin_digits",
-                     {},
-                     "swin",
-                     kDigits,
-                     digits_preprocess(),
-                     "a small Swin for handwritten digits, trained by Locant"});
-}
+const Family kSwin = family<Swin, variants, renames, from_shapes, hub>("swin");
 
 }  // namespace locant

@@ -56,7 +56,7 @@ Var AugmentedConv::attend(const Context& ctx, const Var& qkv) const {
   AttentionOptions options;
   options.heads = H;
   options.scale = 1.0f / std::sqrt(static_cast<float>(dk / H));
-  if (options_.relative) options.terms = {relative_logits_term(ctx, tables_, q, H, options.scale, indices_)};
+  if (options_.relative) options.terms = {relative_logits_term(ctx, tables_, q, H, *options.scale, indices_)};
   const Var y = attention(ctx, q, k, v, options);
   if (options_.maps == Maps::transposed) return tokens_to_images(ctx, y, rows, columns);
   const Var heads = permute(ctx, reshape(ctx, y, {B, N, H, dv / H}), {0, 2, 1, 3});

@@ -53,7 +53,7 @@ Var BotnetAttention::operator()(const Context& ctx, const Var& x) const {
   AttentionOptions options;
   options.heads = H;
   options.scale = 1.0f / std::sqrt(static_cast<float>(D));
-  options.terms = {relative_logits_term(ctx, tables_, q, H, options.scale, indices_)};
+  options.terms = {relative_logits_term(ctx, tables_, q, H, *options.scale, indices_)};
   ctx.show_dense([&] { return join_path(path_, "pos_emb"); },
                  [&] {
                    const Tensor scores = attention_term_scores(q, k, v, options, 0);  // (B, 1, H, N, N)

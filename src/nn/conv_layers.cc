@@ -22,9 +22,9 @@ Conv2d::Conv2d(const Weights& w, std::int64_t in, std::int64_t out, const Option
     : conv_(options.conv) {
   const std::int64_t from = per_group(in, out, conv_.groups);
   const Init init = Init::fan_in(from * options.kernel_rows * options.kernel_columns);
-  weight_ = w.get("weight", {out, from, options.kernel_rows, options.kernel_columns},
-                  options.weight_init.value_or(init));
-  if (options.bias) bias_ = w.get("bias", {out}, init);
+  numbers_.weight = w.get("weight", {out, from, options.kernel_rows, options.kernel_columns},
+                          options.weight_init.value_or(init));
+  if (options.bias) numbers_.bias = w.get("bias", {out}, init);
 }
 
 Conv2d::Options Conv2d::square(std::int64_t kernel, std::int64_t stride, std::int64_t pad,
@@ -32,9 +32,7 @@ Conv2d::Options Conv2d::square(std::int64_t kernel, std::int64_t stride, std::in
   return {kernel, kernel, square_conv(stride, pad, groups), bias};
 }
 
-Var Conv2d::operator()(const Context& ctx, const Var& x) const {
-  return conv2d(ctx, x, weight_, bias_, conv_);
-}
+Var Conv2d::operator()(const Context& ctx, const Var& x) const { return numbers_(ctx, x, conv_); }
 
 Conv1d::Conv1d(const Weights& w, std::int64_t in, std::int64_t out, std::int64_t kernel,
                const Conv1dOptions& options, bool bias)
@@ -50,24 +48,18 @@ Var Conv1d::operator()(const Context& ctx, const Var& x) const {
 }
 
 BatchNorm::BatchNorm(const Weights& w, std::int64_t width, const BatchNormOptions& options,
-                     const Init& weight_init)
-    : options_(options) {
+                     const Init& weight_init) {
   numbers_.weight = w.get("weight", {width}, weight_init);
   numbers_.bias = w.get("bias", {width}, Init::zeros());
-  numbers_.eps = options.eps;
+  numbers_.options = options;
   numbers_.mean = w.buffer("running_mean", {width}, Init::zeros());
   numbers_.var = w.buffer("running_var", {width}, Init::ones());
-}
-
-Var BatchNorm::operator()(const Context& ctx, const Var& x) const {
-  Tensor mean = numbers_.mean.value(), var = numbers_.var.value();  // the same storage: written in place
-  return batch_norm(ctx, x, numbers_.weight, numbers_.bias, mean, var, options_);
 }
 
 Var BatchNorm::scale(const Context& ctx) const {
   const Tensor& var = numbers_.var.value();
   Tensor rstd(var.shape());
-  for (std::int64_t c = 0; c < rstd.numel(); ++c) rstd[c] = 1.0f / std::sqrt(var[c] + numbers_.eps);
+  for (std::int64_t c = 0; c < rstd.numel(); ++c) rstd[c] = 1.0f / std::sqrt(var[c] + numbers_.options.eps);
   return multiply(ctx, numbers_.weight, Var(std::move(rstd)));
 }
 

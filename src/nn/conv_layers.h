@@ -7,7 +7,7 @@
 #include "ops/batch_norm.h"
 #include "ops/conv1d.h"
 #include "ops/conv2d.h"
-#include "position/token_grid.h"
+#include "position/shared/token_grid.h"
 
 namespace locant {
 
@@ -27,12 +27,14 @@ class Conv2d {
                         std::int64_t groups = 1, bool bias = true);
   /// images (B, in, H, W) -> (B, out, H', W').
   Var operator()(const Context& ctx, const Var& x) const;
-  const Var& weight() const { return weight_; }
+  /// For what convolves by itself.
+  const Conv2dNumbers& numbers() const { return numbers_; }
+  const Var& weight() const { return numbers_.weight; }
   /// Undefined without one.
-  const Var& bias() const { return bias_; }
+  const Var& bias() const { return numbers_.bias; }
 
  private:
-  Var weight_, bias_;
+  Conv2dNumbers numbers_;
   Conv2dOptions conv_;
 };
 
@@ -56,18 +58,17 @@ class BatchNorm {
   BatchNorm() = default;
   BatchNorm(const Weights& w, std::int64_t width, const BatchNormOptions& options = {},
             const Init& weight_init = Init::ones());
-  Var operator()(const Context& ctx, const Var& x) const;
+  Var operator()(const Context& ctx, const Var& x) const { return numbers_(ctx, x); }
   bool defined() const { return numbers_.defined(); }
   /// For what norms by itself; shares the running statistics.
-  const GridNorm& numbers() const { return numbers_; }
+  const BatchNormNumbers& numbers() const { return numbers_; }
 
   /// Evaluation as scale x + shift: weight / sqrt(running_var + eps), and bias - running_mean scale. (C)
   Var scale(const Context& ctx) const;
   Var shift(const Context& ctx, const Var& scale) const;
 
  private:
-  GridNorm numbers_;
-  BatchNormOptions options_;
+  BatchNormNumbers numbers_;
 };
 
 }  // namespace locant

@@ -41,8 +41,8 @@ Var Linear::operator()(const Context& ctx, const Var& x, Activation act, const V
   return residual.defined() ? add(ctx, residual, y) : y;
 }
 
-LayerNorm::LayerNorm(const Weights& w, std::int64_t width, float eps)
-    : weight_(w.get("weight", {width}, Init::ones())),
+LayerNorm::LayerNorm(const Weights& w, std::int64_t width, float eps, const Init& weight_init)
+    : weight_(w.get("weight", {width}, weight_init)),
       bias_(w.get("bias", {width}, Init::zeros())),
       eps_(eps) {}
 

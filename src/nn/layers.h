@@ -37,11 +37,11 @@ class Linear {
   std::int64_t in_ = 0, out_ = 0;
 };
 
-/// `weight` (C) ones, `bias` (C) zeros.
+/// `weight` (C) starts at ones where nothing else is said, `bias` (C) at zeros.
 class LayerNorm {
  public:
   LayerNorm() = default;
-  LayerNorm(const Weights& w, std::int64_t width, float eps);
+  LayerNorm(const Weights& w, std::int64_t width, float eps, const Init& weight_init = Init::ones());
   Var operator()(const Context& ctx, const Var& x) const;
 
  private:

@@ -1,7 +1,7 @@
 #include "nn/lca_block.h"
 
 #include "core/error.h"
-#include "ops/attention.h"
+#include "ops/attention/attention.h"
 #include "ops/elementwise.h"
 #include "ops/layout.h"
 #include "ops/rearrange.h"

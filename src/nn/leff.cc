@@ -1,7 +1,7 @@
 #include "nn/leff.h"
 
 #include "core/error.h"
-#include "nn/grid_layers.h"
+#include "nn/conv_layers.h"
 
 namespace locant {
 
@@ -11,13 +11,14 @@ LeffLayer::LeffLayer(const Weights& w, const Options& options) {
           "{} channels, {} hidden ones and a kernel of {}; all must be at least 1, the kernel odd", C, hidden,
           k);
   leff_.path = w.path();
-  leff_.conv1 = grid_conv(w / "conv1", C, hidden, 1);
-  leff_.conv2 = grid_conv(w / "conv2", hidden, hidden, k, hidden);
-  leff_.conv3 = grid_conv(w / "conv3", hidden, C, 1);
+  leff_.conv1 = Conv2d(w / "conv1", C, hidden, Conv2d::square(1)).numbers();
+  leff_.conv2 = Conv2d(w / "conv2", hidden, hidden, Conv2d::square(k, 1, 0, hidden)).numbers();
+  leff_.conv3 = Conv2d(w / "conv3", hidden, C, Conv2d::square(1)).numbers();
   if (!options.batch_norm) return;
-  leff_.bn1 = grid_norm(w / "bn1", hidden, options.bn_eps);
-  leff_.bn2 = grid_norm(w / "bn2", hidden, options.bn_eps);
-  leff_.bn3 = grid_norm(w / "bn3", C, options.bn_eps);
+  const BatchNormOptions norm{.eps = options.bn_eps};
+  leff_.bn1 = BatchNorm(w / "bn1", hidden, norm).numbers();
+  leff_.bn2 = BatchNorm(w / "bn2", hidden, norm).numbers();
+  leff_.bn3 = BatchNorm(w / "bn3", C, norm).numbers();
 }
 
 Var LeffLayer::operator()(const Context& ctx, const Var& x, Grid grid, std::int64_t prefix) const {

@@ -1,7 +1,7 @@
 #include "nn/locality_ff.h"
 
 #include "core/error.h"
-#include "nn/grid_layers.h"
+#include "nn/conv_layers.h"
 
 namespace locant {
 
@@ -14,10 +14,12 @@ LocalityFfLayer::LocalityFfLayer(const Weights& w, const Options& o) {
       o.in, o.out, o.expand_ratio, o.kernel, o.stride);
   const std::int64_t wide = o.in * o.expand_ratio;
   const Weights conv = w / "conv";
-  ff_.expand = grid_conv(conv / 0, o.in, wide, 1, 1, false);
-  ff_.expand_norm = grid_norm(conv / 1, wide, o.bn_eps);
-  ff_.depthwise = grid_conv(conv / 3, wide, wide, o.kernel, wide, false);
-  ff_.depthwise_norm = grid_norm(conv / 4, wide, o.bn_eps);
+  const Conv2d::Options plain = Conv2d::square(1, 1, 0, 1, false);
+  const BatchNormOptions norm{.eps = o.bn_eps};
+  ff_.expand = Conv2d(conv / 0, o.in, wide, plain).numbers();
+  ff_.expand_norm = BatchNorm(conv / 1, wide, norm).numbers();
+  ff_.depthwise = Conv2d(conv / 3, wide, wide, Conv2d::square(o.kernel, 1, 0, wide, false)).numbers();
+  ff_.depthwise_norm = BatchNorm(conv / 4, wide, norm).numbers();
   ff_.gate = o.gate;
   if (o.gate == FfGate::squeeze_excite) {
     require(o.reduction >= 1 && o.reduction <= wide, "locality_ff", "{} channels squeezed by {} leave none",
@@ -33,8 +35,8 @@ LocalityFfLayer::LocalityFfLayer(const Weights& w, const Options& o) {
     ff_.eca_kernel = (conv / 6 / "conv").get("weight", {1, 1, o.eca_kernel}, Init::fan_in(o.eca_kernel));
   }
   const std::int64_t last = o.gate == FfGate::none ? 6 : 7;
-  ff_.project = grid_conv(conv / last, wide, o.out, 1, 1, false);
-  ff_.project_norm = grid_norm(conv / (last + 1), o.out, o.bn_eps);
+  ff_.project = Conv2d(conv / last, wide, o.out, plain).numbers();
+  ff_.project_norm = BatchNorm(conv / (last + 1), o.out, norm).numbers();
   ff_.act = o.act;
   ff_.stride = o.stride;
   ff_.residual = o.residual;

@@ -6,7 +6,7 @@
 
 #include "nn/layers.h"
 #include "nn/windows.h"
-#include "position/encoding.h"
+#include "position/grid.h"
 
 namespace locant {
 

@@ -140,7 +140,7 @@ SasaStem::SasaStem(const Weights& w, const SasaOptions& o, std::int64_t mixtures
   // Copy m of the keys has codes of its own, and is seen where the window is.
   const auto one = local_gather(window_, kBlock);
   const std::int64_t places = o.kernel * o.kernel, Nk = static_cast<std::int64_t>(one->key_code.size());
-  auto gather = std::make_shared<GatherMap>(*one);
+  auto gather = std::make_shared<OffsetMap>(*one);
   gather->key_code.clear();
   gather->map.clear();
   gather->offsets = M * one->offsets;

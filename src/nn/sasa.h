@@ -51,7 +51,7 @@ class SasaConv {
   LocalWindow window_;
   Sasa tables_;
   Conv2d query_, key_, value_;
-  std::shared_ptr<const GatherMap> gather_;
+  std::shared_ptr<const OffsetMap> gather_;
   std::shared_ptr<const SasaMaps> maps_;
 };
 
@@ -79,7 +79,7 @@ class SasaStem {
   Var emb_a_, emb_b_, emb_mix_;  // (out / groups, k) twice, (M, out / groups)
   Conv2d query_, key_;
   std::vector<Conv2d> values_;
-  std::shared_ptr<const GatherMap> gather_;
+  std::shared_ptr<const OffsetMap> gather_;
   AttentionVisibility visibility_;
   std::shared_ptr<const SasaMaps> maps_;
 };

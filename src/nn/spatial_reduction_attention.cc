@@ -1,7 +1,7 @@
 #include "nn/spatial_reduction_attention.h"
 
 #include "core/error.h"
-#include "ops/attention.h"
+#include "ops/attention/attention.h"
 #include "ops/rearrange.h"
 
 namespace locant {

@@ -20,6 +20,11 @@ Init Init::fan_in(std::int64_t fan_in) {
 }
 
 Tensor RandomSource::get(const std::string& name, const Shape& shape, const Init& init) {
+  if (init.kind == Init::Kind::given) {
+    require(init.numbers->shape() == shape, "weights", "{} of shape {} starts from numbers of another shape",
+            name, shape.str());
+    return init.numbers->clone();
+  }
   Tensor out(shape);
   Rng rng(seed_ ^ fnv1a64(name));
   for (float& x : out.values()) switch (init.kind) {
@@ -36,11 +41,17 @@ Tensor RandomSource::get(const std::string& name, const Shape& shape, const Init
         do x = init.value * rng.normal();
         while (std::abs(x) > 2.0f);
         break;
+      case Init::Kind::given:
+        break;
     }
   return out;
 }
 
-Tensor ShapeSource::get(const std::string&, const Shape&, const Init&) { return {}; }
+Tensor ShapeSource::get(const std::string& name, const Shape&, const Init&) {
+  require(++asked_ <= largest_, "weights", "the configuration asks for more than {} tensors ({} is the next)",
+          largest_, name);
+  return {};
+}
 
 std::string join_path(const std::string& path, std::string_view name) {
   if (path.empty()) return std::string(name);

@@ -12,14 +12,17 @@ namespace locant {
 
 /// How a tensor starts when no checkpoint gives it.
 struct Init {
-  enum class Kind { constant, trunc_normal, normal, uniform } kind = Kind::constant;
+  enum class Kind { constant, trunc_normal, normal, uniform, given } kind = Kind::constant;
   float value = 0.0f;  ///< the constant, the standard deviation (truncated at +-2 absolute), or the bound
+  const Tensor* numbers = nullptr;  ///< given
 
   static Init zeros() { return {Kind::constant, 0.0f}; }
   static Init ones() { return {Kind::constant, 1.0f}; }
   static Init constant(float value) { return {Kind::constant, value}; }
   static Init trunc_normal(float std) { return {Kind::trunc_normal, std}; }
   static Init normal(float std) { return {Kind::normal, std}; }
+  /// These numbers, of the tensor's shape; they must be there while the tensor is asked for.
+  static Init given(const Tensor& numbers) { return {Kind::given, 0.0f, &numbers}; }
   /// PyTorch's default of Linear and Conv2d, weight and bias alike: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
   static Init fan_in(std::int64_t fan_in);
 };
@@ -45,10 +48,15 @@ class RandomSource final : public WeightSource {
   std::uint64_t seed_;
 };
 
-/// Allocates nothing: values are undefined tensors. For listing a model's names and shapes.
+/// Allocates nothing: values are undefined tensors. For listing a model's names and shapes. get() throws
+/// Error from the `largest` tensor on.
 class ShapeSource final : public WeightSource {
  public:
+  explicit ShapeSource(std::size_t largest = 1 << 20) : largest_(largest) {}
   Tensor get(const std::string& name, const Shape& shape, const Init& init) override;
+
+ private:
+  std::size_t largest_, asked_ = 0;
 };
 
 /// train: parameters are leaves with gradients. inference: matrices are packed once and nothing else is kept.

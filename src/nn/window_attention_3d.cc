@@ -25,24 +25,24 @@ WindowAttention3d::WindowAttention3d(const Weights& w, const Options& options) :
   proj_ = Linear(w / "proj", C, C);
 }
 
-std::shared_ptr<const GatherMap> WindowAttention3d::gather(Grid window) const {
+std::shared_ptr<const OffsetMap> WindowAttention3d::gather(Grid window) const {
   const Grid whole = options_.window;
   if (window.frames == whole.frames && window.rows == whole.rows && window.columns == whole.columns)
     return whole_;
   return video_swin_gather(whole, window, options_.fit);
 }
 
-std::shared_ptr<const GatherMap> WindowAttention3d::gather(std::int64_t tokens) const {
+std::shared_ptr<const OffsetMap> WindowAttention3d::gather(std::int64_t tokens) const {
   const Grid whole = options_.window;
   require(tokens >= 1 && tokens <= whole.tokens(), "window_attention_3d", "{} tokens of a {}x{}x{} window",
           tokens, whole.frames, whole.rows, whole.columns);
-  GatherMap first = *whole_;
+  OffsetMap first = *whole_;
   first.query_code.resize(static_cast<std::size_t>(tokens));
   first.key_code.resize(static_cast<std::size_t>(tokens));
-  return std::make_shared<const GatherMap>(std::move(first));
+  return std::make_shared<const OffsetMap>(std::move(first));
 }
 
-Var WindowAttention3d::operator()(const Context& ctx, const Var& x, std::shared_ptr<const GatherMap> gather,
+Var WindowAttention3d::operator()(const Context& ctx, const Var& x, std::shared_ptr<const OffsetMap> gather,
                                   std::shared_ptr<const RowMaps> rows) const {
   const Var qkv = qkv_(ctx, x);  // (B, N, 3 C), q | k | v, head-major
   ctx.show([&] { return join_path(path_, "qkv"); }, qkv);

@@ -24,19 +24,19 @@ class WindowAttention3d {
   WindowAttention3d(const Weights& w, const Options& options);
 
   /// The map for a window no larger than the table's.
-  std::shared_ptr<const GatherMap> gather(Grid window) const;
+  std::shared_ptr<const OffsetMap> gather(Grid window) const;
   /// The same for the first `tokens` of the table's own window.
-  std::shared_ptr<const GatherMap> gather(std::int64_t tokens) const;
+  std::shared_ptr<const OffsetMap> gather(std::int64_t tokens) const;
   /// x (B, N, C) -> (B, N, C): N the tokens of one window, or as the row maps cut them. A padding slot is a
   /// token that was zero before the projection. Shows qkv and proj.
-  Var operator()(const Context& ctx, const Var& x, std::shared_ptr<const GatherMap> gather,
+  Var operator()(const Context& ctx, const Var& x, std::shared_ptr<const OffsetMap> gather,
                  std::shared_ptr<const RowMaps> rows = nullptr) const;
 
  private:
   Options options_;
   std::string path_;
   VideoSwinBias bias_;
-  std::shared_ptr<const GatherMap> whole_;  // of the table's own window
+  std::shared_ptr<const OffsetMap> whole_;  // of the table's own window
   Linear qkv_, proj_;
 };
 

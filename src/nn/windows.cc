@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "position/swin_bias.h"
 
 namespace locant {
 namespace {
@@ -56,6 +57,19 @@ std::int32_t region_at(const WindowLayout3d& l, Grid padded, Grid at) {
 }
 
 }  // namespace
+
+WindowLayout fit_windows(Window window, Grid grid, GridFit fit, PadOrder order, bool shifted) {
+  WindowLayout out{.rows = grid.rows, .columns = grid.columns, .window = window, .order = order};
+  const bool low = grid.rows <= window.rows, narrow = grid.columns <= window.columns;
+  const bool shrinks = fit == GridFit::shrink && (low || narrow);
+  const std::int64_t side = std::min(grid.rows, grid.columns);
+  if (shrinks) out.window = {std::min(side, window.rows), std::min(side, window.columns)};
+  if (fit == GridFit::shrink_axis)
+    out.window = {std::min(grid.rows, window.rows), std::min(grid.columns, window.columns)};
+  if (shifted && !shrinks && !low) out.shift_rows = window.rows / 2;
+  if (shifted && !shrinks && !narrow) out.shift_columns = window.columns / 2;
+  return out;
+}
 
 Grid WindowLayout3d::padded() const {
   return {up(grid.frames, window.frames), up(grid.rows, window.rows), up(grid.columns, window.columns)};
@@ -113,7 +127,7 @@ std::shared_ptr<const RowMaps> WindowMaps::rows(const WindowLayout3d& l) const {
   return maps;
 }
 
-std::shared_ptr<const GatherMap> WindowMaps::gather(Window table, Window window) const {
+std::shared_ptr<const OffsetMap> WindowMaps::gather(Window table, Window window) const {
   const WindowKey key{table.rows, table.columns, window.rows, window.columns};
   const std::lock_guard lock(mutex_);
   const auto found = gathers_.find(key);

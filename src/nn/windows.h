@@ -7,9 +7,8 @@
 #include <mutex>
 #include <tuple>
 
-#include "ops/attention.h"
-#include "position/encoding.h"
-#include "position/swin_bias.h"
+#include "ops/attention/attention.h"
+#include "position/grid.h"
 
 namespace locant {
 
@@ -33,6 +32,15 @@ struct WindowLayout {
   bool shifts() const { return shift_rows != 0 || shift_columns != 0; }
 };
 
+/// How windows give way to a grid with a side not longer than theirs.
+enum class GridFit {
+  shrink,       ///< to min(rows, columns) on both axes, no shift: Microsoft, Hugging Face
+  shrink_axis,  ///< each axis by itself, no shift on that axis: timm
+  pad           ///< they stay and the grid is padded, no shift on that axis: torchvision
+};
+/// Windows on a grid of one frame; shifted: by half of them, as in every second block.
+WindowLayout fit_windows(Window window, Grid grid, GridFit fit, PadOrder order, bool shifted);
+
 /// Band of position p on an axis of n (padded) positions: 0 for [0, n - window), 1 for [n - window, n -
 /// shift), 2 for the rest. Without a shift the axis is one band.
 constexpr std::int32_t shift_band(std::int64_t p, std::int64_t n, std::int64_t window, std::int64_t shift) {
@@ -54,7 +62,7 @@ struct WindowLayout3d {
 /// shift.
 WindowLayout3d fit_windows_3d(Grid grid, Grid window, Grid shift);
 
-/// Row maps for ops/attention.h: groups are windows, row-major over the padded grid; slots are their tokens,
+/// Row maps for ops/attention: groups are windows, row-major over the padded grid; slots are their tokens,
 /// row-major; a padding slot is -1; regions are set when the layout shifts: a token sees the tokens of its
 /// own region only. Throws Error on an empty grid or window, on a shift outside 0 .. window - 1, or on more
 /// than 2^30 slots.
@@ -67,14 +75,14 @@ class WindowMaps {
  public:
   std::shared_ptr<const RowMaps> rows(const WindowLayout& layout) const;
   std::shared_ptr<const RowMaps> rows(const WindowLayout3d& layout) const;
-  std::shared_ptr<const GatherMap> gather(Window table, Window window) const;
+  std::shared_ptr<const OffsetMap> gather(Window table, Window window) const;
 
  private:
   using LayoutKey = std::array<std::int64_t, 10>;
   using WindowKey = std::tuple<std::int64_t, std::int64_t, std::int64_t, std::int64_t>;
   mutable std::mutex mutex_;
   mutable std::map<LayoutKey, std::shared_ptr<const RowMaps>> rows_;
-  mutable std::map<WindowKey, std::shared_ptr<const GatherMap>> gathers_;
+  mutable std::map<WindowKey, std::shared_ptr<const OffsetMap>> gathers_;
 };
 
 /// Tokens (B, N, C) of the layout's grid with the zeros that its padding adds: (B, padded N, C). For looking

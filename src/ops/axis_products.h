@@ -15,7 +15,7 @@ struct AxisProductOptions {
 };
 
 /// Products of each token's head vectors with the vectors of its coordinate: what axis terms read
-/// (ops/attention.h).
+/// (ops/attention).
 ///   out[b, n, h, e] = alpha x[b, n, h, first : first + W] . table[(h,) rows[coordinate[n], e]]
 /// x (B, N, H D), table (R, W) shared by the heads or (H, R, W) -> (B, N, H, extent). One matrix product for
 /// the tokens of a coordinate: H N E W multiply-adds, and no more memory than the result and Q E W floats.

@@ -182,4 +182,9 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& weight, const Var& b
   });
 }
 
+Var BatchNormNumbers::operator()(const Context& ctx, const Var& x) const {
+  Tensor running_mean = mean.value(), running_var = var.value();  // the same storage: written in place
+  return batch_norm(ctx, x, weight, bias, running_mean, running_var, options);
+}
+
 }  // namespace locant

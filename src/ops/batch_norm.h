@@ -20,4 +20,13 @@ struct BatchNormOptions {
 Var batch_norm(const Context& ctx, const Var& x, const Var& weight, const Var& bias, Tensor& running_mean,
                Tensor& running_var, const BatchNormOptions& options = {});
 
+/// What a batch norm holds: weight and bias (C), and the running mean and variance (C), whose storage
+/// training writes: copies of this share it.
+struct BatchNormNumbers {
+  Var weight = {}, bias = {}, mean = {}, var = {};
+  BatchNormOptions options = {};
+  bool defined() const { return weight.defined(); }
+  Var operator()(const Context& ctx, const Var& x) const;
+};
+
 }  // namespace locant

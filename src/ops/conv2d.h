@@ -20,4 +20,12 @@ void conv2d_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, co
 Var conv2d(const Context& ctx, const Var& x, const Var& weight, const Var& bias,
            const Conv2dOptions& options);
 
+/// What a convolution multiplies by: weight (out, C / groups, kh, kw), and bias (out) or undefined.
+struct Conv2dNumbers {
+  Var weight = {}, bias = {};
+  Var operator()(const Context& ctx, const Var& x, const Conv2dOptions& options) const {
+    return conv2d(ctx, x, weight, bias, options);
+  }
+};
+
 }  // namespace locant

@@ -93,11 +93,7 @@ Var concat_rows(const Context& ctx, const std::vector<Var>& parts) {
     copy_blocks(B, count, part.value().data(), part.dim(0) == B ? count : 0, y.data() + start, N * C);
     start += count;
   }
-  // Context::record takes a list known at compile time: the first part that wants a gradient stands for all.
-  Var wanting = parts[0];
-  for (const Var& part : parts)
-    if (part.requires_grad()) wanting = part;
-  return ctx.record({wanting}, std::move(y), [parts](const Tensor& dy) {
+  return ctx.record(parts, std::move(y), [parts](const Tensor& dy) {
     std::int64_t at = 0;
     for (const Var& part : parts) {
       if (part.requires_grad()) concat_backward(part, dy, at);

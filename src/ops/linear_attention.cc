@@ -90,10 +90,7 @@ Var run(const Context& ctx, const Call& call) {
     LinearHead head = call.head(b, h, den);
     linear_head_forward(head, out.data() + b * out.dim(1) * out.dim(2) + h * head.Dv);
   });
-  const std::initializer_list<Var> same = {call.queries, call.keys, call.v};
-  const std::initializer_list<Var> all = {call.queries, call.keys, call.v, call.numerator_queries,
-                                          call.numerator_keys};
-  return ctx.record(call.numerator_queries.defined() ? all : same, out,
+  return ctx.record({call.queries, call.keys, call.v, call.numerator_queries, call.numerator_keys}, out,
                     [call, den, out](const Tensor& dout) mutable { backward(call, den, out, dout); });
 }
 

@@ -14,7 +14,7 @@ Var product(const Context& ctx, const Var& a, const Var& b, const ProductOptions
 
 /// Products of each token's head vectors with a table of vectors: x (B, N, H D), table (R, D) shared by the
 /// heads or (H, R, D) -> (B, N, H, R), alpha x[b, n, h].table[(h,) r]. What bucket terms read
-/// (ops/attention.h).
+/// (ops/attention).
 Var head_products(const Context& ctx, const Var& x, std::int64_t heads, const Var& table, float alpha = 1.0f);
 
 }  // namespace locant

@@ -91,14 +91,12 @@ Var concat_axis(const Context& ctx, const std::vector<Var>& parts, int axis) {
   const Around whole = around(y.shape(), at);
   const std::int64_t step = total * whole.inner;
   std::int64_t offset = 0;
-  Var wanting = parts[0];
   for (const Var& part : parts) {
     const std::int64_t count = part.dim(at) * whole.inner;
     copy_blocks(whole.outer, count, part.value().data(), count, y.data() + offset, step);
     offset += count;
-    if (part.requires_grad()) wanting = part;
   }
-  return ctx.record({wanting}, std::move(y), [=](const Tensor& dy) {
+  return ctx.record(parts, std::move(y), [=](const Tensor& dy) {
     std::int64_t from = 0;
     for (const Var& part : parts) {
       const std::int64_t count = part.dim(at) * whole.inner;

@@ -13,12 +13,10 @@
 #include <cstdint>
 
 #include "autograd/tape.h"
-#include "position/encoding.h"
 
 namespace locant {
 
-/// The joint table (1, F places, C) as it is. Throws Error when it is not of that shape, or not finite; so do
-/// the others.
+/// The joint table (1, F places, C) as it is. Throws Error when it is not of that shape; so do the others.
 Var joint_absolute(const Var& table, std::int64_t frames, std::int64_t places);
 /// t_f for every token of F frames with `places` tokens each: time (1, F, C) -> (1, F places, C). Throws
 /// Error when the frames do not fit.
@@ -29,7 +27,5 @@ Var factorised_absolute(const Context& ctx, const Var& time, const Var& space);
 
 /// A temporal table (1, F, C) for another number of frames: linear between the centres of frames.
 Var resize_temporal(const Context& ctx, const Var& time, std::int64_t frames);
-
-extern const Encoding kAbsolute3d;
 
 }  // namespace locant

@@ -12,7 +12,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
 
 namespace locant {
 
@@ -50,7 +50,5 @@ template <class T>
 T alibi_score(T qk, T slope, std::int64_t i, std::int64_t j) {
   return qk - slope * static_cast<double>(i < j ? j - i : i - j);
 }
-
-extern const Encoding kAlibi;
 
 }  // namespace locant

@@ -14,9 +14,10 @@
 // Models: none released.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
-#include "position/axis.h"
+#include "position/shared/axis.h"
 
 namespace locant {
 
@@ -57,7 +58,5 @@ T axial_concat_score(const T* q, const T* k, const T* px, const T* py, std::int6
   for (std::int64_t d = 0; d < D; ++d) s += q[d] * (k[d] + (d < D / 2 ? px[d] : py[d - D / 2]));
   return s / std::sqrt(static_cast<double>(D));
 }
-
-extern const Encoding kAxialConcat;
 
 }  // namespace locant

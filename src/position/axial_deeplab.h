@@ -21,7 +21,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "position/axis.h"
+#include "position/shared/axis.h"
 
 namespace locant {
 
@@ -69,7 +69,5 @@ T axial_deeplab_score(const T* q, const T* k, const T* rq, const T* rk, std::int
   for (std::int64_t d = 0; d < D; ++d) content += q[d] * k[d], query += q[d] * rq[d], key += k[d] * rk[d];
   return scales[0] * content + scales[1] * query + scales[2] * key;
 }
-
-extern const Encoding kAxialDeeplab;
 
 }  // namespace locant

@@ -6,10 +6,9 @@
 #include "ops/layout.h"
 #include "ops/product.h"
 #include "ops/rearrange.h"
-#include "position/grid_gather.h"
-#include "position/score_instance.h"
-#include "position/sequence.h"
-#include "position/spline.h"
+#include "position/shared/grid_gather.h"
+#include "position/shared/sequence.h"
+#include "position/shared/spline.h"
 
 namespace locant {
 namespace {
@@ -83,7 +82,7 @@ Var resize_beit_bias(const Context& ctx, const Var& table, Window from, Window t
   return concat_axis(ctx, {grid, slice_axis(ctx, table, 0, patches, patches + 3)}, 0);
 }
 
-std::shared_ptr<const GatherMap> beit_gather(Window grid, std::int64_t prefix) {
+std::shared_ptr<const OffsetMap> beit_gather(Window grid, std::int64_t prefix) {
   check_grid(grid);
   const std::int64_t patches = swin_table_rows(grid);
   const Grid g{1, grid.rows, grid.columns};
@@ -95,61 +94,5 @@ AttentionTerm beit_bias_term(const BeitBias& bias, std::int64_t heads, std::int6
   check_table(kName, BeitBias::kTable, bias.table, {beit_table_rows(bias.grid), heads});
   return gather_term(bias.table, beit_gather(bias.grid, prefix));
 }
-
-namespace {
-
-Window grid_of(const EncodingCase& c) {
-  check_one_grid(kName, c);
-  require(c.variant.empty(), kName, "unknown variant \"{}\"; there is none", c.variant);
-  return {c.query.rows, c.query.columns};
-}
-
-EncodingInstance instance(const EncodingCase& c) {
-  const Window grid = grid_of(c);
-  const BeitBias bias{grid, random_parameter({beit_table_rows(grid), c.H}, c.seed)};
-  return score_instance(
-      c, {{BeitBias::kTable, bias.table}},
-      [c, bias](const Context&, AttentionOptions& options) {
-        options.terms = {beit_bias_term(bias, c.H, c.prefix)};
-      },
-      [c, grid](const auto& call, const auto& x, auto b, auto h, auto i, auto j) {
-        return beit_bias_score(call.dot(b, h, i, j) / std::sqrt(static_cast<double>(c.D)), x[3].data(), c.H,
-                               h, grid, std::max<std::int64_t>(i - c.prefix, -1),
-                               std::max<std::int64_t>(j - c.prefix, -1));
-      });
-}
-
-std::vector<EncodingCase> cases() {
-  std::vector<EncodingCase> out;
-  for (const Grid grid : {Grid{1, 1, 1}, Grid{1, 1, 2}, Grid{1, 2, 2}, Grid{1, 3, 3}, Grid{1, 5, 2}})
-    out.push_back({.B = grid.tokens() > 5 ? 1 : 2, .query = grid, .key = grid, .prefix = 1});
-  out.push_back({.H = 3, .D = 1, .Dv = 3, .query = {1, 3, 4}, .key = {1, 3, 4}, .prefix = 2});
-  out.push_back({.Dv = 3, .query = {1, 2, 3}, .key = {1, 2, 3}});
-  return out;
-}
-
-std::vector<std::int64_t> index(const EncodingCase& c) {
-  const auto token = [&](std::int64_t n) { return std::max<std::int64_t>(n - c.prefix + 1, 0); };
-  return index_matrix(c, [&](auto i, auto j) { return beit_index(grid_of(c), token(i), token(j)); });
-}
-
-}  // namespace
-
-const Encoding kBeitBias = {
-    .name = kName,
-    .header = "position/beit_bias.h",
-    .title = "Swin's bias over the whole image, with rows of its own for the class token",
-    .place = EncodingPlace::score,
-    .paper = "Bao et al. 2022, BEiT",
-    .models = "BEiT, BEiT v2, data2vec",
-    .formula = "s = q.k / sqrt(D) + T[I(i, j), h]",
-    .lowering = "gather term",
-    .parameters = "((2h - 1)(2w - 1) + 3) H",
-    .multiply_adds = "0",
-    .memory = "((2h - 1)(2w - 1) + 3) H",
-    .cases = cases,
-    .make = instance,
-    .index = index,
-};
 
 }  // namespace locant

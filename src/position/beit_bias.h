@@ -60,9 +60,9 @@ Var resize_beit_bias(const Context& ctx, const Var& table, Window from, Window t
 // ---- lowering
 
 /// The map for `prefix` special tokens (BEiT: 1, all read the class token's rows) and the patches.
-std::shared_ptr<const GatherMap> beit_gather(Window grid, std::int64_t prefix = 1);
+std::shared_ptr<const OffsetMap> beit_gather(Window grid, std::int64_t prefix = 1);
 
-/// The term for ops/attention.h. Throws Error when the table does not fit its grid.
+/// The term for ops/attention. Throws Error when the table does not fit its grid.
 AttentionTerm beit_bias_term(const BeitBias& bias, std::int64_t heads, std::int64_t prefix = 1);
 
 // ---- the equation, as it stands
@@ -79,7 +79,5 @@ T beit_bias_score(T qk, const T* table, std::int64_t heads, std::int64_t h, Wind
   if (i < 0 && j < 0) row = rows - 1;
   return qk + table[row * heads + h];
 }
-
-extern const Encoding kBeitBias;
 
 }  // namespace locant

@@ -17,8 +17,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "ops/attention.h"
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
 #include "position/transformer_xl.h"
 
 namespace locant {
@@ -44,7 +43,7 @@ struct ConformerPosition {
 
 /// Row conformer_row(Nk, distance) for every pair of Nq queries, the last of the Nk keys. Throws Error when
 /// Nq is below 1 or above Nk.
-std::shared_ptr<const GatherMap> conformer_gather(std::int64_t Nq, std::int64_t Nk);
+std::shared_ptr<const OffsetMap> conformer_gather(std::int64_t Nq, std::int64_t Nk);
 
 /// Adds the terms to `options` and gives the queries q + u for the call, as add_transformer_xl does; `rows`
 /// (2 Nk - 1, H, D) is the projected table. Throws Error that names what has another shape.
@@ -52,7 +51,5 @@ Var add_conformer(const Context& ctx, const Var& u, const Var& v, const Var& row
                   std::int64_t Nk, AttentionOptions& options);
 
 // ---- the equation: transformer_xl_score
-
-extern const Encoding kConformer;
 
 }  // namespace locant

@@ -8,20 +8,20 @@ namespace locant {
 namespace {
 
 // Conv1: a product for each token of the picture.
-Var pointwise(const Context& ctx, const char* op, const char* name, const GridConv& conv, const Var& x) {
+Var pointwise(const Context& ctx, const char* op, const char* name, const Conv2dNumbers& conv, const Var& x) {
   check_kernel(op, name, conv.weight, conv.weight.dim(0), x.dim(1), true);
   require(conv.weight.dim(2) == 1, op, "{} of shape {} is no product of each token", name,
           conv.weight.shape().str());
-  return conv2d(ctx, x, conv.weight, conv.bias, {});
+  return conv(ctx, x, {});
 }
 
-Var depthwise(const Context& ctx, const char* op, const char* name, const GridConv& conv, const Var& x,
+Var depthwise(const Context& ctx, const char* op, const char* name, const Conv2dNumbers& conv, const Var& x,
               std::int64_t stride = 1) {
   check_kernel(op, name, conv.weight, x.dim(1), 1, true);
-  return conv2d(ctx, x, conv.weight, conv.bias, square_conv(stride, conv.weight.dim(2) / 2, x.dim(1)));
+  return conv(ctx, x, square_conv(stride, conv.weight.dim(2) / 2, x.dim(1)));
 }
 
-Var normed(const Context& ctx, const GridNorm& norm, const Var& x) {
+Var normed(const Context& ctx, const BatchNormNumbers& norm, const Var& x) {
   return norm.defined() ? norm(ctx, x) : x;
 }
 

@@ -13,19 +13,16 @@
 // Gradient: by tape. Cost: (2 C + k^2) e C multiply-adds a token, conv_ff e^2 C^2 more. Models: LocalViT,
 // CeiT.
 
+#include <complex>
+#include <cstdint>
 #include <string>
 
 #include "ops/channel_gate.h"
-#include "position/token_grid.h"
+#include "position/shared/token_grid.h"
 
 namespace locant {
 
 // ---- parameters
-
-/// A convolution's weight (out, in / groups, k, k) and bias (out), which may be undefined.
-struct GridConv {
-  Var weight, bias;
-};
 
 enum class FfActivation { relu6, hard_swish };
 enum class FfGate { none, squeeze_excite, eca, eca_hard };
@@ -33,11 +30,11 @@ enum class FfGate { none, squeeze_excite, eca, eca_hard };
 /// LocalViT's. In the checkpoints `conv.0`, norm `conv.1`, `conv.3`, `conv.4`, gate `conv.6`, then `conv.7`,
 /// `conv.8`, each one less without a gate.
 struct LocalityFf {
-  GridConv expand, depthwise, project;
-  GridNorm expand_norm, depthwise_norm, project_norm;
+  Conv2dNumbers expand, depthwise, project;
+  BatchNormNumbers expand_norm, depthwise_norm, project_norm;
   FfGate gate = FfGate::none;
-  GridConv squeeze, excite;  ///< squeeze_excite: `fc.0` (R, e C), `fc.2` (e C, R)
-  Var eca_kernel;            ///< eca, eca_hard: `conv.weight` (1, 1, odd)
+  Conv2dNumbers squeeze, excite;  ///< squeeze_excite: `fc.0` (R, e C), `fc.2` (e C, R)
+  Var eca_kernel;                 ///< eca, eca_hard: `conv.weight` (1, 1, odd)
   FfActivation act = FfActivation::hard_swish;
   std::int64_t stride = 1;  ///< of the depthwise convolution
   bool residual = true;
@@ -45,14 +42,14 @@ struct LocalityFf {
 
 /// CeiT's: `conv1`, `bn1`, `conv2`, `bn2`, `conv3`, `bn3`; norms may be undefined.
 struct Leff {
-  GridConv conv1, conv2, conv3;
-  GridNorm bn1, bn2, bn3;
+  Conv2dNumbers conv1, conv2, conv3;
+  BatchNormNumbers bn1, bn2, bn3;
   std::string path = {};  ///< before the names that are shown
 };
 
 /// The survey's: `up`, `depth`, `point`, `down`.
 struct ConvFf {
-  GridConv up, depth, point, down;
+  Conv2dNumbers up, depth, point, down;
 };
 
 // ---- lowering
@@ -75,7 +72,5 @@ T hard_sigmoid_number(T x) {
   const double r = std::real(x);
   return r <= -3 ? T(0.0) : r >= 3 ? T(1.0) : (x + 3.0) / 6.0;
 }
-
-extern const Encoding kConvFf;
 
 }  // namespace locant

@@ -12,9 +12,11 @@
 // k^2 multiply-adds a number that is left. Models: CvT.
 
 #include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
 
-#include "position/encoding.h"
-#include "position/token_grid.h"
+#include "position/shared/token_grid.h"
 
 namespace locant {
 
@@ -37,8 +39,8 @@ constexpr std::int64_t counted_places(std::int64_t n, std::int64_t k, std::int64
 
 struct ConvProjection {
   static constexpr const char* kWeight = "conv.weight";
-  Var weight;     ///< (C, 1, k, k), k odd; undefined for the mean
-  GridNorm norm;  ///< `bn`
+  Var weight;             ///< (C, 1, k, k), k odd; undefined for the mean
+  BatchNormNumbers norm;  ///< `bn`
   std::int64_t kernel = 3, stride = 1;
 };
 
@@ -70,7 +72,5 @@ T projected_number(const std::vector<T>& x, const T* weight, Grid grid, std::int
     }
   return weight == nullptr ? sum / places : sum;
 }
-
-extern const Encoding kConvProjection;
 
 }  // namespace locant

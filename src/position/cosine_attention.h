@@ -8,8 +8,11 @@
 // (H) or (H, 1, 1), starts at ln 10. Gradient: through the norms; zero to a logit_scale that is clamped.
 // Cost: two norms a token and head. Models: Swin V2, where swin_v2_cpb is added.
 
-#include "ops/attention.h"
-#include "position/encoding.h"
+#include <cmath>
+#include <complex>
+#include <cstdint>
+
+#include "ops/attention/attention.h"
 
 namespace locant {
 
@@ -18,7 +21,7 @@ inline constexpr float kLogitScaleMax = 4.605170249938965f;
 inline constexpr float kLogitScaleStart = 2.302585092994046f;
 
 /// q with unit vectors times tau_h, and k with unit vectors: (B, N, H D) each. Attend to them with scale 1.
-/// Throws Error when the logit scale is not one finite number a head, or the heads do not split the width.
+/// Throws Error when the logit scale is not one number a head, or the heads do not split the width.
 struct CosineQueryKey {
   Var q, k;
 };
@@ -33,7 +36,5 @@ T cosine_score(T dot, T q_norm, T k_norm, T logit_scale) {
                     : std::exp(logit_scale);
   return tau * dot / (q_norm * k_norm);
 }
-
-extern const Encoding kCosineAttention;
 
 }  // namespace locant

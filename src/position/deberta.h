@@ -20,8 +20,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "ops/attention.h"
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
 
 namespace locant {
 
@@ -71,11 +70,11 @@ struct Deberta {
 
 /// Row deberta_row(buckets, i - j) for every pair. Throws Error when S is below 1, P - 1 not above S/2, or a
 /// length below 1.
-std::shared_ptr<const GatherMap> deberta_gather(const DebertaBuckets& buckets, std::int64_t Nq,
+std::shared_ptr<const OffsetMap> deberta_gather(const DebertaBuckets& buckets, std::int64_t Nq,
                                                 std::int64_t Nk);
 
 /// Adds the terms and the scale 1 / sqrt(t D) to a call on q (B, Nq, H D) and k (B, Nk, H D). Throws Error
-/// when a table has another shape or holds no finite numbers.
+/// when a table has another shape.
 void add_deberta(const Context& ctx, const Deberta& deberta, const Var& q, const Var& k,
                  AttentionOptions& options);
 
@@ -92,7 +91,5 @@ T deberta_score(const T* q, const T* k, const T* kr, const T* qr, std::int64_t D
   }
   return s / std::sqrt(static_cast<double>((1 + (kr != nullptr) + (qr != nullptr)) * D));
 }
-
-extern const Encoding kDeberta;
 
 }  // namespace locant

@@ -16,9 +16,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 
-#include "position/axis.h"
+#include "position/shared/axis.h"
 
 namespace locant {
 
@@ -63,7 +62,7 @@ AxisIndices decomposed_indices(const Grid& query, const Grid& key, std::int64_t 
 AxisIndices decomposed_window_indices(const RowMaps& maps, std::int64_t tokens, const Grid& query,
                                       const Grid& key);
 
-/// The term for ops/attention.h. q (B, N, H D) as it is, unscaled; or a joint (B, N, 3 H D) with head_width =
+/// The term for ops/attention. q (B, N, H D) as it is, unscaled; or a joint (B, N, 3 H D) with head_width =
 /// D. Throws Error that names the table and both shapes when its length is not that of the indices.
 AttentionTerm decomposed_term(const Context& ctx, const Decomposed& tables, const Var& q, std::int64_t heads,
                               const AxisIndices& indices, std::int64_t head_width = 0);
@@ -80,7 +79,5 @@ T decomposed_score(const T* q, const T* table, std::int64_t D, std::int64_t Q, s
   for (std::int64_t d = 0; d < D; ++d) sum += q[d] * table[row * D + d];
   return sum;
 }
-
-extern const Encoding kDecomposed;
 
 }  // namespace locant

@@ -13,7 +13,7 @@
 
 #include <cstdint>
 
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
 
 namespace locant {
 
@@ -26,7 +26,7 @@ struct DenseBias {
 
 // ---- lowering
 
-/// The term for ops/attention.h, with its numbers checked: throws Error when they are missing, do not spread
+/// The term for ops/attention, with its numbers checked: throws Error when they are missing, do not spread
 /// over (B, 1, heads, Nq, Nk), or one of them is NaN or +inf (-inf hides a key).
 AttentionTerm dense_bias_term(const DenseBias& dense, std::int64_t B, std::int64_t heads, std::int64_t Nq,
                               std::int64_t Nk);
@@ -42,7 +42,5 @@ T dense_bias_score(T qk, const T* bias, const std::int64_t (&extent)[4], std::in
   for (int axis = 0; axis < 4; ++axis) flat = flat * extent[axis] + (extent[axis] == 1 ? 0 : at[axis]);
   return qk + bias[flat];
 }
-
-extern const Encoding kDenseBias;
 
 }  // namespace locant

@@ -15,8 +15,9 @@
 
 #include <array>
 #include <cmath>
+#include <complex>
 #include <cstdint>
-#include <string>
+#include <vector>
 
 #include "position/swin_bias.h"
 
@@ -95,7 +96,5 @@ std::vector<T> dynamic_bias_step(const std::vector<T>& x, const T* gamma, const 
   }
   return y;
 }
-
-extern const Encoding kDynamicBias;
 
 }  // namespace locant

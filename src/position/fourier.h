@@ -13,7 +13,6 @@
 #include <cstdint>
 
 #include "autograd/tape.h"
-#include "position/encoding.h"
 
 namespace locant {
 
@@ -22,7 +21,5 @@ inline constexpr std::int64_t kFourierHidden = 32;
 /// (1, rows columns, C). weight (C, 2 d) or (C, 2 d, 1, 1), bias (C). Throws Error when they do not fit.
 Var fourier_position(const Context& ctx, const Var& weight, const Var& bias, std::int64_t rows,
                      std::int64_t columns, double temperature = 10000.0);
-
-extern const Encoding kFourier;
 
 }  // namespace locant

@@ -11,8 +11,10 @@
 // norm.weight, norm.bias (C), eps 1e-5; for the mean the norm alone. Resize rule: none. Gradient: by tape.
 // Cost: N C^2, N C or no multiply-adds, wh ww fewer scores. Models: Twins-SVT.
 
-#include "position/encoding.h"
-#include "position/token_grid.h"
+#include <cstdint>
+#include <vector>
+
+#include "position/shared/token_grid.h"
 
 namespace locant {
 
@@ -62,7 +64,5 @@ T subsampled_number(Subsampling by, const std::vector<T>& x, const T* weight, co
     }
   return sum;
 }
-
-extern const Encoding kGlobalSubsampled;
 
 }  // namespace locant

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "core/error.h"
 #include "core/parallel.h"
 #include "ops/separable_softmax.h"
-#include "position/axis.h"
-#include "position/sequence.h"
+#include "position/shared/axis.h"
+#include "position/shared/sequence.h"
 
 namespace locant {
 
@@ -96,6 +97,7 @@ Var gpsa_positional(const Context& ctx, const Gpsa& gpsa, Grid query, Grid key, 
     fail(kName, "v of shape {} does not split into {} heads; it must be (B, Nk, H Dv)", v.shape().str(), H);
   check_plane(query, "the query grid");
   check_cover(key, v.dim(1), "the key grid");
+  check_finite(kName, Gpsa::kWeight, gpsa.weight);
   return separable_softmax(ctx, axis_scores(ctx, gpsa, 1, query.rows, key.rows),
                            axis_scores(ctx, gpsa, 0, query.columns, key.columns), v);
 }
@@ -110,8 +112,8 @@ Var gpsa_attention(const Context& ctx, const Gpsa& gpsa, Grid query, Grid key, c
   return gated_sum(ctx, run_attention(ctx, q, k, v, content, path), positional, gpsa.gate);
 }
 
-void gpsa_row(const Gpsa& gpsa, Grid query, Grid key, const Tensor& q, const Tensor& k, float scale,
-              std::int64_t b, std::int64_t h, std::int64_t i, float* row) {
+void gpsa_row(const Gpsa& gpsa, Grid query, Grid key, const Tensor& q, const Tensor& k,
+              std::optional<float> scale, std::int64_t b, std::int64_t h, std::int64_t i, float* row) {
   const std::int64_t H = gpsa.gate.dim(0), D = q.dim(2) / H, Nq = query.tokens(), Nk = key.tokens();
   const float factor = attention_scale(scale, D);
   const double gate = 1.0 / (1.0 + std::exp(-static_cast<double>(gpsa.gate.value()[h])));
@@ -140,7 +142,7 @@ void gpsa_row(const Gpsa& gpsa, Grid query, Grid key, const Tensor& q, const Ten
 }
 
 Tensor gpsa_attention_distance(const Gpsa& gpsa, Grid query, Grid key, const Tensor& q, const Tensor& k,
-                               float scale) {
+                               std::optional<float> scale) {
   const std::int64_t H = heads_of(gpsa);
   if (q.shape().rank() != 3 || k.shape().rank() != 3 || q.dim(0) != k.dim(0) || q.dim(2) != k.dim(2) ||
       q.dim(2) < 1 || q.dim(2) % H != 0)
@@ -169,6 +171,31 @@ Tensor gpsa_attention_distance(const Gpsa& gpsa, Grid query, Grid key, const Ten
     for (std::int64_t x = h * B * Nq; x < (h + 1) * B * Nq; ++x) sum += sums[static_cast<std::size_t>(x)];
     out[h] = static_cast<float>(sum / static_cast<double>(B * Nq));
   }
+  return out;
+}
+
+Tensor gpsa_local_value(std::int64_t C) {
+  Tensor out = Tensor::zeros({C, C});
+  for (std::int64_t c = 0; c < C; ++c) out[c * C + c] = 1.0f;
+  return out;
+}
+
+Tensor gpsa_exponents(const Gpsa& gpsa, Grid grid, std::int64_t B) {
+  const std::int64_t N = grid.tokens(), H = gpsa.weight.dim(0), columns = grid.columns;
+  Tensor out({B, N, N, H});
+  for (std::int64_t x = 0; x < out.numel(); ++x) {
+    const std::int64_t h = x % H, j = x / H % N, i = x / H / N % N;
+    out[x] = gpsa_score(gpsa.weight.value().data() + h * 3, gpsa.bias.value()[h], j % columns - i % columns,
+                        j / columns - i / columns);
+  }
+  return out;
+}
+
+Tensor gpsa_probabilities(const Gpsa& gpsa, Grid grid, const Tensor& q, const Tensor& k) {
+  const std::int64_t B = q.dim(0), N = grid.tokens(), H = gpsa.weight.dim(0);
+  Tensor out({B, H, N, N});
+  for (std::int64_t x = 0; x < B * H * N; ++x)
+    gpsa_row(gpsa, grid, grid, q, k, std::nullopt, x / (H * N), x / N % H, x % N, out.data() + x * N);
   return out;
 }
 

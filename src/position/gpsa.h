@@ -17,8 +17,9 @@
 #include <array>
 #include <cstdint>
 
-#include "ops/attention.h"
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
+#include "position/grid.h"
+#include "position/shared/attention_path.h"
 
 namespace locant {
 
@@ -52,8 +53,10 @@ struct Gpsa {
 };
 
 /// pos_proj.weight of the local start: the first K^2 rows by gpsa_local_row, the others of `start` (H, 3)
-/// times the strength. The start also makes v's weight the identity. Throws Error on another shape.
+/// times the strength. Throws Error on another shape.
 Tensor gpsa_local_weight(const Tensor& start, double strength = 1.0);
+/// v's weight in the local start: the identity, (C, C).
+Tensor gpsa_local_value(std::int64_t C);
 
 // ---- lowering
 
@@ -65,14 +68,19 @@ Var gpsa_positional(const Context& ctx, const Gpsa& gpsa, Grid query, Grid key, 
 Var gpsa_attention(const Context& ctx, const Gpsa& gpsa, Grid query, Grid key, const Var& q, const Var& k,
                    const Var& v, const AttentionOptions& content, AttentionPath path = AttentionPath::fused);
 
-/// A of query i, (Nk): for looking at a model. No gradient. scale 0: D^-0.5.
-void gpsa_row(const Gpsa& gpsa, Grid query, Grid key, const Tensor& q, const Tensor& k, float scale,
-              std::int64_t b, std::int64_t h, std::int64_t i, float* row);
+/// A of query i, (Nk): for looking at a model. No gradient. no scale: D^-0.5.
+void gpsa_row(const Gpsa& gpsa, Grid query, Grid key, const Tensor& q, const Tensor& k,
+              std::optional<float> scale, std::int64_t b, std::int64_t h, std::int64_t i, float* row);
+
+/// For oracles and small grids, tokens x tokens: the exponents of P, (B, N, N, H), and A itself, (B, H, N,
+/// N).
+Tensor gpsa_exponents(const Gpsa& gpsa, Grid grid, std::int64_t B);
+Tensor gpsa_probabilities(const Gpsa& gpsa, Grid grid, const Tensor& q, const Tensor& k);
 
 /// The paper's measure of non-locality: how far each head looks, sum over j of A_ij |d|, averaged over
 /// batch and queries, in tokens. q (B, Nq, H D), k (B, Nk, H D) -> (H). Memory O(Nk) a thread. No gradient.
 Tensor gpsa_attention_distance(const Gpsa& gpsa, Grid query, Grid key, const Tensor& q, const Tensor& k,
-                               float scale = 0.0f);
+                               std::optional<float> scale = {});
 
 // ---- the equation, as it stands
 
@@ -82,7 +90,5 @@ T gpsa_score(const T* w, T b, std::int64_t d_x, std::int64_t d_y) {
   const double x = static_cast<double>(d_x), y = static_cast<double>(d_y);
   return w[0] * x + w[1] * y + w[2] * (x * x + y * y) + b;
 }
-
-extern const Encoding kGpsa;
 
 }  // namespace locant

@@ -1,13 +1,14 @@
 #include "position/huang2020.h"
 
+#include <vector>
+
 #include "core/error.h"
 #include "ops/arithmetic.h"
 #include "ops/layout.h"
 #include "ops/product.h"
 #include "ops/rearrange.h"
 #include "ops/softmax.h"
-#include "position/score_instance.h"
-#include "position/sequence.h"
+#include "position/shared/sequence.h"
 
 namespace locant {
 
@@ -27,7 +28,7 @@ void check(const Huang2020& huang, std::int64_t heads, std::int64_t D) {
 
 }  // namespace
 
-std::shared_ptr<const GatherMap> huang2020_gather(Method method, std::int64_t n, std::int64_t Nq,
+std::shared_ptr<const OffsetMap> huang2020_gather(Method method, std::int64_t n, std::int64_t Nq,
                                                   std::int64_t Nk, std::int64_t past) {
   check_sequence(kName, Nq, Nk, past);
   require(n >= 1 && Nq + past <= n && Nk <= n, kName,
@@ -60,6 +61,7 @@ Var huang2020_m3_attention(const Context& ctx, const Huang2020& huang, const Var
   require(huang.method == Method::m3, kName, "this is the attention of m3 only");
   const std::int64_t B = qs[0], Nq = qs[1], Nk = ks[1], D = qs[2] / heads, Dv = vs[2] / heads;
   check(huang, heads, D);
+  check_finite(kName, Huang2020::kTable, huang.table);
   const auto gather = huang2020_gather(huang.method, huang.n, Nq, Nk);
   std::vector<std::int32_t> rows;  // of every pair
   for (std::int64_t i = 0; i < Nq; ++i)
@@ -77,89 +79,5 @@ Var huang2020_m3_attention(const Context& ctx, const Huang2020& huang, const Var
   const Var out = permute(ctx, product(ctx, probabilities, values), {0, 2, 1, 3});
   return reshape(ctx, out, {B, Nq, heads * Dv});
 }
-
-namespace {
-
-Method method_of(const EncodingCase& c) {
-  check_no_prefix(kName, c);
-  if (c.variant.empty() || c.variant == "m4") return Method::m4;
-  if (c.variant == "m1") return Method::m1;
-  if (c.variant == "m2") return Method::m2;
-  if (c.variant == "m3") return Method::m3;
-  if (c.variant == "relative_key") return Method::relative_key;
-  if (c.variant == "relative_key_query") return Method::relative_key_query;
-  fail(kName, "unknown variant \"{}\"; there are m1, m2, m3, m4, relative_key, relative_key_query",
-       c.variant);
-}
-
-// One more than is needed, so that the table's ends are not the sequence's.
-std::int64_t longest_of(const EncodingCase& c) { return std::max(c.Nq(), c.Nk()) + 1; }
-
-EncodingInstance instance(const EncodingCase& c) {
-  const Method method = method_of(c);
-  const bool factor = is_factor(method);
-  const std::int64_t n = longest_of(c), width = factor ? c.H : c.D;
-  const Huang2020 huang{
-      method, n, random_parameter({huang2020_rows(method, n), width}, c.seed, 0.5f, factor ? 1.0f : 0.0f)};
-  EncodingInstance out = score_instance(
-      c, {{Huang2020::kTable, huang.table}},
-      [c, huang](const Context&, AttentionOptions& options) {
-        add_huang2020(huang, c.D, c.Nq(), c.Nk(), options);
-      },
-      [method, factor, n, width](const auto& call, const auto& x, auto b, auto h, auto i, auto j) {
-        std::int64_t row = j - i + n - 1;
-        if (method == Method::m1) row = std::abs(j - i);
-        if (method == Method::relative_key || method == Method::relative_key_query) row = i - j + n - 1;
-        const auto* a = x[3].data() + row * width + (factor ? h : 0);
-        return huang2020_score(method, call.query(b, h, i), call.key(b, h, j), a, call.c.D);
-      });
-  if (method == Method::m3)
-    out.run = [c, huang](const Context& ctx, const Var& q, const Var& k, const Var& v, AttentionPath) {
-      return huang2020_m3_attention(ctx, huang, q, k, v, c.H);
-    };
-  return out;
-}
-
-std::vector<EncodingCase> cases() {
-  std::vector<EncodingCase> out = {sequence_case(1, 1),
-                                   sequence_case(2, 2),
-                                   sequence_case(9, 9),
-                                   sequence_case(5, 8),
-                                   sequence_case(7, 7, "m1"),
-                                   sequence_case(4, 6, "m1"),
-                                   sequence_case(7, 5, "m2"),
-                                   sequence_case(6, 6, "m3"),
-                                   sequence_case(3, 5, "m3"),
-                                   sequence_case(9, 9, "relative_key"),
-                                   sequence_case(6, 9, "relative_key_query")};
-  out.push_back(sequence_case(6, 7));
-  out.back().D = 1, out.back().Dv = 3, out.back().H = 3;
-  return out;
-}
-
-std::vector<std::int64_t> index(const EncodingCase& c) {
-  return index_matrix(c, [&](auto i, auto j) { return huang2020_row(method_of(c), longest_of(c), i - j); });
-}
-
-}  // namespace
-
-const Encoding kHuang2020 = {
-    .name = "huang2020",
-    .header = "position/huang2020.h",
-    .title = "numbers per distance that multiply the score, or vectors that query and key meet",
-    .place = EncodingPlace::vectors,
-    .paper = "Huang, Liang, Xu and Xiang 2020, methods 1 to 4",
-    .models = "BERT with relative_key and relative_key_query (Hugging Face)",
-    .formula = "s = (q.k + q.a + k.a) / sqrt(D), a = a[j - i + n - 1]; m1, m2: s = a q.k / sqrt(D)",
-    .lowering =
-        "band terms of query and key with one table; m1, m2: factor; m3: composed only, its sum runs "
-        "over three factors",
-    .parameters = "(2n - 1) D; m1: n H, m2: (2n - 1) H",
-    .multiply_adds = "2 N^2 C; m1, m2: N^2 H",
-    .memory = "0; m3: B H D N^2",
-    .cases = cases,
-    .make = instance,
-    .index = index,
-};
 
 }  // namespace locant

@@ -23,8 +23,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "ops/attention.h"
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
 
 namespace locant {
 
@@ -57,11 +56,11 @@ struct Huang2020 {
 
 /// Row huang2020_row(method, n, i + past - j) for every pair. Throws Error when a distance has no row, or a
 /// length is below 1.
-std::shared_ptr<const GatherMap> huang2020_gather(Huang2020Method method, std::int64_t n, std::int64_t Nq,
+std::shared_ptr<const OffsetMap> huang2020_gather(Huang2020Method method, std::int64_t n, std::int64_t Nq,
                                                   std::int64_t Nk, std::int64_t past = 0);
 
-/// Adds what the method needs: a factor (m1, m2) or band terms. Throws Error when the table has another shape
-/// or holds no finite numbers, and for m3.
+/// Adds what the method needs: a factor (m1, m2) or band terms. Throws Error when the table has another
+/// shape, and for m3.
 void add_huang2020(const Huang2020& huang, std::int64_t D, std::int64_t Nq, std::int64_t Nk,
                    AttentionOptions& options, std::int64_t past = 0);
 
@@ -86,7 +85,5 @@ T huang2020_score(Huang2020Method method, const T* q, const T* k, const T* a, st
   }
   return s / std::sqrt(static_cast<double>(D));
 }
-
-extern const Encoding kHuang2020;
 
 }  // namespace locant

@@ -9,8 +9,8 @@
 #include "ops/layout.h"
 #include "ops/product.h"
 #include "ops/rearrange.h"
-#include "position/grid_gather.h"
-#include "position/sequence.h"
+#include "position/shared/grid_gather.h"
+#include "position/shared/sequence.h"
 
 namespace locant {
 
@@ -34,7 +34,7 @@ template <class Bucket>
 IrpeLookup lookup_of(const IrpeGrid& grid, std::int64_t skipped, const Bucket& bucket) {
   const Grid plane{1, grid.rows, grid.columns};
   const PrefixRows front{grid.skip, skipped, skipped, skipped};
-  auto gather = std::make_shared<GatherMap>(
+  auto gather = std::make_shared<OffsetMap>(
       *grid_gather(kName, plane, plane, skipped + 1, front, 1,
                    [&](std::int64_t, std::int64_t y, std::int64_t x) { return bucket(y, x); }));
   IrpeLookup out;

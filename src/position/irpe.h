@@ -22,6 +22,7 @@
 // table and a look-up a score; only buckets that the grid reaches are computed. Models: DeiT and DETR with
 // iRPE (microsoft/Cream).
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdint>
@@ -29,8 +30,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/attention.h"
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
 
 namespace locant {
 
@@ -122,7 +122,7 @@ struct Irpe {
 /// Which rows of a table the pairs read: `gather` reads row x of the rows `buckets` (of `columns` too, where
 /// two tables are added up for the values of cross).
 struct IrpeLookup {
-  std::shared_ptr<const GatherMap> gather = nullptr;
+  std::shared_ptr<const OffsetMap> gather = nullptr;
   std::vector<std::int32_t> buckets = {}, columns = {};
 };
 
@@ -137,8 +137,7 @@ struct IrpeMaps {
 IrpeMaps irpe_maps(const IrpeForm& form, const IrpeGrid& grid);
 
 /// Adds to a call on q (B, N, H D), k and values Dv wide: terms on k (one, two for cross), then on q, and the
-/// value term. Throws Error when a table has another shape or holds no finite numbers, or N is not the
-/// grid's.
+/// value term. Throws Error when a table has another shape, or N is not the grid's.
 void add_irpe(const Context& ctx, const Irpe& irpe, const IrpeMaps& maps, const Var& q, const Var& k,
               std::int64_t Dv, AttentionOptions& options);
 
@@ -151,7 +150,5 @@ T irpe_score(const T* q, const T* k, const T* r_k, const T* r_q, std::int64_t D)
   for (std::int64_t d = 0; d < D; ++d) sum += q[d] * (k[d] + r_k[d]) + k[d] * r_q[d];
   return sum / std::sqrt(static_cast<double>(D));
 }
-
-extern const Encoding kIrpe;
 
 }  // namespace locant

@@ -15,8 +15,8 @@
 #include <memory>
 #include <span>
 
-#include "ops/attention.h"
-#include "position/grid_gather.h"
+#include "ops/attention/attention.h"
+#include "position/shared/grid_gather.h"
 
 namespace locant {
 
@@ -40,12 +40,12 @@ struct Joint2d {
 // ---- lowering
 
 /// Throws Error when the grid is empty or has frames.
-std::shared_ptr<const GatherMap> joint_2d_gather(const Grid& grid, std::int64_t prefix = 0);
+std::shared_ptr<const OffsetMap> joint_2d_gather(const Grid& grid, std::int64_t prefix = 0);
 
 /// The term for a call with the given scale (D^-0.5 usually). Throws Error that names both shapes when the
-/// table is not the grid's, or not finite.
+/// table is not the grid's.
 AttentionTerm joint_2d_term(const Context& ctx, const Joint2d& joint, const Grid& grid, float scale,
-                            std::shared_ptr<const GatherMap> gather);
+                            std::shared_ptr<const OffsetMap> gather);
 
 // ---- the equation, as it stands
 
@@ -60,7 +60,5 @@ T joint_2d_score(const T* q, std::span<const T> table, const Grid& g, std::int64
                       ((off_y + g.rows - 1) * (2 * g.columns - 1) + off_x + g.columns - 1) * D + d)];
   return sum;
 }
-
-extern const Encoding kJoint2d;
 
 }  // namespace locant

@@ -12,9 +12,10 @@
 // logarithms or powers. Models: GPT-NeoX variants.
 
 #include <cmath>
+#include <complex>
 #include <cstdint>
 
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
 
 namespace locant {
 
@@ -49,7 +50,5 @@ T kerple_score(T qk, KerpleForm form, T p, T a, std::int64_t i, std::int64_t j) 
   if (form == KerpleForm::logarithmic) return qk - p * std::log(1.0 + a * distance);
   return distance == 0 ? qk : qk - a * std::exp(p * std::log(distance));
 }
-
-extern const Encoding kKerple;
 
 }  // namespace locant

@@ -13,7 +13,6 @@
 
 #include "autograd/tape.h"
 #include "ops/resize.h"
-#include "position/encoding.h"
 
 namespace locant {
 
@@ -48,8 +47,10 @@ class LearnedAbsolute {
 
   /// The table for a grid: (1, prefix + rows * columns, C). The parameter itself where the grid is its own; a
   /// resampled one is kept and given again while nothing is recorded. Safe to call from several threads.
-  /// Throws Error when the grids differ and the rule is "none", or a number is not finite.
+  /// Throws Error when the grids differ and the rule is "none".
   Var table(const Context& ctx, std::int64_t rows, std::int64_t columns) const;
+  /// x (B, prefix + rows * columns, C) with the grid's table added; shows the table as "resampled pos_embed".
+  Var add_to(const Context& ctx, const Var& x, std::int64_t rows, std::int64_t columns) const;
 
  private:
   struct Cache;
@@ -59,7 +60,5 @@ class LearnedAbsolute {
   Layout layout_;
   std::shared_ptr<Cache> cache_;
 };
-
-extern const Encoding kLearnedAbsolute;
 
 }  // namespace locant

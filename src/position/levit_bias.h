@@ -10,11 +10,13 @@
 // checkpoints are derived. Init: 0. Resize: bicubic over the grid of displacements (TinyViT's loader).
 // Gradient: by the kernel, A's transpose by the tape. Models: LeViT, TinyViT, MobileSAM, EfficientFormer.
 
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
 
-#include "position/swin_bias.h"
+#include "ops/attention/attention.h"
+#include "position/grid.h"
 
 namespace locant {
 
@@ -48,9 +50,9 @@ Var resize_levit_bias(const Context& ctx, const Var& table, Window from, Window 
 // ---- lowering
 
 /// Throws Error when the key grid is empty or the step not positive.
-std::shared_ptr<const GatherMap> levit_gather(Window key, std::int64_t step);
+std::shared_ptr<const OffsetMap> levit_gather(Window key, std::int64_t step);
 
-/// The term for ops/attention.h: queries on every step-th place. Throws Error when the table does not fit.
+/// The term for ops/attention: queries on every step-th place. Throws Error when the table does not fit.
 AttentionTerm levit_bias_term(const Context& ctx, const LevitBias& bias, std::int64_t heads,
                               std::int64_t step = 1);
 
@@ -63,7 +65,5 @@ T levit_bias_score(T qk, const T* table, std::int64_t h, Window key, std::int64_
   const std::int64_t down = std::abs(ry - j / key.columns), across = std::abs(rx - j % key.columns);
   return qk + table[h * key.rows * key.columns + down * key.columns + across];
 }
-
-extern const Encoding kLevitBias;
 
 }  // namespace locant

@@ -22,14 +22,14 @@
 // Dv); sums of M (Dv + 1) numbers. Models: fast-transformers, Performer, cosFormer.
 
 #include <cmath>
+#include <complex>
 #include <cstdint>
 #include <functional>
-#include <string>
 #include <string_view>
 #include <vector>
 
 #include "ops/linear_attention.h"
-#include "position/encoding.h"
+#include "position/shared/attention_path.h"
 
 namespace locant {
 
@@ -90,7 +90,5 @@ std::vector<T> linear_features(std::string_view map, const T* x, std::int64_t D,
     out.push_back(std::real(x[d]) > 0 ? x[d] * std::sin(cosine_map_angle(i, longest)) : T(0.0));
   return out;
 }
-
-extern const Encoding kLinearAttention;
 
 }  // namespace locant

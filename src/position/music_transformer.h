@@ -16,8 +16,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "ops/attention.h"
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
 
 namespace locant {
 
@@ -39,11 +38,11 @@ struct MusicTransformer {
 
 /// Row music_transformer_row(rows, distance) for every pair of Nq queries, the last of the Nk keys. Throws
 /// Error when Nq is below 1 or above Nk, or there are no rows.
-std::shared_ptr<const GatherMap> music_transformer_gather(std::int64_t rows, std::int64_t Nq,
+std::shared_ptr<const OffsetMap> music_transformer_gather(std::int64_t rows, std::int64_t Nq,
                                                           std::int64_t Nk);
 
-/// Adds the term, and the causal mask unless `causal` is false. Throws Error when the table has another shape
-/// or holds no finite numbers.
+/// Adds the term, and the causal mask unless `causal` is false. Throws Error when the table has another
+/// shape.
 void add_music_transformer(const MusicTransformer& music, std::int64_t D, std::int64_t Nq, std::int64_t Nk,
                            AttentionOptions& options, bool causal = true);
 
@@ -56,7 +55,5 @@ T music_transformer_score(const T* q, const T* k, const T* e, std::int64_t D) {
   for (std::int64_t d = 0; d < D; ++d) s += q[d] * k[d] + q[d] * e[d];
   return s / std::sqrt(static_cast<double>(D));
 }
-
-extern const Encoding kMusicTransformer;
 
 }  // namespace locant

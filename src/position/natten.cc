@@ -1,14 +1,14 @@
 #include "position/natten.h"
 
-#include <cmath>
+#include <algorithm>
+#include <vector>
 
 #include "core/error.h"
 #include "ops/layout.h"
 #include "ops/rearrange.h"
-#include "position/axis.h"
-#include "position/grid_gather.h"
-#include "position/score_instance.h"
-#include "position/sequence.h"
+#include "position/shared/axis.h"
+#include "position/shared/grid_gather.h"
+#include "position/shared/sequence.h"
 
 namespace locant {
 namespace {
@@ -108,95 +108,5 @@ void add_natten(const Context& ctx, const Natten& natten, const NattenMaps& maps
   const Var table = permute(ctx, reshape(ctx, natten.table, {H, side * side}), {1, 0});
   options.terms.push_back(gather_term(table, maps.gather));
 }
-
-namespace {
-
-// Variants: K3 and K5, with blocks of 8 and of the least size, with and without gaps.
-struct Form {
-  std::int64_t kernel = 3, dilation = 1, block = 8;
-};
-
-Form form_of(const EncodingCase& c) {
-  check_one_grid(kName, c);
-  check_no_prefix(kName, c);
-  // A window of 7 as in the models where it fits; small grids take less.
-  const std::int64_t side = std::min(c.query.rows, c.query.columns);
-  const std::int64_t fits = side >= 14 ? 7 : side >= 3 ? 3 : 1;
-  if (c.variant.empty()) return {.kernel = fits};
-  if (c.variant == "wide") return {.kernel = 5};
-  if (c.variant == "blocks") return {.block = 2};
-  if (c.variant == "dilated") return {.dilation = 2, .block = 2};
-  fail(kName, "unknown variant \"{}\"; there are wide, blocks, dilated", c.variant);
-}
-
-// The rule by itself: the K places of i's own residue that are nearest, the window kept inside.
-std::int64_t nearest_start(std::int64_t i, std::int64_t L, const Form& form) {
-  const std::int64_t residue = i % form.dilation, n = (L - residue - 1) / form.dilation + 1;
-  const std::int64_t first = i / form.dilation - form.kernel / 2;
-  return residue + std::clamp<std::int64_t>(first, 0, n - form.kernel) * form.dilation;
-}
-
-EncodingInstance instance(const EncodingCase& c) {
-  const Form form = form_of(c);
-  const std::int64_t K = form.kernel, d = form.dilation, side = 2 * K - 1, w = c.query.columns;
-  const Natten natten{K, d, random_parameter({c.H, side, side}, c.seed)};
-  const auto maps = natten_maps({c.query.rows, w}, K, d, form.block);
-  const auto seen = [form, K, d](std::int64_t i, std::int64_t j, std::int64_t L) {
-    const std::int64_t first = nearest_start(i, L, form);
-    return (j - i) % d == 0 && j >= first && j < first + K * d;
-  };
-  return score_instance(
-      c, {{Natten::kTable, natten.table}},
-      [natten, maps](const Context& ctx, AttentionOptions& options) {
-        add_natten(ctx, natten, maps, options);
-      },
-      [c, K, d, side, w](const auto& call, const auto& x, auto b, auto h, auto i, auto j) {
-        return natten_score(call.dot(b, h, i, j) / std::sqrt(static_cast<double>(c.D)),
-                            x[3].data() + h * side * side, K, (j / w - i / w) / d, (j % w - i % w) / d);
-      },
-      [seen, w, c](auto i, auto j) { return seen(i / w, j / w, c.query.rows) && seen(i % w, j % w, w); });
-}
-
-std::vector<EncodingCase> cases() {
-  std::vector<EncodingCase> out;
-  const auto add = [&](std::int64_t rows, std::int64_t columns, const char* variant) {
-    out.push_back({.query = {1, rows, columns}, .key = {1, rows, columns}, .variant = variant});
-  };
-  add(1, 1, ""), add(1, 2, ""), add(3, 3, ""), add(4, 3, ""), add(5, 7, "blocks"), add(5, 6, "wide");
-  out.back().B = 2;
-  add(6, 6, "dilated");
-  out.push_back({.H = 3, .D = 1, .Dv = 3, .query = {1, 3, 5}, .key = {1, 3, 5}});
-  return out;
-}
-
-std::vector<std::int64_t> index(const EncodingCase& c) {
-  const Form f = form_of(c);
-  const std::int64_t w = c.query.columns, side = 2 * f.kernel - 1;
-  return index_matrix(c, [&](auto i, auto j) -> std::int64_t {
-    if (!natten_sees(i / w, j / w, c.query.rows, f.kernel, f.dilation) ||
-        !natten_sees(i % w, j % w, w, f.kernel, f.dilation))
-      return -1;
-    return ((j / w - i / w) / f.dilation + f.kernel - 1) * side + (j % w - i % w) / f.dilation + f.kernel - 1;
-  });
-}
-
-}  // namespace
-
-const Encoding kNatten = {
-    .name = kName,
-    .header = "position/natten.h",
-    .title = "the K x K nearest keys, with a learned number per head and displacement",
-    .place = EncodingPlace::score,
-    .paper = "Hassani et al. 2023, NAT; Hassani and Shi 2022, DiNAT",
-    .models = "NAT, DiNAT",
-    .formula = "s = q.k / sqrt(D) + B[h, (j - i) / d + K - 1], j in the window of i",
-    .lowering = "gather term; row maps of blocks with halo; box masks",
-    .parameters = "(2K - 1)^2 H",
-    .multiply_adds = "0",
-    .memory = "N ((b + K - 1) / b)^2 + (2K - 1)^2 H",
-    .cases = cases,
-    .make = instance,
-    .index = index,
-};
 
 }  // namespace locant

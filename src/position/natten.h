@@ -12,11 +12,11 @@
 // window of a query a box in it (RowMaps::query_box), the bias a gather term. Cost: a block of b x b queries
 // meets (b + K - 1)^2 keys. Gradient: by the kernel, B's transpose by the tape. Models: NAT, DiNAT.
 
-#include <algorithm>
 #include <cstdint>
 #include <memory>
 
-#include "position/swin_bias.h"
+#include "ops/attention/attention.h"
+#include "position/grid.h"
 
 namespace locant {
 
@@ -57,7 +57,7 @@ struct Natten {
 /// Who sees whom and which number of the bias they read, for a grid of tokens.
 struct NattenMaps {
   std::shared_ptr<const RowMaps> rows;
-  std::shared_ptr<const GatherMap> gather;
+  std::shared_ptr<const OffsetMap> gather;
 };
 
 /// Blocks of at most `block` x `block` queries (at least K/2 + 1). Throws Error unless the kernel is odd and
@@ -74,7 +74,5 @@ template <class T>
 T natten_score(T qk, const T* table, std::int64_t K, std::int64_t down, std::int64_t across) {
   return qk + table[(down + K - 1) * (2 * K - 1) + across + K - 1];
 }
-
-extern const Encoding kNatten;
 
 }  // namespace locant

@@ -15,8 +15,10 @@
 // Twins. With a stride the tokens become fewer and the residual falls away (Twins' PosCNN). No table, so no
 // resize rule. Gradient: by tape through conv2d. Cost: k^2 multiply-adds a number. Models: CPVT, Twins.
 
-#include "position/encoding.h"
-#include "position/token_grid.h"
+#include <cstdint>
+#include <vector>
+
+#include "position/shared/token_grid.h"
 
 namespace locant {
 
@@ -77,7 +79,5 @@ T peg_number(const std::vector<T>& x, const T* weight, const T* bias, Grid grid,
     }
   return residual ? sum + x[static_cast<std::size_t>((r * grid.columns + q) * C + c)] : sum;
 }
-
-extern const Encoding kPeg;
 
 }  // namespace locant

@@ -1,11 +1,9 @@
 #include "position/relative_logits.h"
 
-#include <algorithm>
+#include <cmath>
+#include <vector>
 
 #include "core/error.h"
-#include "position/grid_gather.h"
-#include "position/local_reference.h"
-#include "position/score_instance.h"
 
 namespace locant {
 
@@ -70,132 +68,5 @@ AttentionTerm relative_logits_term(const Context& ctx, const RelativeLogits& tab
              indices.columns)},
       indices);
 }
-
-namespace {
-
-struct Form {
-  bool absolute = false, scaled = true, halo = false, zeros = false;
-};
-
-Form form_of(const EncodingCase& c) {
-  check_no_prefix(kName, c);
-  check_one_grid(kName, c);
-  if (c.variant.empty()) return {};
-  if (c.variant == "absolute") return {.absolute = true};
-  if (c.variant == "unscaled") return {.scaled = false};
-  if (c.variant == "halo") return {.halo = true};
-  if (c.variant == "halo_zeros") return {.scaled = false, .halo = true, .zeros = true};
-  fail(kName, "unknown variant \"{}\"; there are absolute, unscaled, halo, halo_zeros", c.variant);
-}
-
-// Places along one axis that a query at place a sees: all, or its block and the halo.
-std::pair<std::int64_t, std::int64_t> seen(const Form& form, std::int64_t a, std::int64_t extent) {
-  if (!form.halo) return {0, extent};
-  const std::int64_t first = a / kBlock * kBlock;
-  return {first - kHalo, first + kBlock + kHalo};
-}
-
-Complexes reference(const EncodingCase& c, const Form& form, const std::vector<Complexes>& x) {
-  using T = std::complex<double>;
-  const PlainCall<T> call{c, x[0], x[1], x[2]};
-  const double scale = 1.0 / std::sqrt(static_cast<double>(c.D));
-  // q.R of one axis, `a` and `b` counted from the first key that the query sees.
-  const auto axis = [&](const T* q, const Complexes& table, std::int64_t a, std::int64_t b,
-                        std::int64_t extent) {
-    if (form.absolute) return plain_dot(q, table.data() + b * c.D, c.D);
-    if (!form.halo) return relative_logits_score(q, table.data(), c.D, extent, a, b);
-    const std::int64_t first = a / kBlock * kBlock;  // the block's; its window starts kHalo before it
-    return relative_logits_score(q, table.data(), c.D, kBlock + 2 * kHalo, a - first, b - first + kHalo);
-  };
-  return plain_local_attention<T>(
-      call, form.zeros,
-      [&](std::int64_t i) {
-        std::vector<std::pair<std::int64_t, std::int64_t>> places;
-        const auto rows = seen(form, i / c.query.columns, c.query.rows);
-        const auto columns = seen(form, i % c.query.columns, c.query.columns);
-        for (auto y = rows.first; y < rows.second; ++y)
-          for (auto at = columns.first; at < columns.second; ++at) places.emplace_back(y, at);
-        return places;
-      },
-      [&](auto b, auto h, auto i, auto y, auto column, const T* k) {
-        const T* q = call.query(b, h, i);
-        const T position = axis(q, x[3], i / c.query.columns, y, c.query.rows) +
-                           axis(q, x[4], i % c.query.columns, column, c.query.columns);
-        return plain_dot(q, k, c.D) * scale + position * (form.scaled ? scale : 1.0);
-      });
-}
-
-EncodingInstance instance(const EncodingCase& c) {
-  const Form form = form_of(c);
-  const auto maps = form.halo ? halo_rows(c.query, kBlock, kHalo) : nullptr;
-  const AxisIndices indices = form.halo       ? halo_indices(*maps, c.Nq(), kBlock, kHalo)
-                              : form.absolute ? absolute_logits_indices(c.query)
-                                              : relative_logits_indices(c.query);
-  const auto table = [&](std::int64_t K, std::uint64_t seed) {
-    return random_parameter({form.absolute ? K : 2 * K - 1, c.D}, seed);
-  };
-  const RelativeLogits tables{table(indices.rows->extent(), c.seed),
-                              table(indices.columns->extent(), c.seed + 1), form.absolute, form.scaled};
-  return axis_instance(
-      c,
-      {{form.absolute ? RelativeLogits::kAbsoluteRows : RelativeLogits::kRows, tables.rows},
-       {form.absolute ? RelativeLogits::kAbsoluteColumns : RelativeLogits::kColumns, tables.columns}},
-      [=](const Context& ctx, const Var& q, AttentionOptions& options) {
-        options.rows = maps;
-        options.zero_pad = form.zeros;
-        const float scale = 1.0f / std::sqrt(static_cast<float>(c.D));
-        options.terms = {relative_logits_term(ctx, tables, q, c.H, scale, indices)};
-      },
-      [=](const std::vector<Complexes>& x) { return reference(c, form, x); });
-}
-
-std::vector<EncodingCase> cases() {
-  std::vector<EncodingCase> out = {grid_case({1, 1, 1}),
-                                   grid_case({1, 2, 2}),
-                                   grid_case({1, 3, 4}),
-                                   grid_case({1, 3, 2}, "absolute"),
-                                   grid_case({1, 2, 3}, "unscaled"),
-                                   grid_case({1, 4, 4}, "halo"),
-                                   grid_case({1, 3, 5}, "halo"),
-                                   grid_case({1, 3, 3}, "halo_zeros"),
-                                   grid_case({1, 2, 4})};
-  out.back().B = 2, out.back().D = 1, out.back().Dv = 3, out.back().H = 3;
-  return out;
-}
-
-// The map of the horizontal axis; the other is alike.
-std::vector<std::int64_t> index(const EncodingCase& c) {
-  const Form form = form_of(c);
-  return index_matrix(c, [&](std::int64_t i, std::int64_t j) -> std::int64_t {
-    const std::int64_t a = i % c.query.columns, b = j % c.key.columns;
-    if (form.absolute) return b;
-    if (!form.halo) return relative_logits_row(c.key.columns, a, b);
-    const std::int64_t y = i / c.query.columns, first = a / kBlock * kBlock - kHalo;
-    const auto rows = seen(form, y, c.query.rows), columns = seen(form, a, c.query.columns);
-    const bool sees = j / c.key.columns >= rows.first && j / c.key.columns < rows.second &&
-                      b >= columns.first && b < columns.second;
-    return sees ? relative_logits_row(kBlock + 2 * kHalo, a % kBlock, b - first) : -1;
-  });
-}
-
-}  // namespace
-
-const Encoding kRelativeLogits = {
-    .name = kName,
-    .header = "position/relative_logits.h",
-    .title = "a learned vector per row and per column offset, met by the scaled query",
-    .place = EncodingPlace::vectors,
-    .paper = "Bello et al. 2019; Srinivas et al. 2021; Vaswani et al. 2021",
-    .models = "AA-ResNet, BoTNet, HaloNet",
-    .formula = "s = (q.k + q.Rh[y_j - y_i] + q.Rw[x_j - x_i]) / sqrt(D)",
-    .lowering = "axis term of q Rh^T and q Rw^T per coordinate; halos by row maps",
-    .parameters = "(2h - 1 + 2w - 1) D",
-    .multiply_adds = "H N (h + w) D",
-    .memory = "H N (h + w)",
-    .growth = MemoryGrowth::axis,
-    .cases = cases,
-    .make = instance,
-    .index = index,
-};
 
 }  // namespace locant

@@ -19,7 +19,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "position/axis.h"
+#include "position/shared/axis.h"
 
 namespace locant {
 
@@ -69,7 +69,5 @@ T relative_logits_score(const T* q, const T* table, std::int64_t D, std::int64_t
   for (std::int64_t d = 0; d < D; ++d) sum += q[d] * table[(b - a + K - 1) * D + d];
   return sum;
 }
-
-extern const Encoding kRelativeLogits;
 
 }  // namespace locant

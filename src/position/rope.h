@@ -15,7 +15,6 @@
 #include <cstdint>
 
 #include "ops/rotate.h"
-#include "position/encoding.h"
 
 namespace locant {
 
@@ -43,7 +42,5 @@ T rope_channel(const T* x, std::int64_t c, std::int64_t d_rot, Pairing pairing, 
   const auto a = angle(halves ? c % half : c / 2);
   return x[c] * std::cos(a) + x[other] * (first ? -std::sin(a) : std::sin(a));
 }
-
-extern const Encoding kRope;
 
 }  // namespace locant

@@ -17,10 +17,8 @@
 // multiply-adds a pair and token.
 
 #include <cstdint>
-#include <numbers>
 
 #include "ops/rotate.h"
-#include "position/encoding.h"
 
 namespace locant {
 
@@ -50,7 +48,5 @@ RotaryTable rope_mixed_table(const Context& ctx, const Var& freqs, std::int64_t 
 
 /// The official start of `freqs` (2, H D / 2): theta 10, a random direction a head.
 Tensor rope_mixed_init(std::int64_t heads, std::int64_t D, std::uint64_t seed);
-
-extern const Encoding kRope2d;
 
 }  // namespace locant

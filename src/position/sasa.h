@@ -18,7 +18,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "position/axis.h"
+#include "position/shared/axis.h"
 
 namespace locant {
 
@@ -55,7 +55,7 @@ std::shared_ptr<const RowMaps> local_rows(const Grid& grid, const LocalWindow& w
 AxisIndices local_indices(const RowMaps& maps, std::int64_t tokens, const LocalWindow& window,
                           const Grid& block = {1, 8, 8});
 /// Which place of the window, row-major, each query and key slot of a block stand in; none outside.
-std::shared_ptr<const GatherMap> local_gather(const LocalWindow& window, const Grid& block = {1, 8, 8});
+std::shared_ptr<const OffsetMap> local_gather(const LocalWindow& window, const Grid& block = {1, 8, 8});
 
 /// The term for a call with scale 1. q (B, N, H D). Throws Error that names the table and both shapes when it
 /// does not fit the window, or when D is odd.
@@ -63,7 +63,7 @@ AttentionTerm sasa_term(const Context& ctx, const Sasa& tables, const Var& q, st
                         const LocalWindow& window, const AxisIndices& indices);
 /// The per-channel form: as many heads as channels, scale 1.
 AttentionTerm sasa_channel_term(const Context& ctx, const Sasa& tables, std::int64_t channels,
-                                const LocalWindow& window, std::shared_ptr<const GatherMap> gather);
+                                const LocalWindow& window, std::shared_ptr<const OffsetMap> gather);
 
 // ---- the equation, as it stands
 
@@ -74,7 +74,5 @@ T sasa_score(const T* q, const T* k, const T* row, const T* column, std::int64_t
   for (std::int64_t d = 0; d < D; ++d) s += q[d] * (k[d] + (d < D / 2 ? row[d] : column[d - D / 2]));
   return s;
 }
-
-extern const Encoding kSasa;
 
 }  // namespace locant

@@ -19,8 +19,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "ops/attention.h"
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
 
 namespace locant {
 
@@ -56,11 +55,11 @@ inline double shaw_init_bound(std::int64_t K, std::int64_t width) {
 // ---- lowering
 
 /// Throws Error when K is negative or a length below 1.
-std::shared_ptr<const GatherMap> shaw_gather(std::int64_t K, ShawOrder order, std::int64_t Nq,
+std::shared_ptr<const OffsetMap> shaw_gather(std::int64_t K, ShawOrder order, std::int64_t Nq,
                                              std::int64_t Nk);
 
 /// Adds the key term and the value term, where their tables are defined, to a call on q (B, Nq, H D) and Nk
-/// keys whose values are Dv wide. Throws Error when a table has another shape or holds no finite numbers.
+/// keys whose values are Dv wide. Throws Error when a table has another shape.
 void add_shaw(const Context& ctx, const Shaw& shaw, const Var& q, std::int64_t Nk, std::int64_t Dv,
               AttentionOptions& options);
 
@@ -73,7 +72,5 @@ T shaw_score(const T* q, const T* k, const T* row, std::int64_t D) {
   for (std::int64_t d = 0; d < D; ++d) e += q[d] * (k[d] + row[d]);
   return e / std::sqrt(static_cast<double>(D));
 }
-
-extern const Encoding kShaw;
 
 }  // namespace locant

@@ -16,7 +16,6 @@
 #include <memory>
 
 #include "core/tensor.h"
-#include "position/encoding.h"
 
 namespace locant {
 
@@ -46,7 +45,5 @@ class SinCos2d {
   double temperature_ = 0.0;
   std::shared_ptr<Cache> cache_;
 };
-
-extern const Encoding kSincos;
 
 }  // namespace locant

@@ -18,7 +18,6 @@
 #include <vector>
 
 #include "core/tensor.h"
-#include "position/encoding.h"
 
 namespace locant {
 
@@ -58,7 +57,5 @@ Tensor sinusoidal_1d(SinusoidLayout layout, const std::vector<double>& positions
 
 /// Positions 0 to N - 1.
 Tensor sinusoidal_1d(SinusoidLayout layout, std::int64_t N, std::int64_t C, double temperature = 10000.0);
-
-extern const Encoding kSinusoidal1d;
 
 }  // namespace locant

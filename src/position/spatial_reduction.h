@@ -10,8 +10,10 @@
 // convolution. Resize rule: none. Gradient: by tape through conv2d and layer norm. Cost: h w C^2
 // multiply-adds, R^2 fewer scores. Models: PVT, Twins (global_subsampled).
 
-#include "position/encoding.h"
-#include "position/token_grid.h"
+#include <cstdint>
+#include <vector>
+
+#include "position/shared/token_grid.h"
 
 namespace locant {
 
@@ -56,7 +58,5 @@ T reduced_number(const std::vector<T>& x, const T* weight, const T* bias, Grid g
                x[static_cast<std::size_t>(((r * ratio + u) * grid.columns + q * ratio + v) * C + c)];
   return sum;
 }
-
-extern const Encoding kSpatialReduction;
 
 }  // namespace locant

@@ -15,18 +15,11 @@
 #include <memory>
 #include <span>
 
-#include "ops/attention.h"
-#include "position/grid_gather.h"
+#include "ops/attention/attention.h"
+#include "position/grid.h"
+#include "position/shared/grid_gather.h"
 
 namespace locant {
-
-struct Window {
-  std::int64_t rows = 7, columns = 7;
-  constexpr std::int64_t tokens() const { return rows * columns; }
-  friend constexpr bool operator==(const Window& a, const Window& b) {
-    return a.rows == b.rows && a.columns == b.columns;
-  }
-};
 
 // ---- index arithmetic
 
@@ -65,11 +58,10 @@ Var resize_swin_bias(const Context& ctx, const Var& table, Window from, Window t
 // ---- lowering
 
 /// Codes and origin for a window in use no larger than the table's. Throws Error when it is larger, or empty.
-std::shared_ptr<const GatherMap> swin_gather(Window table, Window w);
+std::shared_ptr<const OffsetMap> swin_gather(Window table, Window w);
 
-/// The term for ops/attention.h. Throws Error when the table's rows do not fit its window, or a number is not
-/// finite.
-AttentionTerm swin_bias_term(const SwinBias& bias, std::shared_ptr<const GatherMap> gather);
+/// The term for ops/attention. Throws Error when the table's rows do not fit its window.
+AttentionTerm swin_bias_term(const SwinBias& bias, std::shared_ptr<const OffsetMap> gather);
 
 // ---- the equation, as it stands: oracle of values and gradients
 
@@ -82,7 +74,5 @@ T swin_bias_score(T qk, std::span<const T> table, std::int64_t heads, std::int64
   const std::int64_t row = (off_y + w.rows - 1) * (2 * w.columns - 1) + off_x + w.columns - 1;
   return qk + table[static_cast<std::size_t>(row * heads + h)];
 }
-
-extern const Encoding kSwinBias;
 
 }  // namespace locant

@@ -8,13 +8,14 @@
 //
 // W': the side of the window that the model was pretrained with, or of its own: a coordinate of 1 is about
 // the corner of that window, so that a larger one asks the same MLP a little further out. Enters: score. In
-// Swin V2 the content score is a cosine times a temperature instead (nn/window_attention_v2.h). Parameters:
+// Swin V2 the content score is a cosine times a temperature instead (models/swin_v2.cc). Parameters:
 // `cpb_mlp.0.weight` (hidden, 2), `cpb_mlp.0.bias` (hidden), `cpb_mlp.2.weight` (H, hidden); the tables of
 // coordinates and indices in checkpoints are derived. Init: weights normal 0.02, bias 0. Resize: none, the
 // coordinates are recomputed. Gradient: that of the table by the kernel, the MLP's by the tape, once over
 // (2 Wh - 1)(2 Ww - 1) rows. Models: Swin V2 (microsoft, timm, torchvision, Hugging Face).
 
 #include <cmath>
+#include <complex>
 #include <cstdint>
 
 #include "position/swin_bias.h"
@@ -61,7 +62,7 @@ Var swin_v2_cpb_logits(const Context& ctx, const SwinV2Cpb& cpb, std::int64_t he
 /// scale sigmoid(logits) as a table for swin_gather(window, window): (swin_table_rows(window), H).
 Var swin_v2_cpb_table(const Context& ctx, const SwinV2Cpb& cpb, const Var& logits);
 
-/// Both, as the term for ops/attention.h.
+/// Both, as the term for ops/attention.
 AttentionTerm swin_v2_cpb_term(const Context& ctx, const SwinV2Cpb& cpb, std::int64_t heads);
 
 // ---- the equation, as it stands
@@ -80,7 +81,5 @@ template <class T>
 T swin_v2_cpb_score(T qk, T g) {
   return qk + 16.0 / (1.0 + std::exp(-g));
 }
-
-extern const Encoding kSwinV2Cpb;
 
 }  // namespace locant

@@ -14,7 +14,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
 
 namespace locant {
 
@@ -71,7 +71,5 @@ T t5_bucket_score(T dot, const T* table, std::int64_t heads, std::int64_t h, con
   bucket = std::fmin(bucket, side - 1) + (b.bidirectional && relative > 0 ? side : 0);
   return dot + table[static_cast<std::int64_t>(bucket) * heads + h];
 }
-
-extern const Encoding kT5Bucket;
 
 }  // namespace locant

@@ -14,7 +14,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
+#include "position/grid.h"
 
 namespace locant {
 
@@ -39,7 +40,7 @@ struct TemporalBias {
 /// One group for each place, of its tokens in every frame. Throws Error on an empty grid.
 std::shared_ptr<const RowMaps> temporal_rows(Grid grid);
 
-/// The term for ops/attention.h, on slots that are frames. Throws Error when the table does not fit.
+/// The term for ops/attention, on slots that are frames. Throws Error when the table does not fit.
 AttentionTerm temporal_bias_term(const TemporalBias& bias, std::int64_t heads);
 
 // ---- the equation, as it stands
@@ -50,7 +51,5 @@ T temporal_bias_score(T qk, const T* table, std::int64_t heads, std::int64_t h, 
                       std::int64_t query, std::int64_t key) {
   return qk + table[(query - key + frames - 1) * heads + h];
 }
-
-extern const Encoding kTemporalBias;
 
 }  // namespace locant

@@ -15,14 +15,11 @@
 // queries x keys exists, so there is no shift of such a matrix (the paper's appendix B).
 // Models: Transformer-XL; XLNet and the Conformers in their own way (position/conformer.h).
 
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
-#include "ops/attention.h"
-#include "position/encoding.h"
+#include "ops/attention/attention.h"
 
 namespace locant {
 
@@ -60,7 +57,7 @@ struct TransformerXl {
 // ---- lowering
 
 /// Row transformer_xl_row(rows, distance) for every pair. Throws Error on lengths below 1 or negative `past`.
-std::shared_ptr<const GatherMap> transformer_xl_gather(std::int64_t rows, std::int64_t queries,
+std::shared_ptr<const OffsetMap> transformer_xl_gather(std::int64_t rows, std::int64_t queries,
                                                        std::int64_t past);
 
 /// What the queries may see: themselves and what came before; with same_length the last `mem_len` of these
@@ -71,10 +68,9 @@ AttentionVisibility transformer_xl_visibility(std::int64_t queries, std::int64_t
 
 /// Adds the terms to `options`, and gives the queries q + u (B, Nq, H D) for the call: with q' = q + u,
 /// s = (q'.k + q'.r) / sqrt(D) + b, b = (v - u).r / sqrt(D) a number per head and row (r_bias - u.r where
-/// rows are learned): a band and a gather term over one map. Throws Error that names what has another shape
-/// or holds no finite numbers.
+/// rows are learned): a band and a gather term over one map. Throws Error that names what has another shape.
 Var add_transformer_xl(const Context& ctx, const TransformerXl& xl, const Var& q,
-                       const std::shared_ptr<const GatherMap>& gather, AttentionOptions& options);
+                       const std::shared_ptr<const OffsetMap>& gather, AttentionOptions& options);
 
 // ---- the equation, as it stands
 
@@ -85,7 +81,5 @@ T transformer_xl_score(const T* q, const T* k, const T* u, const T* r, T bias, s
   for (std::int64_t d = 0; d < D; ++d) s += q[d] * k[d] + q[d] * r[d] + u[d] * k[d];
   return s / std::sqrt(static_cast<double>(D));
 }
-
-extern const Encoding kTransformerXl;
 
 }  // namespace locant

@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "position/grid_gather.h"
+#include "position/shared/grid_gather.h"
 
 namespace locant {
 
@@ -52,11 +52,11 @@ Var inflate_swin_bias(const Context& ctx, const Var& table, Grid window);
 // ---- lowering
 
 /// The map for `window` tokens by the table of `table`. Throws Error when the window is larger on an axis.
-std::shared_ptr<const GatherMap> video_swin_gather(Grid table, Grid window, WindowFit fit);
+std::shared_ptr<const OffsetMap> video_swin_gather(Grid table, Grid window, WindowFit fit);
 
-/// The term for ops/attention.h. Throws Error when the table does not fit its window.
+/// The term for ops/attention. Throws Error when the table does not fit its window.
 AttentionTerm video_swin_bias_term(const VideoSwinBias& bias, std::int64_t heads,
-                                   std::shared_ptr<const GatherMap> gather);
+                                   std::shared_ptr<const OffsetMap> gather);
 
 // ---- the equation, as it stands
 
@@ -69,7 +69,5 @@ T video_swin_bias_score(T qk, const T* table, std::int64_t heads, std::int64_t h
       (t + w.frames - 1) * plane + (r + w.rows - 1) * (2 * w.columns - 1) + (c + w.columns - 1);
   return qk + table[row * heads + h];
 }
-
-extern const Encoding kVideoSwinBias;
 
 }  // namespace locant

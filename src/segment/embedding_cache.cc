@@ -146,7 +146,7 @@ void EmbeddingCache::store(const std::string& key, const PictureEmbedding& embed
           embedding.input.rows, embedding.original.columns, embedding.original.rows);
   std::error_code error;
   fs::create_directories(folder_, error);
-  require(!error, kOp, "{}: the folder cannot be made: {}", folder_, error.message());
+  require(!error, ErrorKind::system, kOp, "{}: the folder cannot be made: {}", folder_, error.message());
   write_safetensors(path, {{kTensor, embedding.features}},
                     {{kFormatKey, kFormat},
                      {kPictureKey, key},

@@ -14,6 +14,7 @@
 #include "io/image.h"
 #include "io/safetensors.h"
 #include "models/checkpoint.h"
+#include "models/registry.h"
 #include "ops/arithmetic.h"
 #include "ops/elementwise.h"
 #include "ops/layout.h"
@@ -113,7 +114,8 @@ class FineTune {
 
   FineTuneOptions options_;
   const FineTuneCallbacks& callbacks_;
-  std::unique_ptr<Sam> decoder_;
+  std::shared_ptr<const Sam> decoder_;
+  std::string name_;  // of the variant
   SegmentData data_;
   std::unique_ptr<EmbeddingCache> cache_;
   Objects train_, held_out_;
@@ -131,10 +133,12 @@ FineTune::FineTune(const FineTuneOptions& options, const FineTuneCallbacks& call
   const fs::path saved = fs::path(options_.out) / "sam.safetensors";
   require(options_.force || !fs::exists(saved), kOp,
           "{} is there already; give another folder, or replace it", saved.string());
-  LoadSamOptions load{.model = options_.model, .mode = WeightMode::train, .sam = {}};
-  load.sam = {.image_size = options_.image_size, .parts = Sam::Parts::decoder};
-  LoadedSam loaded = load_sam(options_.init, load);
-  decoder_ = std::move(loaded.sam);
+  const LoadedSam loaded = load_sam(options_.init, {.model = options_.model,
+                                                    .mode = WeightMode::train,
+                                                    .image_size = options_.image_size,
+                                                    .parts = Sam::Parts::decoder});
+  decoder_ = loaded.sam;
+  name_ = loaded.name;
   for (const std::string& note : loaded.notes) say(note);
   data_ = read_segment_data(options_.data, decoder_->image_size(), low(), options_.strict);
   for (const std::string& note : data_.notes) say(note);
@@ -143,7 +147,7 @@ FineTune::FineTune(const FineTuneOptions& options, const FineTuneCallbacks& call
     if (callbacks_.skipped) callbacks_.skipped(picture);
   cache_ = std::make_unique<EmbeddingCache>(options_.embeddings,
                                             EmbeddingOrigin{.model = model_identity(options_.init),
-                                                            .model_name = decoder_->variant().name,
+                                                            .model_name = name_,
                                                             .image_size = decoder_->image_size(),
                                                             .normalisation = {},
                                                             .exif_orientation = true,
@@ -179,9 +183,8 @@ bool FineTune::encode() {
     if (cache_->check(picture.key).state != EmbeddingCache::State::fresh) missing.push_back(&picture);
   if (missing.empty()) return true;
   say(fmt::format("encoding {} of {} pictures", missing.size(), data_.pictures.size()));
-  LoadSamOptions load{.model = options_.model, .mode = WeightMode::inference, .sam = {}};
-  load.sam.image_size = options_.image_size;
-  const LoadedSam whole = load_sam(options_.init, load);
+  const LoadedSam whole =
+      load_sam(options_.init, {.model = options_.model, .image_size = options_.image_size});
   const ResizeLongestSide transform(whole.sam->image_size());
   for (std::size_t n = 0; n < missing.size(); ++n) {
     if (stopped()) return false;
@@ -347,15 +350,15 @@ void FineTune::start_log() const {
 /// The whole model under its official names: the trained decoder, the rest from the checkpoint.
 void FineTune::save() const {
   const std::unique_ptr<TensorFile> file = open_tensor_file(options_.init);
-  ShapeSource shapes;
-  const Sam whole(decoder_->variant(), Weights(shapes, WeightMode::shapes), {});
+  const ModelEntry& variant = find_model(name_);
+  const std::vector<Parameter> whole = model_parameters(variant.family, variant.config);
   const Renames* names = nullptr;
-  for (const Renames& renames : renames_of("sam"))
-    if (CheckpointSource(*file, renames).fit(whole.parameters()).faults() == 0) names = &renames;
+  for (const Renames& renames : renames_of(variant.family))
+    if (CheckpointSource(*file, renames).fit(whole).faults() == 0) names = &renames;
   require(names != nullptr, kOp, "{} has changed since it was loaded", options_.init);
   CheckpointSource source(*file, *names);
   std::vector<std::pair<std::string, Tensor>> tensors;
-  for (const Parameter& parameter : whole.parameters()) {
+  for (const Parameter& parameter : whole) {
     const auto trained = std::find_if(best_.begin(), best_.end(),
                                       [&](const auto& entry) { return entry.first == parameter.name; });
     tensors.emplace_back(parameter.name, trained != best_.end()
@@ -363,13 +366,13 @@ void FineTune::save() const {
                                              : source.get(parameter.name, parameter.shape, Init::zeros()));
   }
   write_safetensors((fs::path(options_.out) / "sam.safetensors").string(), tensors,
-                    {{"model", decoder_->variant().name}, {"fine_tuned", "mask_decoder"}});
+                    {{"model", name_}, {"fine_tuned", "mask_decoder"}});
 }
 
 FineTuneResult FineTune::run() {
   std::error_code error;
   fs::create_directories(options_.out, error);
-  require(!error, kOp, "{}: {}", options_.out, error ? error.message() : "");
+  require(!error, ErrorKind::system, kOp, "{}: {}", options_.out, error ? error.message() : "");
   if (!encode()) return result_;
   result_.point_iou_before = mean_iou(false);
   result_.box_iou_before = mean_iou(true);

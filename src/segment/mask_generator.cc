@@ -58,8 +58,8 @@ Candidates suppress(Candidates candidates, double threshold, Score&& score) {
 
 }  // namespace
 
-MaskGenerator::MaskGenerator(PointPredictor& predictor, MaskGeneratorOptions options)
-    : predictor_(predictor), options_(std::move(options)) {
+MaskGenerator::MaskGenerator(std::shared_ptr<PointPredictor> predictor, MaskGeneratorOptions options)
+    : predictor_(std::move(predictor)), options_(std::move(options)) {
   check(options_);
   generate_crop_boxes({1 << 14, 1 << 14}, options_.crop_n_layers, options_.crop_overlap_ratio);
   grids_ = options_.point_grids;
@@ -118,23 +118,24 @@ MaskGenerator::Candidates MaskGenerator::process_crop(const Image& image, const 
   const auto width = static_cast<double>(crop.x1 - crop.x0), height = static_cast<double>(crop.y1 - crop.y0);
   std::vector<PromptPoint> points;
   for (const PromptPoint& point : grid) points.push_back({point.x * width, point.y * height});
-  predictor_.set_image(cut_out(image, crop));
+  predictor_->set_image(cut_out(image, crop));
   Candidates found;
   const std::size_t before = state.candidates;
   for (std::size_t at = 0; at < points.size();) {
     const std::size_t n = std::min(points.size() - at, static_cast<std::size_t>(options_.points_per_batch));
     const std::span<const PromptPoint> batch = std::span(points).subspan(at, n);
-    Candidates more = examine_batch(*predictor_.predict(batch), batch, crop, picture);
+    Candidates more = examine_batch(*predictor_->predict(batch), batch, crop, picture);
     std::move(more.begin(), more.end(), std::back_inserter(found));
     at += n;
     state.points += static_cast<std::int64_t>(n);
     state.candidates = before + found.size();
     if (progress && !progress(state)) {
-      predictor_.reset_image();
-      throw Cancelled(kOp, fmt::format("stopped after {} of {} points", state.points, state.points_in_all));
+      predictor_->reset_image();
+      throw Cancelled(
+          fmt::format("[{}] stopped after {} of {} points", kOp, state.points, state.points_in_all));
     }
   }
-  predictor_.reset_image();
+  predictor_->reset_image();
   found =
       suppress(std::move(found), options_.box_nms_thresh, [](const Candidate& c) { return c.predicted_iou; });
   for (Candidate& candidate : found) {
@@ -173,7 +174,7 @@ MaskGenerator::Candidates MaskGenerator::examine_batch(const CandidateMasks& mas
 /// One pass over the logits gives stability and run lengths at once.
 void MaskGenerator::examine(const CandidateMasks& masks, std::int64_t i, ImageSize picture,
                             Candidate& out) const {
-  const float threshold = predictor_.mask_threshold();
+  const float threshold = predictor_->mask_threshold();
   StabilityScore stability(threshold, options_.stability_score_offset);
   RleBuilder builder(picture);
   std::vector<std::uint8_t> bits;

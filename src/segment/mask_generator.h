@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
+#include "core/error.h"
 #include "io/image.h"
-#include "segment/cancelled.h"
 #include "segment/postprocess.h"
 #include "segment/rle.h"
 
@@ -78,8 +78,8 @@ struct MaskGeneratorProgress {
 /// become run lengths row by row.
 class MaskGenerator {
  public:
-  /// `predictor` must outlive it. Throws Error for options out of range.
-  MaskGenerator(PointPredictor& predictor, MaskGeneratorOptions options = {});
+  /// Throws Error for options out of range.
+  explicit MaskGenerator(std::shared_ptr<PointPredictor> predictor, MaskGeneratorOptions options = {});
 
   /// Called after each batch of points; false stops. In the caller's thread.
   using Progress = std::function<bool(const MaskGeneratorProgress&)>;
@@ -106,7 +106,7 @@ class MaskGenerator {
                           MaskGeneratorProgress& state, const Progress& progress) const;
   Candidates remove_regions(Candidates candidates) const;
 
-  PointPredictor& predictor_;
+  std::shared_ptr<PointPredictor> predictor_;
   MaskGeneratorOptions options_;
   std::vector<std::vector<PromptPoint>> grids_;  ///< by layer
 };

@@ -20,7 +20,6 @@
 #include "core/sha256.h"
 #include "io/atomic_file.h"
 #include "io/mapped_file.h"
-#include "segment/cancelled.h"
 
 namespace locant {
 namespace {
@@ -36,7 +35,8 @@ class WeightsFile {
  public:
   explicit WeightsFile(const std::string& path)
       : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-    require(descriptor_ >= 0, kOp, "{}: cannot be opened: {}", path_, std::strerror(errno));
+    require(descriptor_ >= 0, ErrorKind::system, kOp, "{}: cannot be opened: {}", path_,
+            std::strerror(errno));
   }
   ~WeightsFile() { ::close(descriptor_); }
   WeightsFile(const WeightsFile&) = delete;
@@ -44,7 +44,8 @@ class WeightsFile {
 
   struct stat status() const {
     struct stat out {};
-    require(::fstat(descriptor_, &out) == 0, kOp, "{}: cannot be examined: {}", path_, std::strerror(errno));
+    require(::fstat(descriptor_, &out) == 0, ErrorKind::system, kOp, "{}: cannot be examined: {}", path_,
+            std::strerror(errno));
     require(S_ISREG(out.st_mode), kOp, "{}: is not a regular file; give the path of a file", path_);
     return out;
   }
@@ -53,7 +54,7 @@ class WeightsFile {
     while (true) {
       const ssize_t count = ::read(descriptor_, buffer.data(), buffer.size());
       if (count < 0 && errno == EINTR) continue;
-      require(count >= 0, kOp, "{}: cannot be read: {}", path_, std::strerror(errno));
+      require(count >= 0, ErrorKind::system, kOp, "{}: cannot be read: {}", path_, std::strerror(errno));
       return static_cast<std::size_t>(count);
     }
   }
@@ -112,7 +113,7 @@ std::string hash(const WeightsFile& file, std::uint64_t size, const std::string&
     XXH3_128bits_update(state.get(), buffer.data(), count);
     done += count;
     if (options.progress && !options.progress(done, size))
-      throw Cancelled(kOp, fmt::format("{}: stopped after {} of {} bytes", path, done, size));
+      throw Cancelled(fmt::format("[{}] {}: stopped after {} of {} bytes", kOp, path, done, size));
   }
   XXH128_canonical_t digits;
   XXH128_canonicalFromHash(&digits, XXH3_128bits_digest(state.get()));

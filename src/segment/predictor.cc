@@ -101,16 +101,16 @@ std::string outside_of(const SamPrompt& prompt, ImageSize picture) {
   return {};
 }
 
-SamPredictor::SamPredictor(const Sam& sam, const SamNormalisation& normalisation)
-    : sam_(sam), normalisation_(normalisation), transform_(sam.image_size()) {}
+SamPredictor::SamPredictor(std::shared_ptr<const Sam> sam, const SamNormalisation& normalisation)
+    : sam_(std::move(sam)), normalisation_(normalisation), transform_(sam_->image_size()) {}
 
 void SamPredictor::set_image(const Image& image) {
   reset_image();
-  require(sam_.has_image_encoder(), kOp,
+  require(sam_->has_image_encoder(), kOp,
           "only the decoder was loaded: set_embedding, or load the whole model");
   const Image resized = transform_.apply_image(image);
-  const Tensor input = sam_input(resized, sam_.image_size(), normalisation_);
-  const Tensor features = sam_.image_embedding({}, Var(input)).value();
+  const Tensor input = sam_input(resized, sam_->image_size(), normalisation_);
+  const Tensor features = sam_->image_embedding({}, Var(input)).value();
   const std::string bad = not_finite(features);
   require(bad.empty(), kOp, "the embedding of this picture holds {}; are these the weights they should be?",
           bad);
@@ -118,9 +118,9 @@ void SamPredictor::set_image(const Image& image) {
 }
 
 void SamPredictor::set_embedding(PictureEmbedding embedding) {
-  if (embedding.features.shape() != sam_.embedding_shape())
+  if (embedding.features.shape() != sam_->embedding_shape())
     fail(kOp, "an embedding of shape {}; {} was expected", embedding.features.shape().str(),
-         sam_.embedding_shape().str());
+         sam_->embedding_shape().str());
   require(transform_.target_size(embedding.original) == embedding.input, kOp,
           "an embedding of a {} x {} picture resized to {} x {}; that is not this model's size",
           embedding.original.columns, embedding.original.rows, embedding.input.columns, embedding.input.rows);
@@ -136,10 +136,11 @@ const PictureEmbedding& SamPredictor::embedding() const {
   return embedding_;
 }
 
-SamFrame SamPredictor::frame() const { return {sam_.image_size(), embedding().input, embedding().original}; }
+SamFrame SamPredictor::frame() const { return {sam_->image_size(), embedding().input, embedding().original}; }
 
 SamPrediction SamPredictor::answer(const SamPrompts& prompts, bool several, const std::string& prefix) const {
-  const SamMasks out = sam_.decode({}, Var(embedding().features), sam_.encode_prompts({}, prompts), several);
+  const SamMasks out =
+      sam_->decode({}, Var(embedding().features), sam_->encode_prompts({}, prompts), several);
   for (const auto& [what, numbers] : {std::pair{"masks", out.masks}, std::pair{"predicted IoU", out.iou}}) {
     const std::string bad = not_finite(numbers.value());
     require(bad.empty(), kOp, "{}the answer's {} hold {}; are these the weights they should be?", prefix,
@@ -150,7 +151,7 @@ SamPrediction SamPredictor::answer(const SamPrompts& prompts, bool several, cons
 
 SamPrediction SamPredictor::predict(const SamPrompt& prompt, bool multimask_output) const {
   const ImageSize picture = embedding().original;
-  check_parts(prompt, sam_.image_size());
+  check_parts(prompt, sam_->image_size());
   SamPrompts prompts;
   if (const auto P = static_cast<std::int64_t>(prompt.points.size()); P > 0) {
     prompts.points = Tensor({1, P, 2});
@@ -170,7 +171,7 @@ SamPrediction SamPredictor::predict(const SamPrompt& prompt, bool multimask_outp
                                                 static_cast<float>(box.x1), static_cast<float>(box.y1)});
   }
   if (prompt.mask_input.defined()) {
-    const std::int64_t low = sam_.image_size() / 4;
+    const std::int64_t low = sam_->image_size() / 4;
     prompts.mask = Var(prompt.mask_input.reshaped({1, 1, low, low}));
   }
   return answer(prompts, multimask_output, prefix_of(prompt));

@@ -43,8 +43,7 @@ struct SamPrediction {
 /// Not for several threads at once.
 class SamPredictor final : public PointPredictor {
  public:
-  /// `sam` must outlive it.
-  explicit SamPredictor(const Sam& sam, const SamNormalisation& normalisation = {});
+  explicit SamPredictor(std::shared_ptr<const Sam> sam, const SamNormalisation& normalisation = {});
 
   /// Resizes, normalises, pads and encodes. Throws Error when the model was loaded without its image encoder,
   /// for a picture without pixels, too large, or too thin, and when what comes out is not finite.
@@ -70,7 +69,7 @@ class SamPredictor final : public PointPredictor {
   SamFrame frame() const;
   SamPrediction answer(const SamPrompts& prompts, bool several, const std::string& prefix) const;
 
-  const Sam& sam_;
+  std::shared_ptr<const Sam> sam_;
   SamNormalisation normalisation_;
   ResizeLongestSide transform_;
   PictureEmbedding embedding_;
@@ -79,8 +78,9 @@ class SamPredictor final : public PointPredictor {
 /// For the mask generator, where the whole picture's embedding is there already: crops alone are encoded.
 class CachedPredictor final : public PointPredictor {
  public:
-  /// `sam` must outlive it; without crops its decoder is enough.
-  CachedPredictor(const Sam& sam, PictureEmbedding whole) : predictor_(sam), whole_(std::move(whole)) {}
+  /// Without crops the decoder of `sam` is enough.
+  CachedPredictor(std::shared_ptr<const Sam> sam, PictureEmbedding whole)
+      : predictor_(std::move(sam)), whole_(std::move(whole)) {}
   void set_image(const Image& crop) override {
     ImageSize{crop.rows, crop.columns} == whole_.original ? predictor_.set_embedding(whole_)
                                                           : predictor_.set_image(crop);

@@ -15,8 +15,10 @@ std::string_view isa_name(Isa isa);
 const std::vector<Isa>& supported_isas();
 /// The one in use: LOCANT_ISA if set, else the best supported.
 /// Throws Error ("[isa] ...") that lists the right names when LOCANT_ISA is unknown or unsupported.
+/// Threads: any may ask, at any time.
 Isa active_isa();
-/// Forces one, as LOCANT_ISA does; for tests and benchmarks. Throws Error when unsupported. The limit that
+/// Forces one, as LOCANT_ISA does; for tests and benchmarks. Not while another thread computes: a
+/// backward must find the instruction set of its forward. Throws Error when unsupported. The limit that
 /// oneDNN takes from it works only before its first primitive.
 void set_active_isa(Isa isa);
 /// Parses a name. Throws Error that lists the right ones.

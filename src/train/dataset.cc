@@ -192,7 +192,8 @@ std::shared_ptr<const Dataset> readable(std::shared_ptr<const Dataset> parent, c
       else
         rows.push_back(begin + i);
     }
-    if (progress && !progress(begin + count, size)) throw Stopped{};
+    if (progress && !progress(begin + count, size))
+      throw Cancelled("[data] stopped while pictures were decoded");
   }
   const bool all = static_cast<std::int64_t>(rows.size()) == size;
   if (keep) parent = std::make_shared<Kept>(std::move(parent), std::move(planes), bytes);

@@ -49,9 +49,8 @@ struct Datasets {
   std::vector<SkippedPicture> skipped;        ///< left out, by name: of training, then of validation
 };
 
-/// Called while pictures are decoded: (done, total); returns false to stop, which throws Stopped.
+/// Called while pictures are decoded: (done, total); returns false to stop, which throws Cancelled.
 using LoadProgress = std::function<bool(std::int64_t, std::int64_t)>;
-struct Stopped {};
 
 /// Opens what `options` says, as pictures of `form`'s size and channels. Every picture is decoded once here,
 /// kept or not, so that which of them are left out (damaged, empty, unreadable, no regular file) is settled
@@ -82,8 +81,8 @@ std::shared_ptr<const Dataset> open_folder(const std::string& folder, const std:
                                            std::vector<SkippedPicture>* skipped);
 
 /// The pictures of `parent` that can be read; the others are added to `skipped`, in order. All are decoded
-/// here, `keep`: and their numbers kept. Throws Error for the first that cannot be read if `strict`, Stopped
-/// when `progress` says so.
+/// here, `keep`: and their numbers kept. Throws Error for the first that cannot be read if `strict`,
+/// Cancelled when `progress` says so.
 std::shared_ptr<const Dataset> readable(std::shared_ptr<const Dataset> parent, const Preprocess& form,
                                         bool keep, bool strict, const LoadProgress& progress,
                                         std::vector<SkippedPicture>* skipped);

@@ -88,7 +88,7 @@ std::vector<std::string> sorted_folders(const std::string& folder) {
     const std::string name = entry->path().filename().string();
     if (entry->is_directory(unknown) && !is_passed_over(name)) names.push_back(name);
   }
-  require(!error, "data", "cannot read the folder {}: {}", folder, error.message());
+  require(!error, ErrorKind::system, "data", "cannot read the folder {}: {}", folder, error.message());
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -101,7 +101,7 @@ Plan make_plan(const TrainOptions& options, const LoadedModel& loaded) {
     const ModelEntry& entry = find_model(options.model);
     plan = {entry.name, entry.family, entry.config, entry.preprocess};
   } else if (loaded.model) {
-    plan = {loaded.name, loaded.model->family(), loaded.model->config(), loaded.preprocess};
+    plan = {loaded.name, loaded.model->family().name, loaded.model->config(), loaded.preprocess};
   } else {
     require(overrides.contains("family") && overrides["family"].is_string(), "train",
             "the configuration names no \"family\", and no model is given");
@@ -138,8 +138,9 @@ TrainModel build_train_model(const TrainOptions& options, std::int64_t classes) 
     out.model = make_model(plan.family, plan.config, Weights(source, WeightMode::train));
     return out;
   }
-  require(loaded.model->family() == plan.family, "train", "{} holds a model of the family {}, {} is of {}",
-          options.init, loaded.model->family(), plan.name, plan.family);
+  require(loaded.model->family().name == plan.family, "train",
+          "{} holds a model of the family {}, {} is of {}", options.init, loaded.model->family().name,
+          plan.name, plan.family);
   InitSource source(*loaded.model, classes, options.seed);
   out.model = make_model(plan.family, plan.config, Weights(source, WeightMode::train));
   out.notes = loaded.notes;

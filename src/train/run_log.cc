@@ -10,12 +10,12 @@ namespace locant {
 
 void append_log_line(const std::string& path, const std::string& line) {
   std::FILE* file = std::fopen(path.c_str(), "ab");
-  require(file != nullptr, "train", "cannot write {}: {}", path, std::strerror(errno));
+  require(file != nullptr, ErrorKind::system, "train", "cannot write {}: {}", path, std::strerror(errno));
   const std::string text = line + "\n";
   const bool taken = std::fwrite(text.data(), 1, text.size(), file) == text.size();
   const int why = errno;
   const bool closed = std::fclose(file) == 0;
-  require(taken && closed, "train",
+  require(taken && closed, ErrorKind::system, "train",
           "cannot write {}: {}; make room for it and go on from the last checkpoint", path,
           std::strerror(taken ? errno : why));
 }

@@ -151,8 +151,8 @@ void Trainer::check_folder() const {
 void Trainer::clear_folder() {
   std::error_code error;
   made_folder_ = fs::create_directories(options_.out, error);
-  require(fs::is_directory(options_.out), "train", "cannot make the folder {}: {}", options_.out,
-          error.message());
+  require(fs::is_directory(options_.out), ErrorKind::system, "train", "cannot make the folder {}: {}",
+          options_.out, error.message());
   for (const std::string& path : run_files(options_.out)) fs::remove(path, error);
 }
 
@@ -184,7 +184,7 @@ bool Trainer::open_data() {
       report(Phase::loading, done, total);
       return !stop();
     });
-  } catch (const Stopped&) {
+  } catch (const Cancelled&) {
     return false;
   }
   for (const std::string& line : data_.notes) note(line);
@@ -341,14 +341,7 @@ void Trainer::train_step(const std::vector<std::int64_t>& rows) {
     const ProfileScope scope("batch");
     pictures = load_batch(*data_.train, rows, model_.form, geometry);
   }
-  Var logits;
-  try {
-    logits = model_.model->forward(ctx, Var(std::move(pictures)));
-  } catch (const Error&) {  // of an encoding whose table the last step made infinite
-    if (!weights_are_finite())
-      diverged(fmt::format("a weight is not finite after step {}", state_.epoch_step));
-    throw;
-  }
+  const Var logits = model_.model->forward(ctx, Var(std::move(pictures)));
   const Var loss = cross_entropy(ctx, logits, labels, static_cast<float>(options_.label_smoothing));
   const double loss_value = loss.value()[0];
   if (!std::isfinite(loss_value))

@@ -1,17 +1,11 @@
 #include "core/error.h"
 #include "nn/video_swin_block.h"
-#include "nn/window_attention_v2.h"
 #include "ops/layout.h"
 #include "verify/layers.h"
 
 namespace locant {
 
 namespace {
-
-Window window_of(const LayerArgs& args, const std::string& key) {
-  const std::vector<std::int64_t> sides = args.integers(key, 2);
-  return {sides[0], sides[1]};
-}
 
 Grid grid_of(const LayerArgs& args, const std::string& key) {
   const std::vector<std::int64_t> sides = args.integers(key, 3);
@@ -23,25 +17,6 @@ bool equal(Grid a, Grid b) { return a.frames == b.frames && a.rows == b.rows && 
 void require_windows(const Var& x, std::int64_t windows) {
   require(x.shape().rank() == 3 && x.dim(0) == windows, "verify", "{} windows in an input of shape {}",
           windows, x.shape().str());
-}
-
-OracleLayer window_attention_v2(const LayerArgs& args, const Weights& w) {
-  args.only("layout", "NLC");
-  WindowAttentionV2::Options options;
-  options.width = args.integer("dim");
-  options.heads = args.integer("heads");
-  options.window = window_of(args, "window");
-  options.pretrained = window_of(args, "pretrained_window");
-  options.hidden = args.integer("cpb_hidden");
-  options.bias_scale = static_cast<float>(args.number("bias_scale"));
-  options.logit_max = static_cast<float>(args.number("logit_max"));
-  options.l2_eps = static_cast<float>(args.number("l2_eps"));
-  options.qkv_bias = args.choice("qkv_bias", {"q_v", "none"}) == "q_v";
-  const WindowAttentionV2 layer(w, options);
-  return [layer, windows = args.integer("batch_windows")](const Context& ctx, const std::vector<Var>& in) {
-    require_windows(input_at(in, 0), windows);
-    return std::vector<Var>{layer(ctx, in[0])};
-  };
 }
 
 // Windows of the batch x as groups, so that the mask of each can differ: regions of a shifted grid.
@@ -112,9 +87,7 @@ OracleLayer video_swin_block(const LayerArgs& args, const Weights& w) {
 }  // namespace
 
 std::vector<LayerKind> swin_layer_kinds() {
-  return {{"window_attention_v2", window_attention_v2},
-          {"window_attention_3d", window_attention_3d},
-          {"video_swin_block", video_swin_block}};
+  return {{"window_attention_3d", window_attention_3d}, {"video_swin_block", video_swin_block}};
 }
 
 }  // namespace locant

@@ -133,9 +133,8 @@ const std::vector<LayerKind>& layer_kinds() {
   static const std::vector<LayerKind> all = [] {
     std::vector<LayerKind> out;
     for (const auto& family :
-         {conv_layer_kinds, irpe_layer_kinds, gpsa_layer_kinds, swin_layer_kinds, axial_layer_kinds,
-          local_layer_kinds, relative_logit_layer_kinds, sequence_layer_kinds, linear_layer_kinds,
-          conformer_layer_kinds, sam_layer_kinds})
+         {conv_layer_kinds, irpe_layer_kinds, swin_layer_kinds, axial_layer_kinds, local_layer_kinds,
+          relative_logit_layer_kinds, sequence_layer_kinds, linear_layer_kinds, conformer_layer_kinds})
       for (const LayerKind& kind : family()) out.push_back(kind);
     return out;
   }();

@@ -88,8 +88,7 @@ const std::vector<LayerKind>& layer_kinds();
 std::vector<LayerKind>
 conv_layer_kinds();  ///< peg, sra, locally_grouped_attention, leff, lca_block, locality_ff
 std::vector<LayerKind> irpe_layer_kinds();   ///< irpe_attention, irpe_detr_attention
-std::vector<LayerKind> gpsa_layer_kinds();   ///< gpsa
-std::vector<LayerKind> swin_layer_kinds();   ///< window_attention_v2, window_attention_3d, video_swin_block
+std::vector<LayerKind> swin_layer_kinds();   ///< window_attention_3d, video_swin_block
 std::vector<LayerKind> axial_layer_kinds();  ///< axial_attention, axial_block
 std::vector<LayerKind> local_layer_kinds();  ///< sasa_conv, sasa_stem
 std::vector<LayerKind>
@@ -98,6 +97,5 @@ std::vector<LayerKind> sequence_layer_kinds();   ///< shaw_attention, relative_k
                                                  ///< transformer_xl_attention
 std::vector<LayerKind> linear_layer_kinds();     ///< linear_attention
 std::vector<LayerKind> conformer_layer_kinds();  ///< conformer_*
-std::vector<LayerKind> sam_layer_kinds();        ///< sam_prompt_encoder, sam_mask_decoder
 
 }  // namespace locant

@@ -17,8 +17,8 @@ using Json = nlohmann::ordered_json;
 constexpr std::uintmax_t kLargestFile = 64u << 20;
 
 /// What describes the run instead of the model.
-constexpr std::array<const char*, 5> kOfTheRun = {"input_size", "in_layout", "out_layout", "outputs",
-                                                  "name_prefix"};
+constexpr std::array<const char*, 7> kOfTheRun = {"naming", "input_size", "in_layout",  "out_layout",
+                                                  "inputs", "outputs",    "name_prefix"};
 
 Json parse_file(const std::string& path) {
   std::error_code error;
@@ -104,18 +104,16 @@ void read_build(const Json& build, OracleFile& out) {
           out.family);
   if (kind == "layer") {
     out.layer = build.at("layer").get<std::string>();
-    out.config = build.at("args").dump();
+    Json args = build.at("args");
+    out.in_layout = out.out_layout = args.value("layout", "");
+    out.config = args.dump();
     return;
   }
   Json kwargs = build.at("kwargs");
   out.naming = kwargs.at("naming").get<std::string>();
   out.name_prefix = kwargs.value("name_prefix", "");
-  if (kwargs.contains("inputs")) {  // a part of a model, which takes more than images: as a layer
-    for (const char* key : {"naming", "name_prefix", "in_layout", "out_layout"}) kwargs.erase(key);
-    out.layer = out.family;
-    out.config = kwargs.dump();
-    return;
-  }
+  out.in_layout = kwargs.value("in_layout", "");
+  out.out_layout = kwargs.value("out_layout", "");
   for (const char* key : kOfTheRun) kwargs.erase(key);
   out.config = kwargs.dump();
 }

@@ -44,6 +44,7 @@ struct OracleFile {
   std::string family, naming, name_prefix;
   std::string layer;   ///< `build.layer`; empty: a whole model
   std::string config;  ///< JSON object: build.kwargs without what describes the run; build.args of a layer
+  std::string in_layout, out_layout;  ///< "NCHW"; empty where the file does not say
   std::vector<OracleOverride> overrides;
   std::vector<OracleFormula> inputs, parameters;
   OracleTensor output;

@@ -11,6 +11,7 @@
 #include "io/image.h"
 #include "io/pil_resize.h"
 #include "io/preprocess.h"
+#include "models/family.h"
 #include "models/load.h"
 #include "verify/oracle_file.h"
 #include "verify/verify.h"
@@ -95,7 +96,7 @@ VerifyReport verify_real(const std::string& json_path, const std::string& weight
   auto start = std::chrono::steady_clock::now();
   const LoadedModel loaded = load_model(weights);
   report.build_ms = milliseconds_since(start);
-  report.family = loaded.model->family();
+  report.family = loaded.model->family().name;
   report.naming = loaded.naming;
 
   const Image photo = read_image(find_photo(oracle, photo_dir), {.exif_orientation = false});

@@ -5,19 +5,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <functional>
 #include <map>
 #include <set>
 
 #include "core/error.h"
 #include "core/sha256.h"
-#include "models/config_json.h"
-#include "models/registry.h"
+#include "models/family.h"
 #include "models/renames.h"
 #include "verify/formula.h"
-#include "verify/formula_source.h"
-#include "verify/layers.h"
 #include "verify/oracle_file.h"
+#include "verify/subject.h"
 
 namespace locant {
 namespace {
@@ -51,33 +48,26 @@ class StageProbe final : public Probe {
   std::map<std::string, Var> seen_;
 };
 
-/// What a file describes: a model or a layer, ready to run.
-struct Subject {
-  /// The first result is the output; a layer's others are its extra outputs.
-  std::function<std::vector<Var>(const Context&, const std::vector<Var>&)> forward;
-  std::vector<Parameter> parameters;
-};
-
 class OracleRun {
  public:
   OracleRun(const std::string& path, const VerifyOptions& options);
   VerifyReport run();
 
  private:
-  Subject build(WeightMode mode);
+  OracleSubject build(WeightMode mode);
   void run_recorded();
   void run_inference();
   void compare(const char* kind, const OracleTensor& want, const Var& got, double bound);
-  void compare_gradients(const Subject& subject, const std::vector<Var>& inputs);
+  void compare_gradients(const OracleSubject& subject, const std::vector<Var>& inputs);
   void compare_zero_gradients(const std::map<std::string, Tensor>& gradients,
                               const std::map<std::string, Tensor>& whole);
   /// What the model shows as this stage of the file.
   std::string our_path(const std::string& stage) const;
   std::set<std::string> wanted_paths() const;
-  /// Number `x` of the file's extra outputs: a layer returns it, a model shows it.
+  /// Number `x` of the file's extra outputs: returned, or shown as a stage.
   Var extra_output(const StageProbe& probe, const std::vector<Var>& results, std::size_t x) const {
-    return 1 + x < results.size() ? results[1 + x]
-                                  : probe.find(renames_.to_ours(file_.extra_outputs[x].name));
+    return results[1 + x].defined() ? results[1 + x]
+                                    : probe.find(renames_.to_ours(file_.extra_outputs[x].name));
   }
   std::vector<Var> inputs(bool gradients) const;
   std::string bits_of(const Tensor& value) const;
@@ -86,26 +76,18 @@ class OracleRun {
   VerifyOptions options_;
   OracleFile file_;
   const Renames& renames_;
-  std::string config_;
   VerifyReport report_;
 };
-
-void require_known_family(const OracleFile& file) {
-  std::vector<std::string> known;
-  for (const ModelEntry& entry : model_entries())
-    if (std::find(known.begin(), known.end(), entry.family) == known.end()) known.push_back(entry.family);
-  require(std::find(known.begin(), known.end(), file.family) != known.end(), "verify",
-          "{}: unsupported family \"{}\"; there are {}", file.path, file.family, fmt::join(known, ", "));
-}
 
 /// Layers bear their official names.
 const Renames kNoRenames;
 
 const Renames& renames_for(const OracleFile& file) {
   if (!file.layer.empty()) return kNoRenames;
-  require_known_family(file);
-  require(file.inputs.size() == 1 && file.inputs[0].shape.rank() == 4, "verify",
-          "{}: {} inputs; one of shape (B, C, H, W) was expected", file.path, file.inputs.size());
+  std::vector<std::string> known;
+  for (const Family* family : families()) known.emplace_back(family->name);
+  require(std::find(known.begin(), known.end(), file.family) != known.end(), "verify",
+          "{}: unsupported family \"{}\"; there are {}", file.path, file.family, fmt::join(known, ", "));
   return find_renames(file.family, file.naming);
 }
 
@@ -115,8 +97,6 @@ OracleRun::OracleRun(const std::string& path, const VerifyOptions& options)
     options_.gradients = false;
     report_.note = file_.stages.empty() ? "the file holds outputs only" : "the file holds no gradients";
   }
-  // The naming fills what build does not say; what it says decides.
-  config_ = file_.layer.empty() ? merge_config(renames_.configure(file_.config), file_.config) : file_.config;
   report_.file = path;
   report_.family = file_.family;
   report_.naming = file_.naming;
@@ -128,21 +108,9 @@ VerifyReport OracleRun::run() {
   return report_;
 }
 
-Subject OracleRun::build(WeightMode mode) {
-  FormulaSource source(file_, renames_);
-  const Weights weights(source, mode);
-  Subject out;
-  if (file_.layer.empty()) {
-    const std::shared_ptr<Model> model = make_model(file_.family, config_, weights);
-    out.forward = [model](const Context& ctx, const std::vector<Var>& in) {
-      return std::vector<Var>{model->forward(ctx, in[0])};
-    };
-    out.parameters = model->parameters();
-  } else {
-    out.forward = make_layer(file_.layer, LayerArgs(config_), weights);
-    out.parameters = weights.parameters();
-  }
-  report_.problems = source.problems();
+OracleSubject OracleRun::build(WeightMode mode) {
+  OracleSubject out = build_subject(file_, renames_, mode);
+  report_.problems = out.problems;
   return out;
 }
 
@@ -172,7 +140,7 @@ std::set<std::string> OracleRun::wanted_paths() const {
 
 void OracleRun::run_recorded() {
   auto start = std::chrono::steady_clock::now();
-  const Subject subject = build(WeightMode::train);
+  const OracleSubject subject = build(WeightMode::train);
   report_.build_ms = milliseconds_since(start);
   if (!report_.problems.empty()) return;
 
@@ -182,7 +150,7 @@ void OracleRun::run_recorded() {
                     &probe};  // evaluation: nothing is dropped
   const std::vector<Var> in = inputs(options_.gradients);
   start = std::chrono::steady_clock::now();
-  const std::vector<Var> results = subject.forward(ctx, in);
+  const std::vector<Var> results = subject.run(ctx, in);
   const Var& output = results.at(0);
   report_.forward_ms = milliseconds_since(start);
 
@@ -207,12 +175,12 @@ void OracleRun::run_recorded() {
 }
 
 void OracleRun::run_inference() {
-  const Subject subject = build(WeightMode::inference);
+  const OracleSubject subject = build(WeightMode::inference);
   StageProbe probe(wanted_paths(), false);
   Context ctx;
   if (!file_.extra_outputs.empty()) ctx.probe = &probe;
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<Var> results = subject.forward(ctx, inputs(false));
+  const std::vector<Var> results = subject.run(ctx, inputs(false));
   report_.inference_ms = milliseconds_since(start);
   compare("inference", file_.output, results.at(0), value_bound(file_.output_error));
   for (std::size_t x = 0; x < file_.extra_outputs.size(); ++x)
@@ -240,7 +208,7 @@ void OracleRun::compare(const char* kind, const OracleTensor& want, const Var& g
 }
 
 /// Gradients cut up as the library's tensors are: q, k and v of a joint projection apart.
-void OracleRun::compare_gradients(const Subject& subject, const std::vector<Var>& inputs) {
+void OracleRun::compare_gradients(const OracleSubject& subject, const std::vector<Var>& inputs) {
   std::map<std::string, Tensor> gradients,
       whole;  // by the library's names; undefined: none reached the parameter
   for (std::size_t i = 0; i < inputs.size(); ++i) gradients[file_.inputs[i].name] = inputs[i].grad();

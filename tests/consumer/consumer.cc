@@ -1,4 +1,5 @@
-#include <locant/locant.h>
+#include <locant/models.h>
+#include <locant/version.h>
 
 #include <cstdio>
 

@@ -83,7 +83,7 @@ TEST(AttentionBand, CodesInAnyOrder) {
         term.query_code[static_cast<std::size_t>(x)] = query_code(x);
         term.key_code[static_cast<std::size_t>(x)] = key_code(x);
       }
-      OffsetMap& offset = std::get<BandTerm>(term.term).offset;
+      OffsetView& offset = std::get<BandTerm>(term.term).offset;
       offset.origin = 6000;
       offset.offsets = offset.table_rows = 12000;
       c.terms = {band_of(term, side, 1, 4)};
@@ -184,7 +184,7 @@ TEST(AttentionBand, KeysFarApartBesideNumbersOfQueries) {
     numbers.term = bucket;
     AttentionCase::Term far = line_codes(Nq, Nk);
     for (std::int32_t& code : far.key_code) code *= 8;
-    OffsetMap& offset = std::get<BandTerm>(far.term).offset;
+    OffsetView& offset = std::get<BandTerm>(far.term).offset;
     offset.origin = static_cast<std::int32_t>(8 * (Nk - 1));
     offset.offsets = offset.table_rows = offset.origin + Nq;
     c.terms = {numbers, band_of(far, Side::key, H, 4)};

@@ -85,7 +85,7 @@ struct BindTable {
   }
 
  private:
-  void codes(OffsetMap& offset) const {
+  void codes(OffsetView& offset) const {
     offset.query_code = from.query_code.data();
     offset.key_code = from.key_code.data();
     offset.map = from.map.empty() ? nullptr : from.map.data();
@@ -292,7 +292,7 @@ class AttentionRun {
     return x;
   }
 
-  static void set_offset(const AttentionCase::Term& term, OffsetMap& offset) {
+  static void set_offset(const AttentionCase::Term& term, OffsetView& offset) {
     offset.query_code = term.query_code.data();
     offset.key_code = term.key_code.data();
     offset.map = term.map.empty() ? nullptr : term.map.data();

@@ -92,7 +92,7 @@ class Draw {
     const auto [query_low, query_high] = std::minmax_element(query.begin(), query.end());
     const auto [key_low, key_high] = std::minmax_element(key.begin(), key.end());
     const std::int32_t slack = chance(0.3f) ? 3 : 0;
-    OffsetMap offset;
+    OffsetView offset;
     offset.origin = *key_high - *query_low + slack;
     offset.offsets = offset.table_rows = *query_high - *key_low + offset.origin + 1 + slack;
     AttentionCase::Term term;

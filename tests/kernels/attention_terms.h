@@ -94,7 +94,7 @@ inline AttentionCase::Term line_codes(std::int64_t Nq, std::int64_t Nk, std::int
   AttentionCase::Term term;
   for (std::int64_t i = 0; i < Nq; ++i) term.query_code.push_back(static_cast<std::int32_t>(i + lead));
   for (std::int64_t j = 0; j < Nk; ++j) term.key_code.push_back(static_cast<std::int32_t>(j));
-  OffsetMap offset;
+  OffsetView offset;
   offset.origin = static_cast<std::int32_t>(Nk - 1);
   offset.offsets = offset.table_rows = Nq + Nk - 1 + lead;
   term.term = BandTerm{offset};
@@ -110,7 +110,7 @@ inline AttentionCase::Term grid_codes(std::int64_t query_rows, std::int64_t key_
   };
   fill(query_rows, term.query_code);
   fill(key_rows, term.key_code);
-  OffsetMap offset;
+  OffsetView offset;
   offset.origin = static_cast<std::int32_t>((key_rows - 1) * (2 * columns - 1) + columns - 1);
   offset.offsets = offset.table_rows = (query_rows + key_rows - 1) * (2 * columns - 1);
   term.term = BandTerm{offset};
@@ -120,7 +120,7 @@ inline AttentionCase::Term grid_codes(std::int64_t query_rows, std::int64_t key_
 /// A map onto `rows` table rows: distances beyond it are clipped; every `hole`-th offset reads nothing (0:
 /// all read).
 inline AttentionCase::Term clipped(AttentionCase::Term term, std::int64_t rows, std::int64_t hole) {
-  OffsetMap& offset = std::get<BandTerm>(term.term).offset;
+  OffsetView& offset = std::get<BandTerm>(term.term).offset;
   for (std::int64_t x = 0; x < offset.offsets; ++x) {
     const std::int64_t index = std::clamp<std::int64_t>(x - offset.origin + rows / 2, 0, rows - 1);
     term.map.push_back(hole > 0 && x % hole == 1 ? -1 : static_cast<std::int32_t>(index));

@@ -1,11 +1,10 @@
-#include "models/dinov2.h"
-
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
+#include "models/registry.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {
@@ -112,10 +111,10 @@ TEST(Dinov2, FeaturesLeaveTheRegistersOut) {
   const auto model =
       make_model("dinov2", std::string(kTiny) + R"(,"registers":4})", Weights(source, WeightMode::inference));
   const Features features = model->features({}, Var(random_tensor({2, 3, 8, 6}, 1)));
-  EXPECT_EQ(features.rows, 4);
-  EXPECT_EQ(features.columns, 3);
+  EXPECT_EQ(features.last().grid.rows, 4);
+  EXPECT_EQ(features.last().grid.columns, 3);
   EXPECT_EQ(features.cls.shape(), (Shape{2, 4}));
-  EXPECT_EQ(features.patches.shape(), (Shape{2, 12, 4}));
+  EXPECT_EQ(features.last().tokens.shape(), (Shape{2, 12, 4}));
   ASSERT_EQ(features.attention.shape(), (Shape{2, 2, 12}));
   for (int row = 0; row < 4; ++row) {  // what is missing to one went to cls and registers
     float sum = 0;
@@ -144,8 +143,7 @@ TEST(Dinov2, SidesThatAreNoMultiplesOfThePatchNameTheNearest) {
     model->forward({}, Var(Tensor::zeros({1, 3, 7, 5})));
     FAIL() << "no error";
   } catch (const Error& error) {
-    EXPECT_NE(std::string(error.what()).find("nearest sizes are 6 x 4 and 8 x 6"), std::string::npos)
-        << error.what();
+    EXPECT_NE(std::string(error.what()).find("nearest size is 8 x 6"), std::string::npos) << error.what();
   }
 }
 

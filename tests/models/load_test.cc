@@ -318,7 +318,9 @@ TEST_F(Load, DamagedMetadataIsRefused) {
   EXPECT_TRUE(contains(with({{"locant.family", "swing"}, {"locant.config", config}}), "swing"));
   EXPECT_TRUE(contains(with({{"locant.family", "swin"}, {"locant.config", "{"}}), "locant.config"));
   EXPECT_TRUE(contains(with({{"locant.family", "vit"}, {"locant.config", R"({"depth":1000000})"}}),
-                       "1000000 blocks"));
+                       "depth is 1000000"));
+  EXPECT_TRUE(contains(with({{"locant.family", "vit"}, {"locant.config", R"({"depth":1000})"}}),
+                       "asks for more than"));
   EXPECT_TRUE(
       contains(with({{"locant.family", "swin"}, {"locant.config", config}, {"locant.classes", "[1]"}}),
                "locant.classes"));

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "models/family.h"
 #include "ops/rearrange.h"
 #include "tests/support/gradcheck.h"
 
@@ -14,11 +15,11 @@ namespace sam_mask_decoder_test {
 using testing::random_tensor;
 
 constexpr std::int64_t kRows = 5, kColumns = 6, kPlaces = kRows * kColumns, kWidth = 64;
-constexpr SamMaskDecoder::Options kSmall{
-    .width = kWidth, .depth = 2, .heads = 4, .mlp_width = 96, .iou_width = 48};
+constexpr SamMaskDecoderConfig kSmall{
+    .grid = {kRows, kColumns}, .dim = kWidth, .depth = 2, .heads = 4, .mlp_dim = 96, .iou_hidden = 48};
 
 struct Built {
-  explicit Built(WeightMode mode) : weights(source, mode), decoder(weights, kSmall) {}
+  explicit Built(WeightMode mode) : weights(source, mode), decoder(kSamMaskDecoder, kSmall, weights) {}
   RandomSource source{7};
   Weights weights;
   SamMaskDecoder decoder;
@@ -40,7 +41,7 @@ TEST(SamMaskDecoder, AnswersManyPromptsAsItAnswersEach) {
   const Var positions(random_tensor({1, kPlaces, kWidth}, 1));
   const Tensor sparse = random_tensor({B, 3, kWidth}, 2);
   const auto run = [&](const Tensor& image, const Tensor& s, const Tensor& d, bool several) {
-    return built.decoder({}, Var(image), positions, {Var(s), Var(d)}, kRows, kColumns, several);
+    return built.decoder({}, Var(image), positions, {Var(s), Var(d)}, several);
   };
   for (const std::int64_t images : {std::int64_t{1}, B})
     for (const Shape& dense_shape :
@@ -73,7 +74,7 @@ TEST(SamMaskDecoder, SharedPicturesHaveTheGradientsOfRepeatedOnes) {
     const Var x(image_in, true), p(positions, true), s(sparse, true);
     Tape tape;
     const Context ctx{.tape = &tape};
-    const SamMasks out = built.decoder(ctx, x, p, {s, Var(dense_in)}, kRows, kColumns, true);
+    const SamMasks out = built.decoder(ctx, x, p, {s, Var(dense_in)}, true);
     tape.backward({{out.masks, dmasks}, {out.iou, diou}});
     std::vector<Tensor> all;
     for (const Parameter& parameter : built.weights.parameters()) {
@@ -105,7 +106,7 @@ TEST(SamMaskDecoder, RefusesWhatDoesNotFit) {
   const Built built(WeightMode::inference);
   const auto run = [&](const Shape& image, const Shape& positions, const Shape& sparse, const Shape& dense) {
     built.decoder({}, Var(Tensor::zeros(image)), Var(Tensor::zeros(positions)),
-                  {Var(Tensor::zeros(sparse)), Var(Tensor::zeros(dense))}, kRows, kColumns, false);
+                  {Var(Tensor::zeros(sparse)), Var(Tensor::zeros(dense))}, false);
   };
   const Shape image{1, kPlaces, kWidth}, sparse{2, 3, kWidth}, dense{1, 1, kWidth};
   EXPECT_NO_THROW(run(image, image, sparse, dense));

@@ -1,8 +1,7 @@
-#include "models/simple_vit.h"
-
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "models/registry.h"
 #include "position/sincos.h"
 #include "tests/support/gradcheck.h"
 
@@ -40,9 +39,9 @@ TEST(SimpleVit, InferenceAndTrainingWeightsGiveTheSameLogits) {
 TEST(SimpleVit, AnyMultipleOfThePatchRuns) {
   const auto model = make_small("", WeightMode::inference);
   const Features features = model->features({}, Var(random_tensor({1, 2, 40, 12}, 1)));
-  EXPECT_EQ(features.rows, 5);
-  EXPECT_EQ(features.columns, 3);
-  EXPECT_EQ(features.patches.shape(), (Shape{1, 15, 16}));
+  EXPECT_EQ(features.last().grid.rows, 5);
+  EXPECT_EQ(features.last().grid.columns, 3);
+  EXPECT_EQ(features.last().tokens.shape(), (Shape{1, 15, 16}));
   EXPECT_EQ(features.cls.shape(), (Shape{1, 16}));
   EXPECT_FALSE(features.attention.defined());
   EXPECT_THROW(model->forward({}, Var(Tensor::zeros({1, 2, 41, 12}))), Error);

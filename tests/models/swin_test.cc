@@ -1,11 +1,10 @@
-#include "models/swin.h"
-
 #include <fmt/format.h>
 
 #include <map>
 #include <thread>
 
 #include "core/error.h"
+#include "models/registry.h"
 #include "ops/loss.h"
 #include "tests/models/swin_reference.h"
 #include "tests/support/gradcheck.h"
@@ -36,7 +35,7 @@ class LivelySource final : public WeightSource {
 
 std::unique_ptr<Model> build(const std::string& config, WeightMode mode) {
   LivelySource source;
-  return make_swin(config, Weights(source, mode));
+  return make_model("swin", config, Weights(source, mode));
 }
 
 std::map<std::string, std::vector<double>> numbers_of(const Model& model) {
@@ -248,13 +247,13 @@ TEST(Swin, AbsolutePositionsAreAdded) {
 TEST(Swin, FeaturesArePatchesAndTheirMean) {
   const auto model = build(kSmall, WeightMode::inference);
   const Features features = model->features(Context{}, Var(random_tensor({2, 2, 16, 20}, 5)));
-  EXPECT_EQ(features.rows, 4);
-  EXPECT_EQ(features.columns, 5);
-  ASSERT_EQ(features.patches.shape(), (Shape{2, 20, 16}));
+  EXPECT_EQ(features.last().grid.rows, 4);
+  EXPECT_EQ(features.last().grid.columns, 5);
+  ASSERT_EQ(features.last().tokens.shape(), (Shape{2, 20, 16}));
   ASSERT_EQ(features.cls.shape(), (Shape{2, 16}));
   for (std::int64_t k = 0; k < 16; ++k) {
     double mean = 0;
-    for (std::int64_t n = 0; n < 20; ++n) mean += features.patches.value()[n * 16 + k] / 20.0;
+    for (std::int64_t n = 0; n < 20; ++n) mean += features.last().tokens.value()[n * 16 + k] / 20.0;
     EXPECT_NEAR(features.cls.value()[k], mean, 1e-5);
   }
   EXPECT_FALSE(features.attention.defined());
@@ -273,11 +272,12 @@ TEST(Swin, WithoutAHeadGivesPooledFeatures) {
 }
 
 TEST(Swin, ConfigurationBuildsTheSameModelAgain) {
-  for (const char* text : {kSmall, "", R"({"naming":"timm","window":[5,4],"drop_path":0.25,"norm_eps":1e-6})",
-                           R"({"naming":"torchvision","absolute_pos":true,"patch_norm":false})"}) {
+  for (const char* text :
+       {kSmall, "", R"({"window_fit":"shrink_axis","window":[5,4],"drop_path":0.25,"norm_eps":1e-6})",
+        R"({"window_fit":"pad","absolute_pos":true,"patch_norm":false})"}) {
     ShapeSource source;
-    const auto first = make_swin(text, Weights(source, WeightMode::shapes));
-    const auto again = make_swin(first->config(), Weights(source, WeightMode::shapes));
+    const auto first = make_model("swin", text, Weights(source, WeightMode::shapes));
+    const auto again = make_model("swin", first->config(), Weights(source, WeightMode::shapes));
     EXPECT_EQ(first->config(), again->config());
     EXPECT_EQ(first->parameters().size(), again->parameters().size());
   }
@@ -285,17 +285,21 @@ TEST(Swin, ConfigurationBuildsTheSameModelAgain) {
 
 TEST(Swin, NamingFillsTheConventions) {
   ShapeSource source;
-  const auto config = [&](const char* text) {
-    return make_swin(text, Weights(source, WeightMode::shapes))->config();
+  const auto config = [&](const char* naming, const char* text) {
+    return make_model("swin", find_renames("swin", naming).complete(text),
+                      Weights(source, WeightMode::shapes))
+        ->config();
   };
-  EXPECT_NE(config(R"({"naming":"timm"})").find(R"("window_fit":"shrink_axis","pad_order":"roll_then_pad")"),
+  const std::string timm = config("timm", "{}");
+  EXPECT_NE(timm.find(R"("window_fit":"shrink_axis")"), std::string::npos);
+  EXPECT_NE(timm.find(R"("pad_order":"roll_then_pad")"), std::string::npos);
+  const std::string torchvision = config("torchvision", "{}");
+  for (const char* part :
+       {R"("window_fit":"pad")", R"("pad_order":"pad_then_roll")", R"("patch_remainder":"drop")"})
+    EXPECT_NE(torchvision.find(part), std::string::npos) << part;
+  EXPECT_NE(config("timm", R"({"pad_order":"pad_then_roll"})").find(R"("pad_order":"pad_then_roll")"),
             std::string::npos);
-  EXPECT_NE(config(R"({"naming":"torchvision"})")
-                .find(R"("window_fit":"pad","pad_order":"pad_then_roll","patch_remainder":"drop")"),
-            std::string::npos);
-  EXPECT_NE(config(R"({"naming":"timm","pad_order":"pad_then_roll"})").find(R"("pad_order":"pad_then_roll")"),
-            std::string::npos);
-  EXPECT_NE(config(R"({"naming":"timm","window_fit":"shrink"})").find(R"("window_fit":"shrink_axis")"),
+  EXPECT_NE(config("timm", R"({"window_fit":"shrink"})").find(R"("window_fit":"shrink_axis")"),
             std::string::npos);
 }
 
@@ -307,9 +311,9 @@ TEST(Swin, RefusesConfigurationsThatMakeNoModel) {
         R"({"pad_order":"none"})", R"({"patch_remainder":"crop"})", R"({"depths":[0],"heads":[3]})",
         R"({"img_size":2})", R"({"act":"relu"})", R"({"windows":7})", R"({"dim":"96"})", R"({"dim":-96})",
         R"({"depths":2})", R"({"norm_eps":"x"})", R"({"drop_path":1})", R"([])", "{"})
-    EXPECT_THROW(make_swin(text, weights), Error) << text;
+    EXPECT_THROW(make_model("swin", text, weights), Error) << text;
   try {
-    make_swin(R"({"windows":7})", weights);
+    make_model("swin", R"({"windows":7})", weights);
   } catch (const Error& error) {
     EXPECT_NE(std::string(error.what()).find(R"("windows" (nearest: "window"))"), std::string::npos)
         << error.what();

@@ -1,8 +1,7 @@
-#include "models/tiny_vit.h"
-
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "models/registry.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {
@@ -33,9 +32,9 @@ TEST(TinyVit, InferenceAndTrainingWeightsGiveTheSame) {
 TEST(TinyVit, FeaturesOfAnySize) {
   const auto model = make_small("", WeightMode::inference);
   const Features features = model->features({}, Var(random_tensor({1, 2, 33, 17}, 1)));
-  EXPECT_EQ(features.rows, 5);
-  EXPECT_EQ(features.columns, 3);
-  EXPECT_EQ(features.patches.shape(), (Shape{1, 15, 16}));
+  EXPECT_EQ(features.last().grid.rows, 5);
+  EXPECT_EQ(features.last().grid.columns, 3);
+  EXPECT_EQ(features.last().tokens.shape(), (Shape{1, 15, 16}));
   EXPECT_EQ(features.cls.shape(), (Shape{1, 16}));
 }
 
@@ -65,7 +64,7 @@ TEST(TinyVit, RefusesWhatDoesNotFit) {
     }
     return "";
   };
-  EXPECT_NE(error_of(R"(,"mlp_ratio":0.0)").find("mlp_ratio 0"), std::string::npos);
+  EXPECT_NE(error_of(R"(,"mlp_ratio":0.0)").find("mlp_ratio is 0"), std::string::npos);
   EXPECT_NE(error_of(R"(,"local_conv_kernel":4)").find("local_conv_kernel 4"), std::string::npos);
   EXPECT_NE(error_of(R"(,"head_dim":7)").find("2 heads of width 7"), std::string::npos);
   EXPECT_NE(error_of(R"(,"pool":"none")").find("pool is \"none\""), std::string::npos);

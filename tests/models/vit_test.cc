@@ -1,5 +1,3 @@
-#include "models/vit.h"
-
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -8,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "models/registry.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {
@@ -104,16 +103,17 @@ TEST(Vit, FeaturesAreTheNormedTokensAndTheAttentionOfTheClassToken) {
   const Var images(
       Tensor::full({2, 2, 16, 24}, 0.5f));  // and no position: the patches are equal, cls is another
   const Features features = model->features({}, images);
-  EXPECT_EQ(features.rows, 2);
-  EXPECT_EQ(features.columns, 3);
+  EXPECT_EQ(features.last().grid.rows, 2);
+  EXPECT_EQ(features.last().grid.columns, 3);
   ASSERT_EQ(features.cls.shape(), (Shape{2, 12}));
-  ASSERT_EQ(features.patches.shape(), (Shape{2, 6, 12}));
+  ASSERT_EQ(features.last().tokens.shape(), (Shape{2, 6, 12}));
   const Tensor tokens = model->forward({}, images).value();  // (2, 1 + 6, 12)
   for (int b = 0; b < 2; ++b)
     for (int i = 0; i < 7; ++i)
       for (int c = 0; c < 12; ++c)
-        EXPECT_EQ(tokens[(b * 7 + i) * 12 + c], i == 0 ? features.cls.value()[b * 12 + c]
-                                                       : features.patches.value()[(b * 6 + i - 1) * 12 + c]);
+        EXPECT_EQ(tokens[(b * 7 + i) * 12 + c],
+                  i == 0 ? features.cls.value()[b * 12 + c]
+                         : features.last().tokens.value()[(b * 6 + i - 1) * 12 + c]);
   ASSERT_EQ(features.attention.shape(), (Shape{2, 3, 6}));
   for (int row = 0; row < 6; ++row) {
     const float p = features.attention[row * 6];
@@ -151,14 +151,15 @@ TEST(Vit, DropPathActsInTrainingOnlyAndFromItsSeed) {
 }
 
 TEST(Vit, NamingSetsWhatCheckpointsDoNotSay) {
-  const auto field = [](const std::string& more, const char* key) {
-    return nlohmann::json::parse(make_small("vit", more, WeightMode::inference)->config())[key];
+  const auto field = [](const char* naming, const std::string& config, const char* key) {
+    return nlohmann::json::parse(find_renames("vit", naming).complete(config))[key];
   };
-  EXPECT_EQ(field("", "norm_eps"), 1e-6);
-  EXPECT_EQ(field(R"(,"naming":"transformers")", "norm_eps"), 1e-12);
-  EXPECT_EQ(field(R"(,"naming":"transformers","norm_eps":1e-5)", "norm_eps"), 1e-5);
-  EXPECT_EQ(field(R"(,"naming":"torchvision")", "pos_resize"), "bicubic_corners");
-  EXPECT_EQ(field("", "pos_resize"), "bicubic_antialias");
+  EXPECT_EQ(field("transformers", "{}", "norm_eps"), 1e-12);
+  EXPECT_EQ(field("transformers", R"({"norm_eps":1e-5})", "norm_eps"), 1e-5);
+  EXPECT_EQ(field("torchvision", "{}", "pos_resize"), "bicubic_corners");
+  const auto plain = nlohmann::json::parse(make_small("vit", "", WeightMode::inference)->config());
+  EXPECT_EQ(plain["norm_eps"], 1e-6);
+  EXPECT_EQ(plain["pos_resize"], "bicubic_antialias");
 }
 
 TEST(Vit, ConfigurationRebuildsTheModel) {

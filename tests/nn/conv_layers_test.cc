@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "nn/grid_layers.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {
@@ -15,7 +14,7 @@ TEST(BatchNorm, FollowsStatisticsThatAreAssigned) {
   RandomSource source(1);
   const Weights w(source, WeightMode::train);
   const BatchNorm norm(w / "bn", 3);
-  const GridNorm grid = grid_norm(w / "grid", 3);
+  const BatchNormNumbers numbers = BatchNorm(w / "numbers", 3).numbers();
   for (const Parameter& p : w.parameters()) {
     if (p.name.find("running_") == std::string::npos) continue;
     Tensor numbers({3});
@@ -23,7 +22,7 @@ TEST(BatchNorm, FollowsStatisticsThatAreAssigned) {
     Var(p.value).assign(numbers);
   }
   const Tensor x = random_tensor({2, 3, 4, 4}, 2);
-  for (const Var& y : {norm(Context{}, Var(x)), grid(Context{}, Var(x))})
+  for (const Var& y : {norm(Context{}, Var(x)), numbers(Context{}, Var(x))})
     for (std::int64_t i = 0; i < x.numel(); ++i) {
       const float number = 2.0f + static_cast<float>(i / 16 % 3);
       EXPECT_NEAR(y.value()[i], (x[i] - number) / std::sqrt(number + 1e-5f), 1e-6f);

@@ -1,6 +1,5 @@
 #include "core/error.h"
 #include "nn/video_swin_block.h"
-#include "nn/window_attention_v2.h"
 #include "tests/nn/sine_source.h"
 #include "tests/support/gradcheck.h"
 
@@ -10,90 +9,6 @@ namespace window_attention_test {
 using testing::golden_input;
 using testing::random_tensor;
 using testing::SineSource;
-
-// The spec's golden layer on a 2 x 2 window.
-TEST(WindowAttentionV2, GoldenOfTheSpec) {
-  constexpr double kWant[16] = {0.562222,  0.860933,  0.070980,  -0.743054, 0.756535,  0.915206,
-                                -0.072476, -0.931751, 0.567867,  0.603533,  -0.175857, -0.716949,
-                                0.476831,  0.653233,  -0.038251, -0.637706};
-  SineSource source({"logit_scale", "q_bias", "v_bias", "cpb_mlp.0.weight", "cpb_mlp.0.bias",
-                     "cpb_mlp.2.weight", "qkv.weight", "proj.weight", "proj.bias"});
-  for (const WeightMode mode : {WeightMode::train, WeightMode::inference}) {
-    const WindowAttentionV2 layer(Weights(source, mode), {.width = 4, .heads = 2, .window = {2, 2}});
-    const Tensor out = layer({}, Var(golden_input({1, 4, 4}))).value();
-    for (std::int64_t x = 0; x < 16; ++x) EXPECT_NEAR(out[x], kWant[x], 2e-6) << x;
-  }
-}
-
-TEST(WindowAttentionV2, OfficialStart) {
-  RandomSource source(1);
-  const Weights root(source, WeightMode::train);
-  const WindowAttentionV2 layer(root, {.width = 6, .heads = 3, .window = {2, 2}});
-  std::vector<std::string> names;
-  for (const Parameter& p : root.parameters()) {
-    names.push_back(p.name);
-    const bool bias = p.name == "q_bias" || p.name == "v_bias" || p.name == "cpb_mlp.0.bias";
-    for (const float x : p.value.value().values()) {
-      if (p.name == "logit_scale") {
-        EXPECT_FLOAT_EQ(x, std::log(10.0f));
-      }
-      if (bias) {
-        EXPECT_EQ(x, 0.0f);
-      }
-    }
-  }
-  EXPECT_EQ(names,
-            (std::vector<std::string>{"logit_scale", "q_bias", "v_bias", "cpb_mlp.0.weight", "cpb_mlp.0.bias",
-                                      "cpb_mlp.2.weight", "qkv.weight", "proj.weight", "proj.bias"}));
-}
-
-// Beyond ln 100 the temperature stays, and its logarithm gets no gradient.
-TEST(WindowAttentionV2, ClampedTemperature) {
-  RandomSource source(3);
-  const Weights root(source, WeightMode::train);
-  const WindowAttentionV2 layer(root, {.width = 4, .heads = 2, .window = {2, 2}});
-  Var scale;
-  for (const Parameter& p : root.parameters())
-    if (p.name == "logit_scale") scale = p.value;
-  const Var x(random_tensor({1, 4, 4}, 5));
-  scale.assign(Tensor::from({2, 1, 1}, std::vector<float>{4.605170185988092f, 2.0f}));
-  const Tensor at = layer({}, x).value();
-  scale.assign(Tensor::from({2, 1, 1}, std::vector<float>{9.0f, 2.0f}));
-  Tape tape;
-  const Var beyond = layer({.tape = &tape}, x);
-  for (std::int64_t n = 0; n < 16; ++n) EXPECT_EQ(beyond.value()[n], at[n]);
-  tape.backward({{beyond, random_tensor({1, 4, 4}, 6)}});
-  EXPECT_EQ(scale.grad()[0], 0.0f);
-  EXPECT_NE(scale.grad()[1], 0.0f);
-}
-
-// Row maps give what windows cut by hand give, padded tokens as zeros before the projection.
-TEST(WindowAttentionV2, PaddingSlotsAreZeroTokens) {
-  RandomSource source(4);
-  for (const bool bias : {true, false}) {
-    const Weights root(source, WeightMode::train);
-    const WindowAttentionV2 layer(root, {.width = 4, .heads = 2, .window = {2, 2}, .qkv_bias = bias});
-    for (const Parameter& p : root.parameters())
-      if (p.name == "q_bias" || p.name == "v_bias") Var(p.value).assign(random_tensor({4}, 8));
-    const auto rows =
-        std::make_shared<const RowMaps>(make_window_rows({.rows = 3, .columns = 2, .window = {2, 2}}));
-    const Var x(random_tensor({2, 6, 4}, 7));
-    const Tensor got = window_order(layer({}, x, rows).value(), *rows);
-    const Tensor want = layer({}, Var(window_order(x.value(), *rows))).value();
-    for (std::int64_t n = 0; n < want.numel(); ++n) {
-      if (n / 4 % 8 >= 6) continue;  // the last two slots of eight are padding
-      EXPECT_NEAR(got[n], want[n], 1e-6) << n;
-    }
-  }
-}
-
-TEST(WindowAttentionV2, RefusesWhatDoesNotFit) {
-  RandomSource source(1);
-  const Weights w(source, WeightMode::train);
-  EXPECT_THROW(WindowAttentionV2(w, {.width = 6, .heads = 4}), Error);
-  EXPECT_THROW(WindowAttentionV2(w, {.width = 6, .heads = 0}), Error);
-  EXPECT_THROW(WindowAttentionV2(w, {.width = 6, .heads = 2, .window = {0, 2}}), Error);
-}
 
 TEST(Windows3d, TwoFramesOfTwoByThreeByHand) {
   const RowMaps maps = make_window_rows_3d({{2, 2, 3}, {1, 2, 2}});

@@ -108,6 +108,25 @@ TEST(Windows, RowsAgreeWithMovingTheArray) {
           }
 }
 
+TEST(Windows, GiveWayToASmallGrid) {
+  const auto fit = [](std::int64_t rows, std::int64_t columns, GridFit how) {
+    const WindowLayout l = fit_windows({4, 6}, {1, rows, columns}, how, PadOrder::roll_then_pad, true);
+    EXPECT_EQ(l.order, PadOrder::roll_then_pad);
+    EXPECT_EQ(l.rows, rows);
+    EXPECT_EQ(l.columns, columns);
+    return std::vector<std::int64_t>{l.window.rows, l.window.columns, l.shift_rows, l.shift_columns};
+  };
+  using Numbers = std::vector<std::int64_t>;
+  for (const GridFit how : {GridFit::shrink, GridFit::shrink_axis, GridFit::pad})
+    EXPECT_EQ(fit(8, 12, how), (Numbers{4, 6, 2, 3}));
+  EXPECT_EQ(fit(3, 12, GridFit::shrink), (Numbers{3, 3, 0, 0}));
+  EXPECT_EQ(fit(3, 12, GridFit::shrink_axis), (Numbers{3, 6, 0, 3}));
+  EXPECT_EQ(fit(3, 12, GridFit::pad), (Numbers{4, 6, 0, 3}));
+  EXPECT_EQ(fit(8, 6, GridFit::shrink), (Numbers{4, 6, 0, 0}));  // just as large: one window, no shift
+  EXPECT_EQ(fit(8, 6, GridFit::pad), (Numbers{4, 6, 2, 0}));
+  EXPECT_FALSE(fit_windows({4, 6}, {1, 8, 12}, GridFit::pad, PadOrder::pad_then_roll, false).shifts());
+}
+
 TEST(Windows, RefusesWhatIsNoLayout) {
   EXPECT_THROW(make_window_rows(layout(0, 4, {2, 2}, 0, 0)), Error);
   EXPECT_THROW(make_window_rows(layout(4, 4, {0, 2}, 0, 0)), Error);

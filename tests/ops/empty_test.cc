@@ -12,7 +12,7 @@
 #include "core/pool.h"
 #include "ops/activation.h"
 #include "ops/arithmetic.h"
-#include "ops/attention.h"
+#include "ops/attention/attention.h"
 #include "ops/axis_index.h"
 #include "ops/axis_products.h"
 #include "ops/batch_norm.h"
@@ -343,7 +343,7 @@ TEST(Empty, Attention) {
       o.heads = 2;
       return composed ? attention_composed(ctx, v[0], o) : attention(ctx, v[0], o);
     });
-    auto gather = std::make_shared<GatherMap>();
+    auto gather = std::make_shared<OffsetMap>();
     for (std::int32_t i = 0; i < 5; ++i) gather->query_code.push_back(i);
     for (std::int32_t j = 0; j < 6; ++j) gather->key_code.push_back(j);
     gather->origin = 5;

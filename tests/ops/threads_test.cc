@@ -6,7 +6,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
-#include "ops/attention.h"
+#include "ops/attention/attention.h"
 #include "ops/conv2d.h"
 #include "ops/linear.h"
 #include "ops/matmul.h"

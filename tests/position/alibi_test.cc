@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "position/catalogue/all.h"
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
@@ -22,8 +23,8 @@ TEST(Alibi, MatrixOfThree) {
   const Alibi alibi{Var(Tensor::full({1}, 0.5f)), true};
   AttentionOptions options;
   add_alibi({}, alibi, 3, 3, 0, options);
-  const auto rows = testing::rows_by_map(*options.terms.at(0).gather);
-  const Tensor table = options.terms[0].table.value();
+  const auto rows = testing::rows_by_map(*testing::gather_of(options.terms.at(0)).map);
+  const Tensor table = testing::gather_of(options.terms[0]).table.value();
   constexpr double kWant[3][3] = {{0, -0.5, -1}, {-0.5, 0, -0.5}, {-1, -0.5, 0}};
   for (int n = 0; n < 9; ++n) EXPECT_EQ(table[rows[static_cast<std::size_t>(n)]], kWant[n / 3][n % 3]);
   EXPECT_TRUE(options.visibility.causal);
@@ -33,15 +34,15 @@ TEST(Alibi, MemoryIsLinear) {
   AttentionOptions options;
   options.heads = 2;
   add_alibi({}, {Var(alibi_slopes(2)), false}, 1000, 3000, 0, options);
-  EXPECT_EQ(options.terms[0].table.shape(), (Shape{3000, 2}));
-  EXPECT_EQ(options.terms[0].gather->offsets, 3999);
+  EXPECT_EQ(testing::gather_of(options.terms[0]).table.shape(), (Shape{3000, 2}));
+  EXPECT_EQ(testing::gather_of(options.terms[0]).map->offsets, 3999);
   EXPECT_FALSE(options.visibility.causal);
 }
 
 TEST(Alibi, ACachedStepReadsTheLastRow) {
   AttentionOptions options;
   add_alibi({}, {Var(alibi_slopes(1)), true}, 1, 9, 8, options);
-  const auto rows = testing::rows_by_map(*options.terms[0].gather);
+  const auto rows = testing::rows_by_map(*testing::gather_of(options.terms[0]).map);
   for (std::int64_t j = 0; j < 9; ++j) EXPECT_EQ(rows[static_cast<std::size_t>(j)], 8 - j);
   EXPECT_EQ(options.visibility.causal_offset, 8);
 }

@@ -4,6 +4,7 @@
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "ops/rearrange.h"
+#include "position/catalogue/all.h"
 #include "tests/position/sine_numbers.h"
 #include "tests/support/gradcheck.h"
 

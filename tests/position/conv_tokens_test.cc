@@ -1,4 +1,5 @@
 #include "core/error.h"
+#include "position/catalogue/all.h"
 #include "position/conv_ff.h"
 #include "position/conv_projection.h"
 #include "position/global_subsampled.h"
@@ -169,7 +170,7 @@ TEST(ConvFf, SurveysOwnParameters) {
             {zeros({kWide, kWide, 1, 1}), zeros({kWide})},
             {zeros({kC, kWide, 1, 1}), zeros({kC})}};
   std::int64_t count = 0;
-  for (const GridConv* conv : {&ff.up, &ff.depth, &ff.point, &ff.down})
+  for (const Conv2dNumbers* conv : {&ff.up, &ff.depth, &ff.point, &ff.down})
     count += conv->weight.value().numel() + conv->bias.value().numel();
   EXPECT_EQ(count, 894144);
   const Tensor out = conv_ff({}, ff, ones({1, 1 + 6, kC}), {1, 2, 3}, 1).value();

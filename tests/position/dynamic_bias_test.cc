@@ -49,7 +49,7 @@ TEST(DynamicBias, TableRowsAreDisplacements) {
 
 TEST(DynamicBias, SpecialTokensGetNothing) {
   const AttentionTerm term = displacement_term(relpos_mlp_table({}, relpos(4, 1), {3, 3}, 1), {3, 3}, 1, 2);
-  const auto rows = testing::rows_by_map(*term.gather);
+  const auto rows = testing::rows_by_map(*testing::gather_of(term).map);
   ASSERT_EQ(rows.size(), 121u);
   for (std::int64_t i = 0; i < 11; ++i)
     for (std::int64_t j = 0; j < 11; ++j)

@@ -9,7 +9,7 @@
 
 #include "core/parallel.h"
 #include "core/pool.h"
-#include "position/all.h"
+#include "position/catalogue/all.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant::testing {

@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <set>
 
-#include "position/all.h"
+#include "core/error.h"
+#include "position/catalogue/all.h"
 #include "simd/isa.h"
 #include "tests/support/gradcheck.h"
 
@@ -153,16 +155,38 @@ TEST_P(Encodings, FusedAndComposedAreTheEquation) {
 
 TEST_P(Encodings, DescribesItself) {
   const Encoding& encoding = *GetParam();
-  for (const char* text :
-       {encoding.name, encoding.header, encoding.title, encoding.paper, encoding.models, encoding.formula,
-        encoding.lowering, encoding.parameters, encoding.multiply_adds, encoding.memory}) {
+  for (const char* text : {encoding.name, encoding.title, encoding.paper, encoding.models, encoding.formula,
+                           encoding.lowering, encoding.parameters, encoding.multiply_adds, encoding.memory}) {
     ASSERT_NE(text, nullptr) << encoding.name;
     EXPECT_STRNE(text, "") << encoding.name;
   }
-  EXPECT_EQ(std::string(encoding.header), fmt::format("position/{}.h", encoding.name));
+  EXPECT_TRUE(std::filesystem::exists(fmt::format("{}/src/position/{}.h", LOCANT_SOURCE_DIR, encoding.name)));
   if (encoding.index == nullptr) return;
   for (const EncodingCase& c : encoding.cases())
     EXPECT_EQ(static_cast<std::int64_t>(encoding.index(c).size()), c.Nq() * c.Nk()) << encoding.name;
+}
+
+TEST_P(Encodings, RefusesWhatItDoesNotTake) {
+  const Encoding& encoding = *GetParam();
+  const auto refuses = [&](const EncodingCase& c) {
+    try {
+      encoding.make(c);
+    } catch (const Error& error) {
+      return std::string(error.what()).find(encoding.name) != std::string::npos;
+    }
+    return false;
+  };
+  const EncodingCase own = encoding.cases().front();
+  EncodingCase c = own;
+  c.variant = "no such variant";
+  EXPECT_TRUE(refuses(c)) << "variant";
+  c = own, c.prefix = 1;
+  EXPECT_TRUE(encoding.prefix || refuses(c)) << "prefix";
+  c = own, c.query.frames = c.key.frames = 2;
+  const EncodingGrids grids = encoding.grids;
+  EXPECT_TRUE(refuses(c) || grids == EncodingGrids::any || grids == EncodingGrids::one) << "frames";
+  c = own, c.key.columns += 1;
+  EXPECT_TRUE(refuses(c) || grids == EncodingGrids::any || grids == EncodingGrids::flat) << "two grids";
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Encodings, ::testing::ValuesIn(encodings()),

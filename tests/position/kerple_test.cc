@@ -59,7 +59,7 @@ TEST(Kerple, CausalMaskAndCache) {
   add_kerple({}, {KerpleForm::power, scalars({1.0f}), scalars({1.0f}), true}, 2, 6, 4, options);
   EXPECT_TRUE(options.visibility.causal);
   EXPECT_EQ(options.visibility.causal_offset, 4);
-  const auto rows = testing::rows_by_map(*options.terms.at(0).gather);
+  const auto rows = testing::rows_by_map(*testing::gather_of(options.terms.at(0)).map);
   EXPECT_EQ(rows, (std::vector<std::int64_t>{4, 3, 2, 1, 0, 1, 5, 4, 3, 2, 1, 0}));
 }
 

@@ -7,6 +7,7 @@
 #include "ops/linear.h"
 #include "ops/norm.h"
 #include "ops/rearrange.h"
+#include "position/catalogue/all.h"
 #include "tests/position/sine_numbers.h"
 #include "tests/support/gradcheck.h"
 

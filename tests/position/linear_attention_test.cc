@@ -1,6 +1,7 @@
 #include "position/linear_attention.h"
 
 #include "core/error.h"
+#include "position/catalogue/all.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {

@@ -1,7 +1,5 @@
 #include "position/music_transformer.h"
 
-#include <limits>
-
 #include "core/error.h"
 #include "tests/position/sine_numbers.h"
 
@@ -55,7 +53,6 @@ TEST(MusicTransformer, RefusesWhatDoesNotFit) {
   EXPECT_THROW(add(Tensor::zeros({6, 4}), 4, 4), Error);
   EXPECT_THROW(add(Tensor::zeros({3, 6, 3}), 4, 4), Error);
   EXPECT_THROW(add(Tensor::zeros({6}), 4, 4), Error);
-  EXPECT_THROW(add(Tensor::full({6, 3}, std::numeric_limits<float>::quiet_NaN()), 4, 4), Error);
   EXPECT_THROW(music_transformer_gather(0, 4, 4), Error);
   EXPECT_THROW(music_transformer_gather(4, 4, 3), Error);
   EXPECT_THROW(music_transformer_gather(4, 0, 3), Error);

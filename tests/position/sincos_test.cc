@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "position/catalogue/all.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {

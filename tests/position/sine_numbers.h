@@ -2,7 +2,7 @@
 
 #include <vector>
 
-#include "ops/attention.h"
+#include "ops/attention/attention.h"
 #include "tests/support/golden_numbers.h"
 
 namespace locant::testing {
@@ -12,13 +12,17 @@ inline Var sine(const Shape& shape, int s) { return Var(golden_parameter(shape, 
 inline Var cosine(const Shape& shape) { return Var(golden_input(shape)); }
 
 /// The row that query slot i and key slot j read by a map.
-inline std::int64_t mapped(const GatherMap& map, std::int64_t i, std::int64_t j) {
+inline std::int64_t mapped(const OffsetMap& map, std::int64_t i, std::int64_t j) {
   return map.map.at(static_cast<std::size_t>(map.query_code.at(static_cast<std::size_t>(i)) -
                                              map.key_code.at(static_cast<std::size_t>(j)) + map.origin));
 }
 
 /// The row that each pair of slots reads by a map: (Nq, Nk); -1: none, -2: an offset outside the map.
-inline std::vector<std::int64_t> rows_by_map(const GatherMap& map) {
+inline const AttentionTerm::Gather& gather_of(const AttentionTerm& term) {
+  return std::get<AttentionTerm::Gather>(term.kind);
+}
+
+inline std::vector<std::int64_t> rows_by_map(const OffsetMap& map) {
   std::vector<std::int64_t> out;
   for (const std::int32_t q : map.query_code)
     for (const std::int32_t k : map.key_code) {

@@ -1,4 +1,4 @@
-#include "position/spline.h"
+#include "position/shared/spline.h"
 
 #include <gtest/gtest.h>
 

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "position/catalogue/all.h"
 #include "tests/support/gradcheck.h"
 
 namespace locant {

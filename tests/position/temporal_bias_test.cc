@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "position/catalogue/all.h"
 #include "tests/position/sine_numbers.h"
 
 namespace locant {
@@ -14,7 +15,7 @@ static_assert(temporal_index(3, 0, 0) == 2 && temporal_index(3, 0, 2) == 0 && te
 TEST(TemporalBias, IndexOfThreeFrames) {
   constexpr std::int64_t kGolden[9] = {2, 1, 0, 3, 2, 1, 4, 3, 2};
   const TemporalBias bias{3, testing::sine({5, 2}, 0)};
-  const auto rows = testing::rows_by_map(*temporal_bias_term(bias, 2).gather);
+  const auto rows = testing::rows_by_map(*testing::gather_of(temporal_bias_term(bias, 2)).map);
   EXPECT_EQ(rows, std::vector<std::int64_t>(kGolden, kGolden + 9));
   EXPECT_EQ(kTemporalBias.index({.query = {3, 1, 1}, .key = {3, 1, 1}}), rows);
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "position/catalogue/all.h"
 #include "tests/position/sine_numbers.h"
 
 namespace locant {

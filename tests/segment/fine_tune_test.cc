@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "io/image.h"
 #include "io/safetensors.h"
+#include "models/registry.h"
 #include "segment/segment_data.h"
 
 namespace locant {
@@ -30,8 +31,8 @@ class FineTune : public ::testing::Test {
     fs::create_directories(folder_ / "masks");
     for (int n = 0; n < 4; ++n) draw(n);
     RandomSource source(5);
-    const Sam sam(find_sam_variant("mobile_sam"), Weights(source, WeightMode::train), {});
-    for (const Parameter& p : sam.parameters()) tensors_.emplace_back(p.name, p.value.value());
+    const auto sam = build_sam(find_model("mobile_sam").config, Weights(source, WeightMode::train));
+    for (const Parameter& p : sam->parameters()) tensors_.emplace_back(p.name, p.value.value());
     write_safetensors((folder_ / "sam.safetensors").string(), tensors_, {});
     options_.data = folder_.string();
     options_.init = (folder_ / "sam.safetensors").string();
@@ -97,7 +98,7 @@ TEST_F(FineTune, LearnsKeepsTheEncoderAndIsRepeatable) {
   EXPECT_GE(result.box_iou_before, 0.0);
 
   const std::string saved = (fs::path(options_.out) / "sam.safetensors").string();
-  EXPECT_EQ(load_sam(saved).sam->variant().name, "mobile_sam");
+  EXPECT_EQ(load_sam(saved).name, "mobile_sam");
   const auto file = open_tensor_file(saved);
   std::size_t changed = 0;
   for (const auto& [name, before] : tensors_) {
@@ -125,8 +126,7 @@ TEST_F(FineTune, StopsWithWhatItHas) {
   const FineTuneResult result = fine_tune(options_, callbacks);
   EXPECT_FALSE(result.finished);
   EXPECT_EQ(result.steps, 1);
-  EXPECT_EQ(load_sam((fs::path(options_.out) / "sam.safetensors").string()).sam->variant().name,
-            "mobile_sam");
+  EXPECT_EQ(load_sam((fs::path(options_.out) / "sam.safetensors").string()).name, "mobile_sam");
 }
 
 TEST_F(FineTune, RefusesWhatDoesNotFit) {

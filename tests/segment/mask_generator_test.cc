@@ -173,7 +173,7 @@ TEST(MaskGenerator, OfficialRecords) {
   const Image image = coordinate_image(oracle["size_hw"][0], oracle["size_hw"][1]);
   ASSERT_EQ(sha256_hex(image.rgb), oracle["image_sha256"]);
   for (const Json& run : oracle["runs"]) {
-    Stub stub(objects_of(oracle, run["options"]));
+    const auto stub = std::make_shared<Stub>(objects_of(oracle, run["options"]));
     const auto records = MaskGenerator(stub, options_of(run["options"])).generate(image);
     // The official code raises where crops find nothing; an empty list is the sensible answer.
     EXPECT_EQ(records.size(), run["count"].is_string() ? 0 : run["count"].get<std::size_t>())
@@ -182,13 +182,13 @@ TEST(MaskGenerator, OfficialRecords) {
       SCOPED_TRACE(run["options"].dump() + " record " + std::to_string(i));
       expect_record(records[i], run["records"][i]);
     }
-    EXPECT_EQ(stub.images, stub.resets);
+    EXPECT_EQ(stub->images, stub->resets);
   }
 }
 
 TEST(MaskGenerator, ReportsProgressAndStops) {
   const Json oracle = read_oracle("amg_generate");
-  Stub stub(objects_of(oracle, Json::object()));
+  const auto stub = std::make_shared<Stub>(objects_of(oracle, Json::object()));
   const MaskGenerator generator(stub, {.points_per_side = 6, .points_per_batch = 10, .crop_n_layers = 1});
   const Image image = coordinate_image(90, 120);
   std::vector<MaskGeneratorProgress> seen;
@@ -201,11 +201,11 @@ TEST(MaskGenerator, ReportsProgressAndStops) {
   EXPECT_EQ(seen.back().crops, 5u);
   EXPECT_THROW(generator.generate(image, [](const MaskGeneratorProgress& p) { return p.points < 40; }),
                Cancelled);
-  EXPECT_EQ(stub.images, stub.resets);
+  EXPECT_EQ(stub->images, stub->resets);
 }
 
 TEST(MaskGenerator, RefusesOptionsOutOfRange) {
-  Stub stub({});
+  const auto stub = std::make_shared<Stub>(std::vector<Disc>());
   const Image image = coordinate_image(8, 8);
   EXPECT_THROW(MaskGenerator(stub, {.points_per_side = 0}), Error);
   EXPECT_THROW(MaskGenerator(stub, {.points_per_batch = 0}), Error);

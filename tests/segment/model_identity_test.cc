@@ -13,7 +13,6 @@
 #include "core/error.h"
 #include "io/atomic_file.h"
 #include "io/tensor_file.h"
-#include "segment/cancelled.h"
 
 namespace locant {
 namespace model_identity_test {

@@ -2,6 +2,7 @@
 #include "segment/predictor.h"
 
 #include "core/error.h"
+#include "models/registry.h"
 #include "tests/segment/oracle.h"
 
 namespace locant::testing {
@@ -29,10 +30,12 @@ class OracleSource final : public WeightSource {
   std::map<std::string, Json> specs_;
 };
 
-std::unique_ptr<Sam> sam_of(const Json& parameters, Sam::Parts parts) {
+constexpr const char* kDecoder = R"({"parts":"decoder"})";
+
+std::shared_ptr<const Sam> sam_of(const Json& parameters, const char* parts) {
   OracleSource source(parameters);
-  return std::make_unique<Sam>(find_sam_variant("vit_b"), Weights(source, WeightMode::inference),
-                               Sam::Options{.parts = parts});
+  return build_sam(merge_config(find_model("sam_vit_b").config, parts),
+                   Weights(source, WeightMode::inference));
 }
 
 class Predictor : public ::testing::Test {
@@ -115,8 +118,7 @@ TEST_F(Predictor, AgreesWithTheOfficialOne) {
   const Json oracle = read_oracle("predictor_vit_b_chelsea");
   PictureEmbedding embedding;
   {
-    const std::unique_ptr<Sam> whole = sam_of(oracle["parameters"], Sam::Parts::all);
-    SamPredictor predictor(*whole);
+    SamPredictor predictor(sam_of(oracle["parameters"], "{}"));
     predictor.set_image(read_photo("chelsea"));
     embedding = predictor.embedding();
   }
@@ -125,20 +127,18 @@ TEST_F(Predictor, AgreesWithTheOfficialOne) {
   EXPECT_LE(summary_error(embedding.features.values(), oracle["features"]), 5e-5);
 
   // Prompts are answered by the decoder alone.
-  const auto sam = sam_of(oracle["parameters"], Sam::Parts::decoder);
-  SamPredictor predictor(*sam);
+  SamPredictor predictor(sam_of(oracle["parameters"], kDecoder));
   predictor.set_embedding(embedding);
   expect_answers(predictor, oracle["cases"]);
   expect_batches(predictor, oracle["batches"][0], oracle["batches"][1]);
 
-  const auto plain = sam_of(oracle["plain_parameters"], Sam::Parts::decoder);
-  SamPredictor other(*plain);
+  SamPredictor other(sam_of(oracle["plain_parameters"], kDecoder));
   other.set_embedding(embedding);
   expect_answers(other, oracle["plain"]["cases"]);
 }
 
 /// The decoder of random numbers on small squares.
-Sam small_sam(float embeddings_of_points = 0.0f) {
+std::shared_ptr<const Sam> small_sam(float embeddings_of_points = 0.0f) {
   class Source final : public WeightSource {
    public:
     explicit Source(float value) : value_(value) {}
@@ -152,9 +152,7 @@ Sam small_sam(float embeddings_of_points = 0.0f) {
     RandomSource random_{1};
     float value_;
   } source(embeddings_of_points);
-  return {find_sam_variant("mobile_sam"),
-          Weights(source, WeightMode::inference),
-          {.image_size = 64, .parts = Sam::Parts::decoder}};
+  return build_sam(R"({"image_size":64,"parts":"decoder"})", Weights(source, WeightMode::inference));
 }
 
 PictureEmbedding small_embedding() {
@@ -164,7 +162,7 @@ PictureEmbedding small_embedding() {
 
 TEST_F(Predictor, TakesPlacesOutsideThePictureAsTheOfficialOne) {
   // predictor.py scales coordinates and prompt_encoder.py divides by the side: nothing is clipped.
-  const Sam sam = small_sam();
+  const std::shared_ptr<const Sam> sam = small_sam();
   SamPredictor predictor(sam);
   predictor.set_embedding(small_embedding());
   const SamPrompt prompt{.points = {{44, -3}, {-8, 50}}, .labels = {1, 0}, .box = {{-2.5, -4, 41, 33}}};
@@ -173,7 +171,8 @@ TEST_F(Predictor, TakesPlacesOutsideThePictureAsTheOfficialOne) {
   const SamPrompts scaled{.points = Tensor::from({1, 2, 2}, std::vector<float>{70.4f, -4.8f, -12.8f, 80.0f}),
                           .labels = Tensor::from({1, 2}, std::vector<float>{1, 0}),
                           .boxes = Tensor::from({1, 4}, std::vector<float>{-4.0f, -6.4f, 65.6f, 52.8f})};
-  const SamMasks want = sam.decode({}, Var(small_embedding().features), sam.encode_prompts({}, scaled), true);
+  const SamMasks want =
+      sam->decode({}, Var(small_embedding().features), sam->encode_prompts({}, scaled), true);
   for (std::int64_t i = 0; i < want.masks.value().numel(); ++i)
     ASSERT_NEAR(got.low_res[i], want.masks.value()[i], 1e-5);
   const SamPrompt clipped{.points = {{40, 0}, {0, 30}}, .labels = {1, 0}, .box = {{0, 0, 40, 30}}};
@@ -188,8 +187,7 @@ TEST_F(Predictor, TakesPlacesOutsideThePictureAsTheOfficialOne) {
 }
 
 TEST_F(Predictor, RefusesWhatIsNotFinite) {
-  const Sam sam = small_sam();
-  SamPredictor predictor(sam);
+  SamPredictor predictor(small_sam());
   PictureEmbedding bad = small_embedding();
   bad.features[77] = NAN;
   EXPECT_NE(
@@ -216,8 +214,7 @@ TEST_F(Predictor, RefusesWhatIsNotFinite) {
   EXPECT_NE(refused({.mask_input = mask}).find("prompt 2 of 3: the mask prompt holds -inf at (1, 1)"),
             std::string::npos);
   // Finite weights whose answers are not: products overflow.
-  const Sam large = small_sam(3e38f);
-  SamPredictor other(large);
+  SamPredictor other(small_sam(3e38f));
   other.set_embedding(small_embedding());
   const std::string answer = error_of([&] {
     other.predict({.points = {{5, 5}}, .labels = {1}, .name = "prompt 7"});
@@ -227,9 +224,7 @@ TEST_F(Predictor, RefusesWhatIsNotFinite) {
 
 TEST_F(Predictor, RefusesWhatDoesNotFit) {
   RandomSource source(1);
-  const Sam sam(find_sam_variant("mobile_sam"), Weights(source, WeightMode::inference),
-                {.parts = Sam::Parts::decoder});
-  SamPredictor predictor(sam);
+  SamPredictor predictor(build_sam(kDecoder, Weights(source, WeightMode::inference)));
   const PictureEmbedding whole{Tensor::zeros({1, 256, 64, 64}), {300, 451}, {681, 1024}};
   predictor.set_embedding(whole);
   const auto refused = [&](const SamPrompt& prompt) { return error_of([&] { predictor.predict(prompt); }); };

@@ -8,7 +8,9 @@
 
 /// In a forked child, what the OpenMP runtime kept for the parent's threads belongs to nobody; read by the
 /// leak sanitizer.
-extern "C" [[gnu::visibility("default")]] const char* __lsan_default_suppressions() { return "leak:libgomp"; }
+extern "C" [[gnu::visibility("default")]] const char* __lsan_default_suppressions() {
+  return "leak:libgomp\nleak:_dlerror_run";
+}
 
 /// GoogleTest's own main, and a last line for scripts/ci_report: tests, assertions, and the slowest tests
 /// with their milliseconds.

@@ -196,7 +196,7 @@ TEST_F(Data, SplitsByNameWhateverElseIsThere) {
 TEST_F(Data, StopsWhileLoading) {
   form_ = {.rows = 28, .columns = 28, .channels = 1};
   EXPECT_THROW(open_datasets({.path = kDigits}, form_, [](std::int64_t, std::int64_t) { return false; }),
-               Stopped);
+               Cancelled);
 }
 
 TEST_F(Data, FingerprintTellsChangedData) {

@@ -34,7 +34,8 @@ Json tiny(const ModelEntry& entry) {
     if (key == "patch_size") put(8);
     if (key == "in_chans") put(1);
     if (has(key, "depth") || has(key, "heads") || has(key, "window")) put(2);
-    if (has(key, "dim") || has(key, "out_chans")) put(16);
+    if ((has(key, "dim") && key != "head_dim") || has(key, "out_chans")) put(16);
+    if (key == "local_up_to_layer") put(1);
     if (key == "global_blocks") value = {1};
   }
   if (config.contains("drop_path")) config["drop_path"] = 0.1;

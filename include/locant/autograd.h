@@ -1,0 +1,4 @@
+// Var, Tape, Context, Probe.
+#pragma once
+
+#include "autograd/tape.h"

@@ -1,0 +1,4 @@
+// Error, ErrorKind, Cancelled.
+#pragma once
+
+#include "core/error.h"

@@ -1,0 +1,5 @@
+// Layers, and where their numbers come from.
+#pragma once
+
+#include "nn/layers.h"
+#include "nn/weights.h"

@@ -1,0 +1,4 @@
+// Training.
+#pragma once
+
+#include "train/train.h"

@@ -1,0 +1,4 @@
+// Models against oracle files.
+#pragma once
+
+#include "verify/verify.h"

@@ -1,0 +1,4 @@
+// Version.
+#pragma once
+
+#include "core/version.h"

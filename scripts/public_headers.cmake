@@ -1,0 +1,36 @@
+# Makes the headers that a user sees: include/locant as it stands, and the internals that it needs below
+# locant/detail, where each include of a folder of src/ says so. A user's search path then has the one name `locant`.
+#   cmake -DSOURCE=<tree> -DOUT=<folder> -P scripts/public_headers.cmake
+cmake_minimum_required(VERSION 3.25)
+file(GLOB_RECURSE internals RELATIVE ${SOURCE}/src ${SOURCE}/src/*.h)
+list(FILTER internals EXCLUDE REGEX "_inl\\.h$|^position/catalogue/")
+file(GLOB public RELATIVE ${SOURCE}/include ${SOURCE}/include/locant/*.h)
+set(kept)
+
+function(translate from to)
+  file(READ ${from} text)
+  string(REGEX REPLACE "#include \"locant/([^\"]+)\"" "#include <locant/\\1>" text "${text}")
+  string(REGEX REPLACE "#include \"([a-z_]+/[^\"]+)\"" "#include <locant/detail/\\1>" text "${text}")
+  set(old "")
+  if(EXISTS ${to})
+    file(READ ${to} old)
+  endif()
+  if(NOT text STREQUAL old)  # an unchanged header compiles nothing again
+    file(WRITE ${to} "${text}")
+  endif()
+endfunction()
+
+foreach(header ${public})
+  translate(${SOURCE}/include/${header} ${OUT}/${header})
+  list(APPEND kept ${OUT}/${header})
+endforeach()
+foreach(header ${internals})
+  translate(${SOURCE}/src/${header} ${OUT}/locant/detail/${header})
+  list(APPEND kept ${OUT}/locant/detail/${header})
+endforeach()
+file(GLOB_RECURSE made ${OUT}/*.h)
+foreach(header ${made})
+  if(NOT header IN_LIST kept)
+    file(REMOVE ${header})
+  endif()
+endforeach()

@@ -1,0 +1,18 @@
+#pragma once
+
+/// Every model family, one line each, in the order that lists show them: the constant at the end of its file.
+#define LOCANT_FAMILIES(FAMILY) \
+  FAMILY(kSwin)                 \
+  FAMILY(kSwinV2)               \
+  FAMILY(kVit)                  \
+  FAMILY(kDeit)                 \
+  FAMILY(kDinov2)               \
+  FAMILY(kSimpleVit)            \
+  FAMILY(kTinyVit)              \
+  FAMILY(kConvit)               \
+  FAMILY(kGpsaLayer)            \
+  FAMILY(kWindowAttentionV2)    \
+  FAMILY(kSam)                  \
+  FAMILY(kSamImageEncoder)      \
+  FAMILY(kSamPromptEncoder)     \
+  FAMILY(kSamMaskDecoder)

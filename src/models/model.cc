@@ -1,0 +1,31 @@
+#include "models/model.h"
+
+#include "core/error.h"
+#include "models/family.h"
+
+namespace locant {
+
+const char* Model::op() const { return family_.name; }
+
+Values Model::run(const Context& ctx, const Values& inputs) const {
+  check_inputs(op(), this->inputs(), inputs);
+  return compute(ctx, inputs);
+}
+
+Var Model::forward(const Context& ctx, const Var& input) const {
+  return run(ctx, {{inputs().front().name, input}}).front();
+}
+
+Features Model::features(const Context&, const Var&) const {
+  fail(op(), "this model has no features of pictures");
+}
+
+std::unique_ptr<Model> build_model(const Family& family, const std::string& config, const Weights& weights) {
+  const std::size_t before = weights.parameters().size();
+  std::unique_ptr<Model> model = family.make(family, config, weights);
+  const std::vector<Parameter>& all = weights.parameters();
+  model->parameters_.assign(all.begin() + static_cast<std::ptrdiff_t>(before), all.end());
+  return model;
+}
+
+}  // namespace locant

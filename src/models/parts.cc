@@ -1,0 +1,129 @@
+#include "models/parts.h"
+
+#include <algorithm>
+
+#include "core/error.h"
+#include "ops/layout.h"
+
+namespace locant {
+
+Grid PatchInput::grid(Pair image) const {
+  const bool pads = patch_remainder == Remainder::pad;
+  return {1, (image.rows + (pads ? patch_size.rows - 1 : 0)) / patch_size.rows,
+          (image.columns + (pads ? patch_size.columns - 1 : 0)) / patch_size.columns};
+}
+
+Grid PatchInput::grid(std::string_view op, const Var& images) const {
+  const Shape& shape = images.shape();
+  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == in_chans, op,
+          "images of shape {}; (B, {}, H, W) was expected", shape.str(), in_chans);
+  const Pair image = {shape[2], shape[3]};
+  const auto fits = [&](std::int64_t side, std::int64_t patch) {
+    if (patch_remainder == Remainder::pad) return side > 0;
+    return side >= patch && (patch_remainder == Remainder::drop || side % patch == 0);
+  };
+  const auto nearest = [](std::int64_t side, std::int64_t patch) {
+    return std::max<std::int64_t>((side + patch / 2) / patch, 1) * patch;
+  };
+  require(fits(image.rows, patch_size.rows) && fits(image.columns, patch_size.columns), op,
+          "an image of {} x {} is no multiple of the patch {} x {}; the nearest size is {} x {}", image.rows,
+          image.columns, patch_size.rows, patch_size.columns, nearest(image.rows, patch_size.rows),
+          nearest(image.columns, patch_size.columns));
+  return grid(image);
+}
+
+Var PatchInput::embed(const Context& ctx, std::string_view op, const PatchEmbed& patch_embed,
+                      const Var& images) const {
+  grid(op, images);
+  if (patch_remainder != Remainder::pad) return patch_embed(ctx, images);
+  return patch_embed(ctx, pad_to_patches(ctx, images, patch_size.rows, patch_size.columns));
+}
+
+void PatchInput::require_whole_patches(const std::string& op) const {
+  require(img_size.rows % patch_size.rows == 0 && img_size.columns % patch_size.columns == 0, op,
+          "img_size {} x {} is no multiple of patch_size {} x {}", img_size.rows, img_size.columns,
+          patch_size.rows, patch_size.columns);
+}
+
+void PatchInput::from_shapes(const NamedShapes& shapes, const std::string& projection,
+                             const std::string& head) {
+  in_chans = shapes.dim(projection, 1);
+  patch_size = {shapes.dim(projection, 2), shapes.dim(projection, 3)};
+  num_classes = shapes.has(head) ? shapes.dim(head, 0) : 0;
+}
+
+Pair PatchInput::square_image(std::string_view op, std::int64_t patches) const {
+  const Pair grid = NamedShapes::square(patches);
+  require(grid.rows > 0, op, "a table of {} patches is no square grid, so that img_size must be told",
+          patches);
+  return {grid.rows * patch_size.rows, grid.columns * patch_size.columns};
+}
+
+void Prefix::add(const Weights& w, std::string_view name, std::int64_t tokens, std::int64_t width,
+                 const Init& init) {
+  tokens_.push_back(w.get(name, {1, tokens, width}, init, {.decay = false}));
+  size_ += tokens;
+}
+
+Var Prefix::before(const Context& ctx, const Var& x) const {
+  if (tokens_.empty()) return x;
+  std::vector<Var> parts = tokens_;
+  parts.push_back(x);
+  return concat_rows(ctx, parts);
+}
+
+Var Prefix::token(const Context& ctx, const Var& x, std::int64_t index) {
+  return reshape(ctx, select_rows(ctx, x, index, index + 1), {x.dim(0), x.dim(2)});
+}
+
+Var Prefix::cut(const Context& ctx, const Var& x) const {
+  return size_ > 0 ? select_rows(ctx, x, size_, x.dim(1)) : x;
+}
+
+Tensor Prefix::cut_row(const Tensor& row) const {
+  const std::int64_t B = row.dim(0), H = row.dim(1), N = row.dim(2);
+  return select_rows({}, Var(row.reshaped({B * H, N, 1})), size_, N).value().reshaped({B, H, N - size_});
+}
+
+SelfAttention::SelfAttention(const Weights& w, std::int64_t width, std::int64_t heads, bool qkv_bias)
+    : qkv_(w / "qkv", width, 3 * width, {.bias = qkv_bias}), proj_(w / "proj", width, width) {
+  options_.heads = heads;
+}
+
+Var SelfAttention::operator()(const Context& ctx, const Var& x, const Var& skip, Tensor* row) const {
+  const Var qkv = qkv_(ctx, x);  // (B, N, 3 C)
+  if (row != nullptr) *row = attention_row(qkv.value(), options_.heads, std::nullopt, 0);
+  return proj_(ctx, attention(ctx, qkv, options_), Activation::none, skip);
+}
+
+LearnedAbsolute position_table(const Weights& w, const PatchInput& input, std::int64_t prefix,
+                               std::int64_t width, const std::string& resize) {
+  const Grid grid = input.grid();
+  return {w.get("pos_embed", {1, prefix + grid.tokens(), width}, Init::trunc_normal(0.02f), {.decay = false}),
+          {grid.rows, grid.columns, prefix, parse_position_resize(resize)}};
+}
+
+void require_grid(std::string_view op, const Var& x, Grid grid) {
+  require(grid.rows > 0 && grid.columns > 0 && x.dim(1) == grid.tokens(), op,
+          "{} does not hold the {} x {} tokens of the grid", x.shape().str(), grid.rows, grid.columns);
+}
+
+std::vector<float> drop_rates(std::int64_t total, double last) {
+  std::vector<float> out(static_cast<std::size_t>(total), 0.0f);
+  for (std::int64_t b = 1; b < total; ++b)
+    out[static_cast<std::size_t>(b)] =
+        static_cast<float>(last * static_cast<double>(b) / static_cast<double>(total - 1));
+  return out;
+}
+
+std::int64_t usual_heads(std::int64_t width) {
+  for (const std::int64_t wide : {1152, 1280, 1408, 1664, 1792})
+    if (width == wide) return 16;
+  return std::max<std::int64_t>(width / 64, 1);
+}
+
+std::int64_t scaled_width(std::int64_t width, double ratio) {
+  return static_cast<std::int64_t>(static_cast<double>(width) * ratio);
+}
+
+}  // namespace locant

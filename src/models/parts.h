@@ -1,0 +1,192 @@
+#pragma once
+
+// What families share and no layer is: the picture that comes in, tokens before the patches, what a block
+// does with its branch, and rates of dropping.
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "models/config_json.h"
+#include "models/model.h"
+#include "models/named_shapes.h"
+#include "nn/layers.h"
+#include "ops/attention/attention.h"
+#include "ops/elementwise.h"
+#include "position/grid.h"
+#include "position/learned_absolute.h"
+
+namespace locant {
+
+/// The picture as a model cuts it up.
+struct PatchInput {
+  /// What becomes of an image that is no multiple of the patch: an Error, cut off (torchvision), or zeros
+  /// added at the right and bottom (Hugging Face, Microsoft).
+  enum class Remainder { none, drop, pad };
+  Pair img_size = {224, 224};  ///< what tables are made for
+  Pair patch_size = {16, 16};
+  std::int64_t in_chans = 3, num_classes = 1000;
+  Remainder patch_remainder = Remainder::none;
+
+  /// Patches of an image of these sides.
+  Grid grid(Pair image) const;
+  Grid grid() const { return grid(img_size); }
+  /// Of images (B, C, H, W). Throws Error under `op` when the channels differ, or the sides are no multiples
+  /// of the patch and have to be: with the nearest sides that are.
+  Grid grid(std::string_view op, const Var& images) const;
+  /// Patches projected, (B, rows * columns, width), with what grid(op, images) throws.
+  Var embed(const Context& ctx, std::string_view op, const PatchEmbed& patch_embed, const Var& images) const;
+  /// Throws Error under `op` unless img_size is a whole number of patches: for tables of them.
+  void require_whole_patches(const std::string& op) const;
+  /// Tokens of these images as the one level of a model's features.
+  Features::Level level(std::string_view op, const Var& images, Var tokens) const {
+    return {std::move(tokens), grid(op, images), patch_size.rows};
+  }
+  PatchEmbed patch_embed(const Weights& w, std::int64_t width) const {
+    return {w, in_chans, patch_size.rows, patch_size.columns, width};
+  }
+  /// Patch, channels and classes off a convolution's weight (C, channels, rows, columns) and a head's
+  /// (classes, C); no head: none. Not the image's size.
+  void from_shapes(const NamedShapes& shapes, const std::string& projection, const std::string& head);
+  /// The square image of so many patches. Throws Error where none has them: the size must then be told.
+  Pair square_image(std::string_view op, std::int64_t patches) const;
+};
+
+template <class Archive, class Input>
+void patch_fields(Archive& archive, Input& input) {
+  archive.field("img_size", input.img_size, at_least(1));
+  archive.field("patch_size", input.patch_size, at_least(1));
+  archive.field("in_chans", input.in_chans, at_least(1));
+  archive.field("num_classes", input.num_classes);
+}
+/// What checkpoints may say of a transformer on patches, and nearly all do say alike.
+template <class Archive>
+void only_usual(Archive& archive) {
+  archive.only("act", "gelu");
+  archive.only("pos_embed", "learned");
+}
+/// For families of which some libraries take any size.
+template <class Archive, class Input>
+void remainder_field(Archive& archive, Input& input) {
+  archive.choice("patch_remainder", input.patch_remainder, {"none", "drop", "pad"});
+}
+
+/// Tokens before the patches, (1, n, C) each: class, distillation, registers.
+class Prefix {
+ public:
+  /// Asks for one; no weight decay.
+  void add(const Weights& w, std::string_view name, std::int64_t tokens, std::int64_t width,
+           const Init& init);
+  std::int64_t size() const { return size_; }
+  /// [prefix | x]
+  Var before(const Context& ctx, const Var& x) const;
+  /// Token `index` of x (B, N, C), alone: (B, C).
+  static Var token(const Context& ctx, const Var& x, std::int64_t index);
+  /// What follows the prefix, (B, N - size, C).
+  Var cut(const Context& ctx, const Var& x) const;
+  /// A row of probabilities (B, H, N) without the keys of the prefix.
+  Tensor cut_row(const Tensor& row) const;
+
+ private:
+  std::vector<Var> tokens_;
+  std::int64_t size_ = 0;
+};
+
+/// x + drop_path(gamma * dropout(branch)). Where none of these acts, the branch's last product adds x itself.
+class Residual {
+ public:
+  Residual() = default;
+  explicit Residual(float drop_path, Var gamma = {}, float dropout = 0.0f)
+      : gamma_(std::move(gamma)), drop_path_(drop_path), dropout_(dropout) {}
+  /// `branch(skip)` gives its result, plus skip where that is defined.
+  template <class Branch>
+  Var operator()(const Context& ctx, const Var& x, const Branch& branch) const {
+    const bool drops = ctx.train && (drop_path_ > 0 || dropout_ > 0);
+    if (!drops && !gamma_.defined()) return branch(x);
+    Var y = branch(Var());
+    if (!drops) return layer_scale(ctx, y, gamma_, x);
+    y = dropout(ctx, y, dropout_);
+    if (gamma_.defined()) y = layer_scale(ctx, y, gamma_, Var());
+    return add(ctx, x, drop_path(ctx, y, drop_path_));
+  }
+
+ private:
+  Var gamma_;  // (C), LayerScale; undefined without
+  float drop_path_ = 0.0f, dropout_ = 0.0f;
+};
+
+/// Multi-head self-attention over all tokens: `qkv` (3 C, C; rows q, k, v), `proj`.
+class SelfAttention {
+ public:
+  SelfAttention() = default;
+  SelfAttention(const Weights& w, std::int64_t width, std::int64_t heads, bool qkv_bias = true);
+  /// x (B, N, C) -> the same, plus skip where that is defined. `row`, when given, gets the attention of token
+  /// 0: (B, H, N).
+  Var operator()(const Context& ctx, const Var& x, const Var& skip = {}, Tensor* row = nullptr) const;
+
+ private:
+  AttentionOptions options_;
+  Linear qkv_, proj_;
+};
+
+/// Logits of a token, or the token itself where there are no classes. Shown under its name.
+class Head {
+ public:
+  Head() = default;
+  Head(const Weights& w, std::int64_t width, std::int64_t classes) : path_(w.path()) {
+    if (classes > 0) linear_ = Linear(w, width, classes);
+  }
+  Var operator()(const Context& ctx, const Var& token) const {
+    if (!linear_.defined()) return token;
+    const Var logits = linear_(ctx, token);
+    ctx.show([&] { return path_; }, logits);
+    return logits;
+  }
+
+ private:
+  std::string path_;
+  Linear linear_;
+};
+
+/// `pos_embed` (1, prefix + patches, width), for the input's own grid; no weight decay.
+LearnedAbsolute position_table(const Weights& w, const PatchInput& input, std::int64_t prefix,
+                               std::int64_t width, const std::string& resize);
+
+/// Throws Error unless x (B, N, C) holds the grid's tokens.
+void require_grid(std::string_view op, const Var& x, Grid grid);
+
+/// A layer of tokens on a grid as a family of its own, for oracle files of single layers: Layer(w, Config),
+/// called with (ctx, x, grid, skip). The call's options height and width say the grid.
+template <class C, class Layer>
+class GridLayerOf final : public ModelOf<C> {
+ public:
+  GridLayerOf(const Family& family, C config, const Weights& w)
+      : ModelOf<C>(family, std::move(config)), layer_(w, this->c()) {}
+  static std::vector<std::string> call_options() { return {"height", "width"}; }
+  std::vector<Port> inputs() const override { return with_options({{"input", "B N C"}}, call_options()); }
+  std::vector<Port> outputs() const override { return {{"output", "B N C"}}; }
+
+ protected:
+  Values compute(const Context& ctx, const Values& in) const override {
+    const Grid grid{1, in.number("height"), in.number("width")};
+    require_grid(this->op(), in.at("input"), grid);
+    return {{"output", layer_(ctx, in.at("input"), grid, Var())}};
+  }
+
+ private:
+  Layer layer_;
+};
+/// Drop-path rates of `total` blocks, rising linearly from 0 to `last`.
+std::vector<float> drop_rates(std::int64_t total, double last);
+
+/// Heads of a plain transformer of this width where no file says: 64 channels each, but for a few released
+/// widths.
+std::int64_t usual_heads(std::int64_t width);
+
+/// width * ratio, rounded down as the official code does.
+std::int64_t scaled_width(std::int64_t width, double ratio);
+
+}  // namespace locant
