@@ -9,7 +9,6 @@ namespace locant {
 
 namespace {
 constexpr const char* kName = "relative_logits";
-constexpr std::int64_t kBlock = 2, kHalo = 1;  // of the cases
 }  // namespace
 
 AxisIndices relative_logits_indices(const Grid& grid) {
