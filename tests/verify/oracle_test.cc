@@ -61,9 +61,7 @@ std::vector<std::string> files() {
       "official/deepseek_ocr/sam_small_192.json",
       "official/deepseek_ocr/sam_small_192_input_160_resized_abs_and_rel_pos.json",
       "official/swin/swin_small_ape_56.json",
-      "official/convit/convit_tiny_224.json",
       "official/swin/swinv2_small_pretrained_window_64.json",
-      "zoo/timm_swinv2_tiny_window16_256_pretrained12.json",
   };
   if (std::getenv("LOCANT_ALL_ORACLES") == nullptr) return out;
   out.clear();
