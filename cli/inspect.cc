@@ -34,13 +34,6 @@ Totals totals_of(const TensorFile& file) {
   return totals;
 }
 
-// A whole Segment Anything first: the registry has its image encoders alone.
-std::vector<ModelGuess> guesses_of(const TensorFile& file) {
-  std::vector<ModelGuess> guesses = guess_model(file);
-  if (const std::optional<ModelGuess> sam = guess_sam(file)) guesses.insert(guesses.begin(), *sam);
-  return guesses;
-}
-
 std::string guess_line(const ModelGuess& guess) {
   if (guess.missing == 0 && guess.unexpected == 0)
     return fmt::format("{} ({} names): all {} tensors fit", guess.name, guess.naming, guess.matched);
@@ -58,7 +51,7 @@ void print_json(const TensorFile& file) {
          {"shape", std::vector<std::int64_t>(tensor.shape.extents().begin(), tensor.shape.extents().end())},
          {"bytes", tensor.bytes}});
   Json guesses = Json::array();
-  for (const ModelGuess& guess : guesses_of(file))
+  for (const ModelGuess& guess : guess_model(file))
     guesses.push_back({{"model", guess.name},
                        {"naming", guess.naming},
                        {"matched", guess.matched},
@@ -78,7 +71,7 @@ void print_text(const TensorFile& file) {
       with_commas(totals.numbers), human_bytes(static_cast<double>(totals.bytes)));
   std::vector<std::string> lines;  // without repetitions: namings of one library may differ in a prefix alone
   bool perfect = false;            // where one fits altogether, others that do not say nothing
-  for (const ModelGuess& guess : guesses_of(file)) {
+  for (const ModelGuess& guess : guess_model(file)) {
     const bool fits = guess.missing == 0 && guess.unexpected == 0;
     if (perfect && !fits) break;
     perfect = fits;

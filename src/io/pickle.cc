@@ -1,3 +1,4 @@
+// Above 500 lines: the opcodes of one stack machine, which read and write the same state.
 #include "io/pickle.h"
 
 #include <algorithm>

@@ -83,8 +83,8 @@ void check_mask(const AttentionArgs& a) {
   if (m.query_box == nullptr) return;
   require(m.box_columns >= 1 && m.box_columns <= kMostSlots, kOp,
           "query boxes in a grid of {} columns; set box_columns", m.box_columns);
-  require(m.box_first_key >= 0 && m.box_first_key <= a.Nk, kOp,
-          "the grid of the query boxes starts at key slot {} of {}", m.box_first_key, a.Nk);
+  require(m.box_first_key >= 0 && m.box_first_key <= a.Nk, kOp, "query boxes that start at key slot {} of {}",
+          m.box_first_key, a.Nk);
 }
 
 /// `what`: "term 2 (band)", "the factor", "the value term".
@@ -114,6 +114,15 @@ void check_term(const AttentionArgs& a, const ScoreTerm& term, const std::string
           "{}: the gradient of a head scale is wanted that is not there", what);
 }
 
+void check_mask_and_terms(const AttentionArgs& a) {
+  check_mask(a);
+  for (std::size_t t = 0; t < a.terms.size(); ++t) check_term(a, a.terms[t], term_name(a.terms[t], t));
+  if (a.factor != nullptr) check_offsets(a, a.factor->offset, "the factor");
+  if (a.value_term != nullptr) check_offsets(a, a.value_term->offset, "the value term");
+}
+
+bool has_work(const AttentionArgs& a) { return a.B > 0 && a.G > 0 && a.H > 0 && (a.Nq > 0 || a.Nk > 0); }
+
 }  // namespace
 
 std::int64_t rows_wanted(const OffsetView& view, std::int64_t Nq, std::int64_t Nk, const std::string& what) {
@@ -134,17 +143,15 @@ std::int64_t rows_wanted(const OffsetView& view, std::int64_t Nq, std::int64_t N
 
 bool check_attention_numbers(const AttentionArgs& a) {
   check_sizes(a);
-  check_mask(a);
-  for (std::size_t t = 0; t < a.terms.size(); ++t) check_term(a, a.terms[t], term_name(a.terms[t], t));
-  if (a.factor != nullptr) check_offsets(a, a.factor->offset, "the factor");
-  if (a.value_term != nullptr) check_offsets(a, a.value_term->offset, "the value term");
-  return a.B > 0 && a.G > 0 && a.H > 0 && (a.Nq > 0 || a.Nk > 0);
+  check_mask_and_terms(a);
+  return has_work(a);
 }
 
 bool check_attention(const AttentionArgs& a) {
-  if (!check_attention_numbers(a)) return false;
-  check_buffers(a);
-  return true;
+  check_sizes(a);
+  if (has_work(a)) check_buffers(a);
+  check_mask_and_terms(a);
+  return has_work(a);
 }
 
 }  // namespace locant

@@ -59,8 +59,7 @@ class GatedAttention {
     content_.heads = c.heads;
     gpsa_.gate = w.get(Gpsa::kGate, {c.heads}, Init::ones());
     qk_ = Linear(w / "qk", c.dim, 2 * c.dim, {.bias = c.qkv_bias});
-    v_ = Linear(w / "v", c.dim, c.dim,
-                {.bias = c.qkv_bias, .weight_init = Init::given(gpsa_local_value(c.dim))});
+    v_ = Linear(w / "v", c.dim, c.dim, {.bias = c.qkv_bias, .weight_init = Init::identity()});
     proj_ = Linear(w / "proj", c.dim, c.dim);
     const Tensor start = RandomSource(0).get(w.path(), {c.heads, 3}, Init::trunc_normal(0.02f));
     gpsa_.weight =

@@ -256,19 +256,12 @@ std::vector<Variant<Dinov2Config>> variants() {
 }
 
 std::vector<HubKeys> hub() {
-  HubKeys plain = {.model_type = "dinov2",
-                   .keys = {{"image_size", "img_size"},
-                            {"patch_size", "patch_size"},
-                            {"num_channels", "in_chans"},
-                            {"hidden_size", "dim"},
-                            {"num_hidden_layers", "depth"},
-                            {"num_attention_heads", "heads"},
-                            {"mlp_ratio", "mlp_ratio"},
-                            {"layer_norm_eps", "norm_eps"},
-                            {"drop_path_rate", "drop_path"},
-                            {"use_mask_token", "mask_token"}},
-                   .fixed = R"({"num_classes":0,"pos_resize":"bicubic"})",
-                   .defaults = R"({"image_size":224,"hidden_size":768,"num_attention_heads":12})"};
+  HubKeys plain = {
+      .model_type = "dinov2",
+      .keys = transformer_keys(
+          {{"mlp_ratio", "mlp_ratio"}, {"drop_path_rate", "drop_path"}, {"use_mask_token", "mask_token"}}),
+      .fixed = R"({"num_classes":0,"pos_resize":"bicubic"})",
+      .defaults = R"({"image_size":224,"hidden_size":768,"num_attention_heads":12})"};
   HubKeys registers = plain;
   registers.model_type = "dinov2_with_registers";
   registers.keys.emplace_back("num_register_tokens", "registers");

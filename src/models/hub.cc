@@ -1,6 +1,7 @@
 #include "models/hub.h"
 
 #include <algorithm>
+#include <iterator>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -19,6 +20,16 @@ Json::json_pointer path_of(std::string key) {
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> transformer_keys(
+    std::vector<std::pair<std::string, std::string>> more) {
+  std::vector<std::pair<std::string, std::string>> out = {
+      {"image_size", "img_size"},    {"patch_size", "patch_size"},   {"num_channels", "in_chans"},
+      {"hidden_size", "dim"},        {"num_hidden_layers", "depth"}, {"num_attention_heads", "heads"},
+      {"layer_norm_eps", "norm_eps"}};
+  std::move(more.begin(), more.end(), std::back_inserter(out));
+  return out;
+}
 
 std::string from_hub(const HubKeys& hub, const std::string& config_json) {
   const Json given = Json::parse(merge_config(hub.defaults, config_json));

@@ -17,6 +17,10 @@ struct HubKeys {
   std::string defaults = "{}";
 };
 
+/// What every transformers configuration of a plain transformer on patches says, and `more`.
+std::vector<std::pair<std::string, std::string>> transformer_keys(
+    std::vector<std::pair<std::string, std::string>> more);
+
 /// Our configuration (JSON object) of a config.json of this type. Throws Error when the text is no JSON
 /// object.
 std::string from_hub(const HubKeys& hub, const std::string& config_json);

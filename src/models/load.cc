@@ -67,7 +67,7 @@ void add_candidates(const Sources& sources, const ModelEntry& entry, std::int64_
   }
 }
 
-/// Best first: fewest faults, then the entry's own naming, then the registry's order.
+/// Best first: fewest faults, then most of the file, then the entry's own naming, then the registry's order.
 std::vector<Candidate> candidates_for(const TensorFile& file, const ModelEntry* only, std::int64_t classes) {
   std::vector<Candidate> out;
   std::map<std::string, Sources> by_family;
@@ -80,6 +80,7 @@ std::vector<Candidate> candidates_for(const TensorFile& file, const ModelEntry* 
   }
   std::stable_sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) {
     if (a.fit.faults() != b.fit.faults()) return a.fit.faults() < b.fit.faults();
+    if (a.fit.faults() == 0 && a.fit.matched != b.fit.matched) return a.fit.matched > b.fit.matched;
     return strangeness(*a.entry, *a.renames) < strangeness(*b.entry, *b.renames);
   });
   return out;
@@ -209,7 +210,8 @@ LoadedModel load_foreign(const TensorFile& file, const LoadOptions& options) {
   add_notes(best.fit, out.notes);
   std::set<std::string> alike;
   for (std::size_t i = 1; i < candidates.size(); ++i)
-    if (candidates[i].fit.faults() == 0 && candidates[i].entry != best.entry)
+    if (candidates[i].fit.faults() == 0 && candidates[i].fit.matched == best.fit.matched &&
+        candidates[i].entry != best.entry)  // not a part of the same model
       alike.insert(candidates[i].entry->name);
   if (!alike.empty())
     out.notes.push_back(fmt::format(

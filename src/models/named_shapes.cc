@@ -40,6 +40,10 @@ std::int64_t NamedShapes::dim(const std::string& name, int axis) const {
   const Shape& shape = at(name);
   if (axis >= shape.rank())
     fail(op_, "{} is {}; axis {} was to tell the configuration", name, shape.str(), axis);
+  constexpr std::int64_t kLargest =
+      1 << 20;  // as of any size in a configuration: keeps products far from overflow
+  require(shape[axis] <= kLargest, op_, "{} is {}; sides up to {} tell a configuration", name, shape.str(),
+          kLargest);
   return shape[axis];
 }
 

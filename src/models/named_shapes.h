@@ -27,7 +27,7 @@ class NamedShapes {
   const Shape* derived(const std::string& name) const;
   /// Throws Error when there is no such tensor.
   const Shape& at(const std::string& name) const;
-  /// One extent. Throws Error when there is no such tensor, or no such axis.
+  /// One extent. Throws Error when there is no such tensor, no such axis, or it is above 2^20.
   std::int64_t dim(const std::string& name, int axis) const;
   /// The first N for which "before.N" + after is there no more: count("blocks", ".norm1.weight").
   std::int64_t count(const std::string& before, const std::string& after) const;

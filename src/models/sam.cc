@@ -210,12 +210,6 @@ LoadedSam load_sam(const std::string& path, const LoadSamOptions& options) {
   return out;
 }
 
-std::optional<ModelGuess> guess_sam(const TensorFile& file) {
-  const Candidate best = candidates_for(file, {}).at(0);
-  if (best.fit.matched == 0 || best.fit.faults() > 0) return std::nullopt;
-  return ModelGuess{best.entry->name, best.renames->naming, best.fit.matched};
-}
-
 namespace {
 
 void encoder_from_shapes(const NamedShapes& s, SamConfig& c) {

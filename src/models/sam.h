@@ -1,7 +1,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -90,8 +89,5 @@ struct LoadSamOptions {
 /// Opens official .pth, Hugging Face's SamModel and MobileSAM's .pt. Throws Error that names missing and
 /// unexpected tensors when nothing fits.
 LoadedSam load_sam(const std::string& path, const LoadSamOptions& options = {});
-
-/// The variant that all of a file's tensors fit, for `inspect`; none: it is no whole Segment Anything.
-std::optional<ModelGuess> guess_sam(const TensorFile& file);
 
 }  // namespace locant

@@ -295,21 +295,14 @@ std::vector<Variant<SamEncoderConfig>> variants() {
 
 std::vector<HubKeys> hub() {
   return {{.model_type = "sam_vision_model",
-           .keys = {{"image_size", "img_size"},
-                    {"patch_size", "patch_size"},
-                    {"num_channels", "in_chans"},
-                    {"hidden_size", "dim"},
-                    {"num_hidden_layers", "depth"},
-                    {"num_attention_heads", "heads"},
-                    {"window_size", "window"},
-                    {"global_attn_indexes", "global_blocks"},
-                    {"mlp_ratio", "mlp_ratio"},
-                    {"mlp_dim", "mlp_hidden"},
-                    {"layer_norm_eps", "norm_eps"},
-                    {"hidden_act", "act"},
-                    {"use_abs_pos", "absolute_pos"},
-                    {"use_rel_pos", "rel_pos"},
-                    {"output_channels", "out_chans"}}}};
+           .keys = transformer_keys({{"window_size", "window"},
+                                     {"global_attn_indexes", "global_blocks"},
+                                     {"mlp_ratio", "mlp_ratio"},
+                                     {"mlp_dim", "mlp_hidden"},
+                                     {"hidden_act", "act"},
+                                     {"use_abs_pos", "absolute_pos"},
+                                     {"use_rel_pos", "rel_pos"},
+                                     {"output_channels", "out_chans"}})}};
 }
 
 const std::vector<std::string> kNotTheEncoder = {"prompt_encoder.*", "mask_decoder.*",

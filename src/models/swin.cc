@@ -4,80 +4,30 @@
 // where windows do not divide the grid.
 #include <fmt/format.h>
 
-#include <numeric>
 #include <utility>
 
 #include "core/error.h"
 #include "models/family.h"
 #include "models/parts.h"
+#include "models/swin_pyramid.h"
 #include "nn/layers.h"
 #include "nn/windows.h"
-#include "ops/layout.h"
-#include "ops/resize.h"
 #include "position/swin_bias.h"
 
 namespace locant {
 namespace {
 
-constexpr std::size_t kMostStages = 8;
-
-struct SwinConfig {
-  // img_size decides windows (and so tables) at construction; any size runs.
-  PatchInput input = {.patch_size = {4, 4}, .patch_remainder = PatchInput::Remainder::pad};
-  std::int64_t dim = 96;  // of stage 0; doubles from stage to stage
-  std::vector<std::int64_t> depths = {2, 2, 6, 2}, heads = {3, 6, 12, 24};
-  Pair window = {7, 7};
-  GridFit window_fit = GridFit::shrink;
-  PadOrder pad_order = PadOrder::pad_then_roll;
-  double mlp_ratio = 4.0;
-  bool patch_norm = true, absolute_pos = false;
-  float norm_eps = 1e-5f;
-  float merge_norm_eps = 0.0f;  // of patch norm and merging norms; 0: norm_eps
-  double drop_path = 0.0;       // of the last block; rises linearly from 0
-
-  std::size_t stages() const { return depths.size(); }
-  std::int64_t width(std::size_t stage) const { return dim << stage; }
-  float grid_eps() const { return merge_norm_eps > 0 ? merge_norm_eps : norm_eps; }
-  WindowLayout layout(Window of, Grid grid, bool shifted) const {
-    return fit_windows(of, grid, window_fit, pad_order, shifted);
-  }
-};
+struct SwinConfig : SwinPyramidConfig {};
 
 template <class Archive, class Config>
 void fields(Archive& a, Config& c) {
-  patch_fields(a, c.input);
-  a.field("dim", c.dim, at_least(1));
-  a.field("depths", c.depths, range(1, 1024));
-  a.field("heads", c.heads, at_least(1));
-  a.field("window", c.window, range(1, 256));
-  a.choice("window_fit", c.window_fit, {"shrink", "shrink_axis", "pad"});
-  a.choice("pad_order", c.pad_order, {"pad_then_roll", "roll_then_pad"});
-  remainder_field(a, c.input);
-  a.field("mlp_ratio", c.mlp_ratio, below(1024));
-  a.field("patch_norm", c.patch_norm);
-  a.field("absolute_pos", c.absolute_pos);
-  a.field("norm_eps", c.norm_eps);
-  a.field("merge_norm_eps", c.merge_norm_eps);
-  a.field("drop_path", c.drop_path, rate());
+  pyramid_fields(a, c);
   a.only("qkv_bias", "full");
-  a.only("act", "gelu");
   a.only("block_norm", "pre");
   a.only("merge_norm", "before");
-  a.only("pool", "mean");
 }
 
-void check(const std::string& op, const SwinConfig& c) {
-  const Pair &image = c.input.img_size, &patch = c.input.patch_size;
-  require(image.rows >= patch.rows && image.columns >= patch.columns, op,
-          "img_size {} x {} is smaller than a patch of {} x {}", image.rows, image.columns, patch.rows,
-          patch.columns);
-  require(c.stages() >= 1 && c.stages() <= kMostStages && c.heads.size() == c.stages(), op,
-          "{} depths and {} heads; one of each a stage and 1 to {} stages were expected", c.depths.size(),
-          c.heads.size(), kMostStages);
-  for (std::size_t s = 0; s < c.stages(); ++s)
-    require(c.width(s) % c.heads[s] == 0, op, "stage {}: width {} does not divide into {} heads", s,
-            c.width(s), c.heads[s]);
-}
+void check(const std::string& op, const SwinConfig& c) { check_pyramid(op, c); }
 
 /// x + attention(norm1 x) in windows, then + mlp(norm2 x).
 class Block {
@@ -130,126 +80,20 @@ class Block {
   Mlp mlp_;
 };
 
-struct Stage {
-  Window window;  // at construction
-  std::vector<Block> blocks;
-  LayerNorm merge_norm;  // over the 4 C of merged neighbours
-  Linear reduction;      // 4 C -> 2 C; undefined in the last stage
-};
-
-class Swin final : public ImageModelOf<SwinConfig> {
+/// reduction(norm x): of four neighbours' channels, twice those of one.
+class Merging {
  public:
-  Swin(const Family& family, SwinConfig config, const Weights& w);
-  Var forward(const Context& ctx, const Var& images) const override;
-  Features features(const Context& ctx, const Var& images) const override;
+  Merging(const Weights& w, const SwinConfig& c, std::size_t stage)
+      : norm_(w / "norm", 4 * c.width(stage), c.grid_eps()),
+        reduction_(w / "reduction", 4 * c.width(stage), c.width(stage + 1), {.bias = false}) {}
+  Var operator()(const Context& ctx, const Var& x) const { return reduction_(ctx, norm_(ctx, x)); }
 
  private:
-  using Level = Features::Level;
-  Level embed(const Context& ctx, const Var& images) const;
-  /// Normed tokens of the last stage. `levels`, when given, gets every stage's, these as the last.
-  Level encode(const Context& ctx, const Var& images, std::vector<Level>* levels) const;
-  void run_stage(const Context& ctx, std::size_t index, Level& x, std::vector<Level>* levels) const;
-
-  Var absolute_pos_;
-  PatchEmbed patch_embed_;
-  std::vector<Stage> stages_;
-  LayerNorm patch_norm_, norm_;
-  Linear head_;
-  WindowMaps maps_;
+  LayerNorm norm_;
+  Linear reduction_;
 };
 
-Swin::Swin(const Family& family, SwinConfig config, const Weights& w)
-    : ImageModelOf(family, std::move(config)) {
-  const SwinConfig& c = this->c();
-  Grid grid = c.input.grid();
-  if (c.absolute_pos)
-    absolute_pos_ =
-        w.get("absolute_pos_embed", {1, grid.tokens(), c.dim}, Init::trunc_normal(0.02f), {.decay = false});
-  patch_embed_ = c.input.patch_embed(w / "patch_embed" / "proj", c.dim);
-  if (c.patch_norm) patch_norm_ = LayerNorm(w / "patch_embed" / "norm", c.dim, c.grid_eps());
-  const std::vector<float> rates = drop_rates(std::reduce(c.depths.begin(), c.depths.end()), c.drop_path);
-  auto drop_path = rates.begin();
-  for (std::size_t s = 0; s < c.stages(); ++s) {
-    const Weights at = w / "layers" / static_cast<std::int64_t>(s);
-    Stage& stage = stages_.emplace_back();
-    stage.window = c.layout({c.window.rows, c.window.columns}, grid, false).window;
-    for (std::int64_t b = 0; b < c.depths[s]; ++b)
-      stage.blocks.emplace_back(at / "blocks" / b, c, s, stage.window, *drop_path++);
-    if (s + 1 == c.stages()) break;
-    const std::int64_t merged = 4 * c.width(s);
-    stage.merge_norm = LayerNorm(at / "downsample" / "norm", merged, c.grid_eps());
-    stage.reduction = Linear(at / "downsample" / "reduction", merged, merged / 2, {.bias = false});
-    grid = {1, (grid.rows + 1) / 2, (grid.columns + 1) / 2};
-  }
-  const std::int64_t width = c.width(c.stages() - 1);
-  norm_ = LayerNorm(w / "norm", width, c.norm_eps);
-  if (c.input.num_classes > 0) head_ = Linear(w / "head", width, c.input.num_classes);
-}
-
-Var Swin::forward(const Context& ctx, const Var& images) const {
-  const Var pooled = mean_pool(ctx, encode(ctx, images, nullptr).tokens);  // (B, C)
-  ctx.show([] { return "avgpool"; }, pooled);
-  if (!head_.defined()) return pooled;
-  const Var logits = head_(ctx, pooled);
-  ctx.show([] { return "head"; }, logits);
-  return logits;
-}
-
-Features Swin::features(const Context& ctx, const Var& images) const {
-  Features out;
-  out.cls = mean_pool(ctx, encode(ctx, images, &out.levels).tokens);
-  return out;
-}
-
-Features::Level Swin::encode(const Context& ctx, const Var& images, std::vector<Level>* levels) const {
-  Level x = embed(ctx, images);
-  for (std::size_t s = 0; s < stages_.size(); ++s) run_stage(ctx, s, x, levels);
-  x.tokens = norm_(ctx, x.tokens);
-  ctx.show([] { return "norm"; }, x.tokens);
-  if (levels != nullptr) levels->push_back(x);
-  return x;
-}
-
-Features::Level Swin::embed(const Context& ctx, const Var& images) const {
-  const PatchInput& input = c().input;
-  const Grid grid = input.grid(op(), images), made = input.grid();
-  Var x = input.embed(ctx, op(), patch_embed_, images);
-  if (c().patch_norm) x = patch_norm_(ctx, x);
-  ctx.show([] { return "patch_embed"; }, x);
-  if (absolute_pos_.defined()) {
-    Var table = absolute_pos_;
-    // The paper's code has no rule for another size; Hugging Face's: bicubic, no antialias.
-    if (made.rows != grid.rows || made.columns != grid.columns) {
-      table = reshape(ctx, table, {1, made.rows, made.columns, c().dim});
-      table = resize(ctx, table, grid.rows, grid.columns, ResizeRule::bicubic);
-    }
-    x = add(ctx, x, reshape(ctx, table, {grid.tokens(), c().dim}));
-  }
-  return {x, grid, input.patch_size.rows};
-}
-
-/// Tokens through the stage's blocks and, but for the last, its merging: twice the width, half the grid.
-void Swin::run_stage(const Context& ctx, std::size_t index, Level& x, std::vector<Level>* levels) const {
-  const Stage& stage = stages_[index];
-  const WindowLayout plain = c().layout(stage.window, x.grid, false);
-  const WindowLayout shifted = c().layout(stage.window, x.grid, true);
-  Var& t = x.tokens;  // (B, rows * columns, C)
-  for (std::size_t b = 0; b < stage.blocks.size(); ++b) {
-    t = stage.blocks[b](ctx, t, b % 2 == 0 ? plain : shifted, maps_);
-    ctx.show([=] { return fmt::format("layers.{}.blocks.{}", index, b); }, t);
-  }
-  ctx.show([=] { return fmt::format("layers.{}.blocks", index); }, t);
-  if (stage.reduction.defined()) {
-    if (levels != nullptr) levels->push_back(x);
-    t = merge_patches(ctx, reshape(ctx, t, {t.dim(0), x.grid.rows, x.grid.columns, t.dim(2)}));
-    x.grid = {1, t.dim(1), t.dim(2)};
-    x.stride *= 2;
-    t = reshape(ctx, t, {t.dim(0), x.grid.tokens(), t.dim(3)});
-    t = stage.reduction(ctx, stage.merge_norm(ctx, t));
-    ctx.show([=] { return fmt::format("layers.{}.downsample", index); }, t);
-  }
-  ctx.show([=] { return fmt::format("layers.{}", index); }, t);
-}
+using Swin = SwinPyramid<SwinConfig, Block, Merging>;
 
 /// Side of the windows that a bias table, of (2 side - 1)^2 rows, was made for.
 std::int64_t window_side(const NamedShapes& s, const std::string& table) {
@@ -268,11 +112,11 @@ void from_shapes(const NamedShapes& s, SwinConfig& c) {
   do {
     c.heads.push_back(s.dim(table(c.stages()), 1));
     c.depths.push_back(s.count(fmt::format("layers.{}.blocks", c.stages()), ".norm1.weight"));
-  } while (c.stages() < kMostStages && s.has(table(c.stages())));
+  } while (c.stages() < SwinConfig::kMostStages && s.has(table(c.stages())));
   const std::size_t last = c.stages() - 1;
   c.window.rows = c.window.columns = window_side(s, table(0));
   const std::string mlp = fmt::format("layers.{}.blocks.0.mlp.fc1.weight", last);
-  c.mlp_ratio = static_cast<double>(s.dim(mlp, 0)) / static_cast<double>(s.dim(mlp, 1));
+  c.mlp_ratio = s.ratio(mlp);
   c.patch_norm = s.has("patch_embed.norm.weight");
   c.absolute_pos = s.has("absolute_pos_embed");
   const std::int64_t side = c.absolute_pos ? NamedShapes::square(s.dim("absolute_pos_embed", 1)).rows
@@ -300,11 +144,12 @@ constexpr Size kSizes[] = {{"tiny", 96, 6, 0.2, 232},
 /// Image of 32 window sides: the last stage (patch 4, three mergings) is then one window.
 SwinConfig config_of(const Size& size, std::int64_t window, std::int64_t classes) {
   const std::int64_t heads = size.dim / 32;
-  SwinConfig c = {.dim = size.dim,
-                  .depths = {2, 2, size.depth, 2},
-                  .heads = {heads, 2 * heads, 4 * heads, 8 * heads},
-                  .window = {window, window},
-                  .drop_path = size.drop_path};
+  SwinConfig c;
+  c.dim = size.dim;
+  c.depths = {2, 2, size.depth, 2};
+  c.heads = {heads, 2 * heads, 4 * heads, 8 * heads};
+  c.window = {window, window};
+  c.drop_path = size.drop_path;
   c.input.img_size = {32 * window, 32 * window};
   c.input.num_classes = classes;
   return c;
@@ -334,7 +179,12 @@ std::vector<Variant<SwinConfig>> variants() {
     out.back().aliases = {"torchvision/" + name};
     out.back().naming = "torchvision";
   }
-  out.push_back({"swin_digits", {.dim = 48, .depths = {2, 2}, .heads = {3, 6}, .drop_path = 0.1}});
+  SwinConfig digits;
+  digits.dim = 48;
+  digits.depths = {2, 2};
+  digits.heads = {3, 6};
+  digits.drop_path = 0.1;
+  out.push_back({"swin_digits", digits});
   out.back().config.input = {{28, 28}, {2, 2}, 1, 10, PatchInput::Remainder::pad};
   out.back().preprocess = {28, 28, 1, Preprocess::Mode::squash, 1.0, 0, ResizeFilter::bilinear};
   out.back().preprocess.mean.fill(0.1307f);

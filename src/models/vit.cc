@@ -285,15 +285,7 @@ std::vector<Variant<VitConfig>> deit_variants() {
 
 HubKeys hub_keys(const char* model_type) {
   return {.model_type = model_type,
-          .keys = {{"image_size", "img_size"},
-                   {"patch_size", "patch_size"},
-                   {"num_channels", "in_chans"},
-                   {"hidden_size", "dim"},
-                   {"num_hidden_layers", "depth"},
-                   {"num_attention_heads", "heads"},
-                   {"intermediate_size", "mlp_hidden"},
-                   {"layer_norm_eps", "norm_eps"},
-                   {"drop_path_rate", "drop_path"}},
+          .keys = transformer_keys({{"intermediate_size", "mlp_hidden"}, {"drop_path_rate", "drop_path"}}),
           .fixed = R"({"pos_resize":"bicubic"})",
           .defaults = R"({"layer_norm_eps":1e-12})"};
 }

@@ -25,6 +25,13 @@ Tensor RandomSource::get(const std::string& name, const Shape& shape, const Init
             name, shape.str());
     return init.numbers->clone();
   }
+  if (init.kind == Init::Kind::identity) {
+    require(shape.rank() == 2 && shape[0] == shape[1], "weights",
+            "{} of shape {} cannot start as the identity", name, shape.str());
+    Tensor out = Tensor::zeros(shape);
+    for (std::int64_t i = 0; i < shape[0]; ++i) out[i * shape[0] + i] = 1.0f;
+    return out;
+  }
   Tensor out(shape);
   Rng rng(seed_ ^ fnv1a64(name));
   for (float& x : out.values()) switch (init.kind) {
@@ -41,6 +48,7 @@ Tensor RandomSource::get(const std::string& name, const Shape& shape, const Init
         do x = init.value * rng.normal();
         while (std::abs(x) > 2.0f);
         break;
+      case Init::Kind::identity:
       case Init::Kind::given:
         break;
     }

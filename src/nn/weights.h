@@ -12,12 +12,14 @@ namespace locant {
 
 /// How a tensor starts when no checkpoint gives it.
 struct Init {
-  enum class Kind { constant, trunc_normal, normal, uniform, given } kind = Kind::constant;
+  enum class Kind { constant, identity, trunc_normal, normal, uniform, given } kind = Kind::constant;
   float value = 0.0f;  ///< the constant, the standard deviation (truncated at +-2 absolute), or the bound
   const Tensor* numbers = nullptr;  ///< given
 
   static Init zeros() { return {Kind::constant, 0.0f}; }
   static Init ones() { return {Kind::constant, 1.0f}; }
+  /// A square matrix that changes nothing.
+  static Init identity() { return {Kind::identity}; }
   static Init constant(float value) { return {Kind::constant, value}; }
   static Init trunc_normal(float std) { return {Kind::trunc_normal, std}; }
   static Init normal(float std) { return {Kind::normal, std}; }

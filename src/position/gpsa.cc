@@ -174,12 +174,6 @@ Tensor gpsa_attention_distance(const Gpsa& gpsa, Grid query, Grid key, const Ten
   return out;
 }
 
-Tensor gpsa_local_value(std::int64_t C) {
-  Tensor out = Tensor::zeros({C, C});
-  for (std::int64_t c = 0; c < C; ++c) out[c * C + c] = 1.0f;
-  return out;
-}
-
 Tensor gpsa_exponents(const Gpsa& gpsa, Grid grid, std::int64_t B) {
   const std::int64_t N = grid.tokens(), H = gpsa.weight.dim(0), columns = grid.columns;
   Tensor out({B, N, N, H});

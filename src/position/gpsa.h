@@ -53,10 +53,8 @@ struct Gpsa {
 };
 
 /// pos_proj.weight of the local start: the first K^2 rows by gpsa_local_row, the others of `start` (H, 3)
-/// times the strength. Throws Error on another shape.
+/// times the strength. The start also makes v's weight the identity. Throws Error on another shape.
 Tensor gpsa_local_weight(const Tensor& start, double strength = 1.0);
-/// v's weight in the local start: the identity, (C, C).
-Tensor gpsa_local_value(std::int64_t C);
 
 // ---- lowering
 

@@ -119,6 +119,20 @@ TEST_F(SamFile, LoadsWholeAndWithoutItsEncoder) {
   }
 }
 
+// Its image encoder is a family too, and fits a part of the file.
+TEST_F(SamFile, IsToldWholeAmongAllModels) {
+  write();
+  const auto file = open_tensor_file(path_);
+  const std::vector<ModelGuess> guesses = guess_model(*file);
+  ASSERT_FALSE(guesses.empty());
+  EXPECT_EQ(guesses[0].name, "mobile_sam");
+  EXPECT_EQ(guesses[0].missing + guesses[0].unexpected, 0u);
+  for (std::size_t i = 1; i < guesses.size(); ++i) EXPECT_NE(guesses[i].name, "mobile_sam");
+  const LoadedModel loaded = load_model(path_);
+  EXPECT_EQ(loaded.name, "mobile_sam");
+  for (const std::string& note : loaded.notes) EXPECT_EQ(note.find("as well"), std::string::npos) << note;
+}
+
 TEST_F(SamFile, OtherImageSizes) {
   write();
   LoadSamOptions options;
