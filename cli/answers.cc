@@ -1,6 +1,7 @@
 #include "cli/answers.h"
 
 #include "cli/cli.h"
+#include "cli/weights_options.h"
 #include "core/error.h"
 
 namespace locant::cli {
@@ -12,7 +13,8 @@ void use_labels(LoadedModel& loaded, const std::string& file) {
 }
 
 void set_input_size(Preprocess& preprocess, std::int64_t size) {
-  if (preprocess.resize_to > 0) preprocess.resize_to = preprocess.resize_to * size / preprocess.rows;
+  for (std::int64_t* side : {&preprocess.resize_to, &preprocess.squash_rows, &preprocess.squash_columns})
+    *side = *side * size / preprocess.rows;
   preprocess.rows = preprocess.columns = size;
 }
 
@@ -45,16 +47,17 @@ std::string answer_error_csv(const std::string& path, const std::string& error) 
   return fmt::format("{},,,,,{}\n", field(path), field(error));
 }
 
-std::string answer_json(const std::string& path, const std::string& model, const Prediction& prediction,
+std::string answer_json(const std::string& path, const LoadedModel& loaded, const Prediction& prediction,
                         const AnswerTimes& times) {
+  const char* what = loaded.answer == LoadedModel::Answer::values ? "value" : "probability";
   std::vector<std::string> scores;
   for (const ClassScore& score : prediction.top)
-    scores.push_back(fmt::format("{{\"index\":{},\"label\":{},\"probability\":{:.6g}}}", score.index,
-                                 json_string(score.label), score.probability));
+    scores.push_back(fmt::format("{{\"index\":{},\"label\":{},\"{}\":{:.6g}}}", score.index,
+                                 json_string(score.label), what, score.probability));
   return fmt::format(
-      "{{\"picture\":{},\"model\":{},\"top\":[{}],\"load_ms\":{:.3f},\"preprocess_ms\":{:.3f},\"inference_"
+      "{{\"picture\":{},{},\"top\":[{}],\"load_ms\":{:.3f},\"preprocess_ms\":{:.3f},\"inference_"
       "ms\":{:.3f}}}\n",
-      json_string(path), json_string(model), fmt::join(scores, ","), times.load, times.preprocess,
+      json_string(path), loaded_json(loaded), fmt::join(scores, ","), times.load, times.preprocess,
       times.inference);
 }
 

@@ -23,9 +23,9 @@ std::string answer_csv(const std::string& path, const Prediction& prediction);
 std::string answer_csv_heading();
 /// A line with the picture and the error alone.
 std::string answer_error_csv(const std::string& path, const std::string& error);
-/// {"picture", "model", "top": [{"index", "label", "probability"}], "load_ms", "preprocess_ms",
-/// "inference_ms"}, a line.
-std::string answer_json(const std::string& path, const std::string& model, const Prediction& prediction,
+/// {"picture", how the model was read (loaded_json), "top": [{"index", "label", "probability"}], "load_ms",
+/// "preprocess_ms", "inference_ms"}, a line; "value" instead of "probability" where the head gives values.
+std::string answer_json(const std::string& path, const LoadedModel& loaded, const Prediction& prediction,
                         const AnswerTimes& times);
 /// {"picture", "error"}, a line.
 std::string answer_error_json(const std::string& path, const std::string& error);

@@ -9,6 +9,7 @@
 #include "cli/cli.h"
 #include "cli/decode_options.h"
 #include "cli/picture_list.h"
+#include "cli/weights_options.h"
 #include "core/error.h"
 #include "core/finite.h"
 
@@ -17,7 +18,8 @@ namespace {
 
 struct Options {
   std::vector<std::string> pictures;
-  std::string model, weights, labels;
+  WeightsOptions weights;
+  std::string labels;
   int top = 5;
   std::int64_t img_size = 0;
   std::int64_t batch = 8;
@@ -69,15 +71,14 @@ class Classifier {
  private:
   void load() {
     const Stopwatch watch;
-    const std::string file =
-        options_.weights.empty() ? require_bundled("digits/digits.safetensors") : options_.weights;
-    require(!options_.weights.empty() || options_.model.empty(), "classify",
-            "--model {} needs --weights FILE; only the digits model is bundled", options_.model);
-    loaded_ = load_model(file, {.model = options_.model});
+    WeightsOptions weights = options_.weights;
+    require(!weights.weights.empty() || weights.model.empty(), "classify",
+            "--model {} needs --weights FILE; only the digits model is bundled", weights.model);
+    if (weights.weights.empty()) weights.weights = require_bundled("digits/digits.safetensors");
+    loaded_ = load_weights(weights, globals_);
     load_s_ = watch.seconds();
-    for (const std::string& line : loaded_.notes) write_note(globals_, line);
     require(loaded_.model->num_classes() > 0, "classify",
-            "{} has no classification head; try: locant features", loaded_.name);
+            "{}: {} without a classification head; try: locant features", weights.weights, loaded_.name);
     if (options_.img_size > 0) set_input_size(loaded_.preprocess, options_.img_size);
     if (!options_.labels.empty()) use_labels(loaded_, options_.labels);
   }
@@ -125,8 +126,8 @@ class Classifier {
   std::string answer(const std::string& path, const Tensor& logits, const AnswerTimes& times) {
     const std::string bad = not_finite(logits);
     require(bad.empty(), "classify", "{}: the model's output holds {}", path, bad);
-    const Prediction prediction = rank_classes(logits, loaded_.classes, options_.top)[0];
-    return options_.json  ? answer_json(path, loaded_.name, prediction, times)
+    const Prediction prediction = rank_classes(logits, loaded_.classes, options_.top, loaded_.answer)[0];
+    return options_.json  ? answer_json(path, loaded_, prediction, times)
            : options_.csv ? answer_csv(path, prediction)
                           : answer_text(path, prediction);
   }
@@ -151,11 +152,9 @@ void add_classify(CLI::App& app, GlobalOptions& globals) {
   sub->add_option("PICTURE", options->pictures,
                   "JPEG, PNG, WebP, TIFF or PPM files, folders of them, or - for stdin")
       ->required();
-  sub->add_option("--weights", options->weights,
-                  "Checkpoint: safetensors or .pth; without it the bundled digits model")
-      ->type_name("FILE");
-  sub->add_option("--model", options->model, "Model name (locant list); without it the checkpoint tells")
-      ->type_name("NAME");
+  add_weights_options(
+      sub, options->weights,
+      "Checkpoint (safetensors, .pth) or folder of the hub; without it the bundled digits model");
   sub->add_option("-k,--top", options->top, "Answers a picture")
       ->type_name("K")
       ->check(CLI::Range(1, 100000));

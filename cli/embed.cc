@@ -18,11 +18,12 @@ struct Options {
   bool json = false, strict = false;
 };
 
-int run(const Options& o, const GlobalOptions& globals) {
+int run(Options o, const GlobalOptions& globals) {
   PictureList list(globals, o.pictures, o.strict, [&](const std::string& path, const std::string& error) {
     if (o.json) out("{{\"picture\":{},\"error\":{}}}\n", json_string(path), json_string(error));
   });
   banner(globals);
+  o.embedding = with_image_size(o.embedding);
   const StopSignals signals;
   Progress progress(globals, "embed", list.size());
   list.clear_before_warnings(progress);

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "cli/train_report.h"
+#include "cli/weights_options.h"
 #include "core/error.h"
 #include "segment/model_identity.h"
 #include "segment/predictor.h"
@@ -72,9 +73,16 @@ void add_embedding_options(CLI::App* sub, EmbeddingOptions& o) {
   sub->add_option("--cache", o.cache,
                   "Folder of embeddings; without it locant/embeddings below $XDG_CACHE_HOME or ~/.cache")
       ->type_name("DIR");
-  sub->add_option("--image-size", o.image_size, "Side of the encoder's square, a multiple of 16")
+  sub->add_option(
+         "--image-size", o.image_size,
+         "Side of the encoder's square, a multiple of 16; without it what the checkpoint was trained at")
       ->type_name("N")
       ->check(CLI::Range(16, 4096));
+}
+
+EmbeddingOptions with_image_size(EmbeddingOptions options) {
+  if (options.image_size == 0) options.image_size = sam_image_size(options.weights, {.model = options.model});
+  return options;
 }
 
 PictureFile::PictureFile(const std::string& path, const DecodeOptions& decode)
@@ -181,6 +189,7 @@ const LoadedSam& Embeddings::model(Sam::Parts parts) {
   loaded_ = load_sam(options_.weights,
                      {.model = options_.model, .image_size = options_.image_size, .parts = parts});
   for (const std::string& line : loaded_.notes) line_(line);
+  say_assumed(loaded_.assumed);
   return loaded_;
 }
 

@@ -20,11 +20,13 @@ namespace locant::cli {
 /// What `segment` and `embed` share.
 struct EmbeddingOptions {
   std::string weights, model, cache;
-  std::int64_t image_size = 1024;
+  std::int64_t image_size = 0;  ///< 0: the checkpoint's
   bool no_cache = false;
   DecodeOptions decode;
 };
 void add_embedding_options(CLI::App* sub, EmbeddingOptions& options);
+/// The same with the checkpoint's image size where none was given. Throws Error when it cannot be told.
+EmbeddingOptions with_image_size(EmbeddingOptions options);
 
 /// A picture's file, and the name that its bytes give it in a cache. Nothing is decoded before somebody
 /// looks.

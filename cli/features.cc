@@ -9,6 +9,7 @@
 #include "cli/outputs.h"
 #include "cli/panels.h"
 #include "cli/picture_list.h"
+#include "cli/weights_options.h"
 #include "core/error.h"
 
 namespace locant::cli {
@@ -16,7 +17,8 @@ namespace {
 
 struct Options {
   std::vector<std::string> pictures;
-  std::string model, weights, output, picture;
+  WeightsOptions weights;
+  std::string output, picture;
   std::int64_t img_size = 448;
   DecodeOptions decode;
   bool strict = false;
@@ -82,7 +84,7 @@ void write(const std::vector<PictureFeatures>& pictures, const std::string& mode
     std::string grid;
     const auto tensors = named_tensors(pictures, grid);
     save_safetensors(options.output, tensors,
-                     {{"model", model}, {"grid", grid}, {"weights", printable(options.weights)}});
+                     {{"model", model}, {"grid", grid}, {"weights", printable(options.weights.weights)}});
     say(fmt::format("wrote {}: {} tensors", output_name(options.output), tensors.size()));
   }
   if (options.picture.empty()) return;
@@ -100,16 +102,15 @@ int run(const Options& options, const GlobalOptions& globals) {
   Outputs outputs;
   outputs.add("-o", options.output);
   outputs.add("--picture", options.picture);
-  outputs.keep(options.weights);
+  outputs.keep(options.weights.weights);
   for (const ListedPicture& picture : list.pictures()) outputs.keep(picture.path);
   const auto say = [&](const std::string& line) {
     outputs.on_stdout() ? write_note(globals, line) : write_out(line + "\n");
   };
   banner(globals);
   const Stopwatch watch;
-  const LoadedModel loaded = load_model(options.weights, {.model = options.model});
+  const LoadedModel loaded = load_weights(options.weights, globals);
   const double load_s = watch.seconds();
-  for (const std::string& line : loaded.notes) write_note(globals, line);
 
   const std::vector<PictureFeatures> pictures = all_features(loaded, list, options, globals, say);
   write(pictures, loaded.name, options, globals, say);
@@ -130,11 +131,8 @@ void add_features(CLI::App& app, GlobalOptions& globals) {
   sub->add_option("PICTURE", options->pictures,
                   "JPEG, PNG, WebP, TIFF or PPM files, folders of them, or - for stdin")
       ->required();
-  sub->add_option("--weights", options->weights, "Checkpoint: safetensors or .pth")
-      ->type_name("FILE")
+  add_weights_options(sub, options->weights, "Checkpoint (safetensors, .pth) or folder of the hub")
       ->required();
-  sub->add_option("--model", options->model, "Model name (locant list); without it the checkpoint tells")
-      ->type_name("NAME");
   sub->add_option(
          "-o,--output", options->output,
          "safetensors: cls (C), patches (rows, columns, C), attention (heads, rows, columns); with several "

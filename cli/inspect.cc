@@ -35,10 +35,11 @@ Totals totals_of(const TensorFile& file) {
 }
 
 std::string guess_line(const ModelGuess& guess) {
+  const std::string under = guess.key.empty() ? "" : ", under " + printable(guess.key);
   if (guess.missing == 0 && guess.unexpected == 0)
-    return fmt::format("{} ({} names): all {} tensors fit", guess.name, guess.naming, guess.matched);
-  return fmt::format("{} ({} names): {} tensors fit, {} missing, {} unexpected", guess.name, guess.naming,
-                     guess.matched, guess.missing, guess.unexpected);
+    return fmt::format("{} ({} names{}): all {} tensors fit", guess.name, guess.naming, under, guess.matched);
+  return fmt::format("{} ({} names{}): {} tensors fit, {} missing, {} unexpected", guess.name, guess.naming,
+                     under, guess.matched, guess.missing, guess.unexpected);
 }
 
 void print_json(const TensorFile& file) {
@@ -47,16 +48,18 @@ void print_json(const TensorFile& file) {
   for (const TensorInfo& tensor : file.tensors())
     tensors.push_back(
         {{"name", tensor.name},
-         {"dtype", dtype_name(tensor.dtype)},
+         {"dtype", dtype_name(tensor)},
          {"shape", std::vector<std::int64_t>(tensor.shape.extents().begin(), tensor.shape.extents().end())},
          {"bytes", tensor.bytes}});
   Json guesses = Json::array();
   for (const ModelGuess& guess : guess_model(file))
     guesses.push_back({{"model", guess.name},
                        {"naming", guess.naming},
+                       {"key", guess.key},
                        {"matched", guess.matched},
                        {"missing", guess.missing},
-                       {"unexpected", guess.unexpected}});
+                       {"unexpected", guess.unexpected},
+                       {"assumed", guess.assumed}});
   const Totals totals = totals_of(file);
   const Json all = {{"file", file.path()},           {"format", file.format()},
                     {"numbers", totals.numbers},     {"bytes", totals.bytes},
@@ -94,7 +97,7 @@ void print_text(const TensorFile& file) {
     shape_width = std::max(shape_width, tensor.shape.str().size());
   }
   for (const TensorInfo& tensor : file.tensors())
-    out("{:<{}}  {:<4}  {:<{}}  {:>7}\n", printable(tensor.name), name_width, dtype_name(tensor.dtype),
+    out("{:<{}}  {:<4}  {:<{}}  {:>7}\n", printable(tensor.name), name_width, dtype_name(tensor),
         tensor.shape.str(), shape_width, human_bytes(static_cast<double>(tensor.bytes)));
 }
 

@@ -111,6 +111,7 @@ PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture
       static_cast<double>(short_side) / static_cast<double>(std::min(picture.rows, picture.columns));
   Preprocess options = loaded.preprocess;
   options.mode = Preprocess::Mode::squash;
+  options.squash_rows = options.squash_columns = 0;
   options.rows = whole_patches(static_cast<double>(picture.rows) * scale, patch[0]);
   options.columns = whole_patches(static_cast<double>(picture.columns) * scale, patch[1]);
   require(std::max(options.rows, options.columns) <= kLargestSide, "features",

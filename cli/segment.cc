@@ -176,8 +176,9 @@ void check(const SegmentOptions& o) {
           "segment", "nowhere to write: give -o MASK.png, --overlay, --coco, --logits or --json");
 }
 
-int run(const SegmentOptions& o, const GlobalOptions& globals) {
+int run(SegmentOptions o, const GlobalOptions& globals) {
   check(o);
+  o.embedding = with_image_size(o.embedding);
   std::optional<MaskPrompt> mask;
   if (!o.mask.empty()) mask = read_mask_prompt(o.mask);
   const std::vector<NamedPrompt> prompts = o.everything ? std::vector<NamedPrompt>() : prompts_of(o, mask);

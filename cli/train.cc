@@ -102,7 +102,7 @@ void add_data_options(CLI::App* sub, const std::shared_ptr<Options>& o) {
                   "Folder for embeddings (segment); without it OUT/embeddings")
       ->type_name("DIR");
   sub->add_option("--image-size", o->segment.image_size,
-                  "Side of the encoder's square (segment), a multiple of 16")
+                  "Side of the encoder's square (segment), a multiple of 16; without it the checkpoint's")
       ->type_name("N")
       ->check(CLI::Range(16, 4096));
   sub->add_option("--data", t.data.path,

@@ -99,8 +99,9 @@ void from_shapes(const NamedShapes& s, FrameEncoderConfig& c) {
   c.dim = s.dim("embed.weight", 0);
   c.depth = s.count("blocks", ".norm1.weight");
   c.num_classes = s.has("head.weight") ? s.dim("head.weight", 0) : 0;
-  c.mlp_ratio = s.ratio("blocks.0.mlp.fc1.weight");
-  c.heads = s.assume("heads", c.dim / 8);
+  s.ratio("blocks.0.mlp.fc1.weight", c.mlp_ratio);
+  s.assume("heads", c.heads, c.dim / 8);
+  s.assume("norm_eps", c.norm_eps);
 }
 
 std::vector<Variant<FrameEncoderConfig>> variants() {
@@ -131,8 +132,9 @@ int main() {
   std::map<std::string, Shape> shapes;
   for (const Parameter& p : model->parameters()) shapes.emplace(p.name, p.shape);
   const NamedShapes named("frame_encoder", shapes);
-  std::printf("told from %zu shapes: %s\n", shapes.size(),
-              kFrameEncoder.from_shapes(kFrameEncoder, named) == model->config() ? "the same" : "another");
+  std::printf(
+      "told from %zu shapes: %s\n", shapes.size(),
+      kFrameEncoder.from_shapes(kFrameEncoder, named, "") == model->config() ? "the same" : "another");
   std::printf("assumed: %s\n", named.assumed().at(0).c_str());
 
   const Tensor lengths = Tensor::full({2}, 6.0f);

@@ -12,6 +12,7 @@ import collections
 import io
 import pathlib
 import sys
+import types
 import zipfile
 
 import numpy as np
@@ -76,6 +77,112 @@ def training_state():
     }
 
 
+class EasyDict(dict):
+    """Stands in for easydict's class: a dict whose entries are its attributes too."""
+
+    __module__ = "easydict"
+
+    def __init__(self, **entries):
+        super().__init__(entries)
+        self.__dict__.update(entries)
+
+
+class Callback:
+    """Stands in for a class that older Lightning files have as a key."""
+
+
+def easydict():
+    """A module that makes EasyDict picklable under the name of the real one."""
+    module = types.ModuleType("easydict")
+    module.EasyDict = EasyDict
+    EasyDict.__qualname__ = "EasyDict"
+    sys.modules["easydict"] = module
+
+
+def stepped():
+    """A tiny model and its optimizer after one step."""
+    model = torch.nn.Linear(2, 2)
+    with torch.no_grad():
+        model.weight.copy_(ramp(2, 2))
+        model.bias.copy_(ramp(2, start=9))
+    optimizer = torch.optim.AdamW([{"params": [model.weight]}, {"params": [model.bias]}], lr=0.125)
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    with torch.no_grad():
+        model.weight.copy_(ramp(2, 2))
+        model.bias.copy_(ramp(2, start=9))
+    return model, optimizer
+
+
+def recipes():
+    """What training scripts of five kinds save."""
+    model, optimizer = stepped()
+    state = model.state_dict()
+    args = argparse.Namespace(lr=0.125, layers=[1, 2], name="tiny")
+    yield "lightning.pth", {
+        "epoch": 3,
+        "pytorch-lightning_version": "2.4.0",
+        "state_dict": {"model." + name: tensor for name, tensor in state.items()},
+        "callbacks": {Callback: {"best": 0.5}, "ModelCheckpoint{'monitor': 'loss.val'}": {"best_model_path": "a.ckpt"}},
+        "optimizer_states": [optimizer.state_dict()],
+        "hyper_parameters": {"lr": 0.125, "sizes": [1, 2], "net": EasyDict(dim=8)},
+    }
+    yield "ddp.pth", {"module." + name: tensor for name, tensor in state.items()}
+    yield "timm.pth", {
+        "epoch": 7,
+        "arch": "tiny",
+        "state_dict": state,
+        "optimizer": optimizer.state_dict(),
+        "version": 2,
+        "args": args,
+        "amp_scaler": {"scale": 65536.0, "growth_tracker": 12},
+        "state_dict_ema": {name: tensor + 1 for name, tensor in state.items()},
+        "metric": 81.5,
+    }
+    yield "dino.pth", {
+        "student": {"module.backbone." + name: tensor for name, tensor in state.items()},
+        "teacher": collections.OrderedDict(("backbone." + name, tensor + 2) for name, tensor in state.items()),
+        "optimizer": optimizer.state_dict(),
+        "epoch": 100,
+        "args": args,
+        "dino_loss": {"center": ramp(1, 4).float()},
+    }
+    yield "swa.pth", torch.optim.swa_utils.AveragedModel(model).state_dict()
+    tensor = ramp(2).float()
+    tied = {"w": tensor}
+    deep = {"w": ramp(3).float()}
+    for level in range(40):
+        deep = {"d": deep, "w": tensor} if level == 38 else {"d": deep}
+    yield "odd_tree.pth", {
+        "a": tied,
+        "b": tied,
+        "c": collections.defaultdict(list, {"again": tensor, 5: {"w": ramp(2, start=1).float()}}),
+        "x.y": ramp(2, start=2).float(),
+        "x": {"y": ramp(2, start=3).float(), "z": [ramp(1).float(), (ramp(1, start=4).float(), 7)]},
+        "k" * 1100: tensor,
+        (1, 2): tensor,
+        "deep": deep,
+    }
+    yield "one_tensor.pth", ramp(2).float()
+
+
+def foreign_types():
+    """One readable tensor among those of types that no model here computes with."""
+    dense = ramp(2, 3).float()
+    return {
+        "sparse_coo": dense.to_sparse(),
+        "sparse_csr": dense.to_sparse_csr(),
+        "quantised": torch.quantize_per_tensor(dense, 0.25, 0, torch.quint8),
+        "nested": torch.nested.nested_tensor([ramp(2).float(), ramp(3).float()]),
+        "complex": torch.zeros(2, 2, dtype=torch.complex64),
+        "float8": torch.zeros(4, dtype=torch.float8_e5m2),
+        "uint16": torch.zeros(3, dtype=torch.uint16),
+        "meta": torch.zeros(2, 5, device="meta"),
+        "nine_axes": ramp(1, 1, 1, 1, 1, 1, 1, 2, 3).float(),
+        "w": dense,
+    }
+
+
 def deflated(source, target):
     """The same archive with compressed entries."""
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as new:
@@ -107,20 +214,28 @@ def main():
     torch.save(training_state(), folder / "training_state.pth")
     torch.save(training_state(), folder / "training_state_legacy.pth", _use_new_zipfile_serialization=False)
 
+    easydict()
+    for name, state in recipes():
+        torch.save(state, folder / name)
+
     small = {"a": ramp(2).float(), "b": ramp(3, start=2).half()}
     torch.save(small, folder / "small.pth")
     torch.save(small, folder / "small_legacy.pth", _use_new_zipfile_serialization=False)
+    torch.serialization.set_crc32_options(False)
+    torch.save(small, folder / "small_no_sums.pth")
+    torch.serialization.set_crc32_options(True)
     big_endian(folder / "small.pth", folder / "small_big_endian.pth", {"0": 4, "1": 2})
-    torch.save({"module." + name: tensor for name, tensor in small.items()}, folder / "module_prefix.pth")
     torch.save({"encoder": {"a": small["a"], "parts": [small["b"]]}, "note": "nested"}, folder / "nested.pth")
     torch.save(torch.nn.Linear(2, 2), folder / "whole_module.pth")
-    torch.save({"q": torch.quantize_per_tensor(ramp(4).float(), 0.25, 0, torch.qint8)}, folder / "quantised.pth")
-    torch.save({"c": torch.zeros(2, dtype=torch.complex64)}, folder / "complex.pth")
-    torch.save({"e": torch.zeros(4, dtype=torch.float8_e4m3fn)}, folder / "float8.pth")
+    torch.save(foreign_types(), folder / "foreign_types.pth")
+    torch.save(foreign_types(), folder / "foreign_types_legacy.pth", _use_new_zipfile_serialization=False)
 
     dense = {name: tensor.contiguous() for name, tensor in kinds().items() if name != "parameter"}
     save_file({name: tensor.clone() for name, tensor in dense.items()}, folder / "kinds.safetensors",
               metadata={"format": "pt", "note": "caf\u00e9"})
+    foreign = foreign_types()
+    save_file({name: foreign[name] for name in ("complex", "float8", "uint16", "nine_axes", "w")},
+              folder / "foreign_types.safetensors")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/rng.h"
@@ -108,11 +109,11 @@ struct Context {
   }
 
   /// The same, of a value that goes on: x = ctx.shown("norm", norm(ctx, x)).
-  Var shown(const char* name, Var value) const {
-    if (probe != nullptr) probe->see(name, value);
+  Var shown(std::string_view name, Var value) const {
+    if (probe != nullptr) probe->see(std::string(name), value);
     return value;
   }
-  Var shown(const char* list, std::int64_t index, Var value) const {
+  Var shown(std::string_view list, std::int64_t index, Var value) const {
     if (probe != nullptr) probe->see(std::string(list) + "." + std::to_string(index), value);
     return value;
   }

@@ -5,6 +5,8 @@
 #include <string>
 #include <type_traits>
 
+#include "core/error.h"
+
 namespace locant {
 namespace {
 
@@ -65,6 +67,8 @@ void with_type(DType dtype, const Use& use) {
       return use(std::uint8_t());
     case DType::boolean:
       return use(Bool());
+    case DType::other:
+      fail("dtype", "numbers of a type that is not read cannot be converted");
   }
 }
 
@@ -102,14 +106,29 @@ constexpr Name kNames[] = {{DType::f32, "F32", 4},     {DType::f16, "F16", 2}, {
                            {DType::boolean, "BOOL", 1}};
 
 const Name& entry_of(DType dtype) {
+  static constexpr Name kOther{DType::other, "OTHER", 0};
   for (const Name& entry : kNames)
     if (entry.dtype == dtype) return entry;
-  return kNames[0];
+  return kOther;
 }
 
 }  // namespace
 
 std::string dtype_name(DType dtype) { return std::string(entry_of(dtype).name); }
+
+std::string dtype_name(const TensorInfo& info) {
+  return info.dtype == DType::other ? info.type : dtype_name(info.dtype);
+}
+
+bool is_float(DType dtype) {
+  return dtype == DType::f32 || dtype == DType::f16 || dtype == DType::bf16 || dtype == DType::f64;
+}
+
+void require_numbers(std::string_view op, const std::string& path, const TensorInfo& info) {
+  if (info.dtype == DType::other)
+    fail(op, "{}: tensor \"{}\" is {}, whose numbers are not read; save it as a plain float32 tensor", path,
+         info.name.substr(0, 200), info.type);
+}
 
 std::int64_t dtype_size(DType dtype) { return entry_of(dtype).size; }
 

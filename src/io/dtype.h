@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "core/shape.h"
@@ -14,8 +15,10 @@
 
 namespace locant {
 
-/// Bytes of one element.
+/// Bytes of one element; 0 for DType::other.
 std::int64_t dtype_size(DType dtype);
+/// Throws the Error of `op` that a tensor of DType::other cannot be read.
+void require_numbers(std::string_view op, const std::string& path, const TensorInfo& info);
 /// The inverse of dtype_name; nothing for a name that is not ours.
 std::optional<DType> parse_dtype(std::string_view name);
 
@@ -26,7 +29,7 @@ Strides row_major_strides(const Shape& shape);
 bool is_row_major(const Shape& shape, const Strides& strides);
 
 /// out[i] = float32 of element i; little-endian input of any alignment. `bytes` holds exactly out.size()
-/// elements. float64 and integers round to nearest; boolean is 0 or 1.
+/// elements. float64 and integers round to nearest; boolean is 0 or 1. Not for DType::other.
 void convert_to_float(std::span<const std::byte> bytes, DType dtype, std::span<float> out);
 
 /// A strided view of little-endian elements as a row-major float32 tensor: out[i, j, ...] = element

@@ -397,9 +397,13 @@ class Machine {
         push_call(callable, make({.kind = Kind::tuple, .items = std::move(items)}));
         return true;
       }
-      case 'b':
-        pop(), top();
-        return true;  // attributes of an object: nothing here has any
+      case 'b': {
+        const Ref state = pop();
+        Value& object = value(top());
+        // What is no call (an OrderedDict) drops its attributes; of several states the first counts.
+        if (object.kind == Kind::call && object.items.size() == 2) object.items.push_back(state);
+        return true;
+      }
       default:
         return false;
     }

@@ -27,7 +27,7 @@ enum class Kind : std::uint8_t {
   dict,         ///< items: key, value, key, value, ...
   global,       ///< text: "module.name"; never looked up, never run
   persistent,   ///< items: the identifier
-  call,         ///< items: callable, arguments. What Python would run, kept as a description
+  call,  ///< items: callable, arguments, and the state where one is set. What Python would run, described
 };
 
 struct Value {

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -12,25 +12,30 @@
 namespace locant {
 namespace {
 
-using nlohmann::json;
+using Mode = Preprocess::Mode;
 
-constexpr std::int64_t kMaxSize = 16384;
+constexpr std::int64_t kMaxSize = 16384, kMaxChannels = 16;
+constexpr double kByte = 1.0 / 255;
 
-void check(const Preprocess& options) {
-  const auto sizes = {options.rows, options.columns};
-  for (const std::int64_t size : sizes) {
-    require(size >= 1 && size <= kMaxSize, "preprocess", "size {}: 1 to {} is allowed", size, kMaxSize);
+void check_size(const char* what, std::int64_t size, std::int64_t least) {
+  require(size >= least && size <= kMaxSize, "preprocess", "{} {}: {} to {} is allowed", what, size, least,
+          kMaxSize);
+}
+
+void check_normalisation(const Preprocess& options) {
+  const auto channels = static_cast<std::size_t>(options.channels);
+  for (const std::vector<float>* values : {&options.mean, &options.std}) {
+    require(values->size() == channels || (channels == 1 && values->size() == 3), "preprocess",
+            "mean and std have {} and {} numbers: {} channels need one each", options.mean.size(),
+            options.std.size(), channels);
   }
-  require(options.channels == 1 || options.channels == 3, "preprocess", "{} channels: 1 or 3 is allowed",
-          options.channels);
-  require(options.crop_pct >= 0.01 && options.crop_pct <= 1.0, "preprocess",
-          "crop_pct {}: 0.01 to 1 is allowed", options.crop_pct);
-  require(options.resize_to >= 0 && options.resize_to <= kMaxSize, "preprocess",
-          "resize_to {}: 0 to {} is allowed", options.resize_to, kMaxSize);
-  for (int c = 0; c < 3; ++c) {
+  for (std::size_t c = 0; c < std::min(options.mean.size(), options.std.size()); ++c) {
     require(std::isfinite(options.mean[c]) && std::isfinite(options.std[c]) && options.std[c] > 0.0f,
             "preprocess", "mean {} and std {}: finite numbers, std above 0", options.mean[c], options.std[c]);
   }
+  require(std::isfinite(options.rescale) && options.rescale > 0.0 && std::isfinite(options.offset),
+          "preprocess", "rescale {} and offset {}: finite numbers, rescale above 0", options.rescale,
+          options.offset);
 }
 
 /// ITU-R 601 luma in 16-bit fixed point, as PIL's convert("L").
@@ -56,163 +61,143 @@ std::vector<std::uint8_t> resize(const Image& image, const Size& size, const Res
                                 options.filter, window);
 }
 
-/// Size before the crop. Square targets, as torchvision's and timm's Resize(int): the short side becomes
-/// `side`, the long one int(side long / short). Other targets, as timm's keep-ratio: the smallest picture of
-/// this aspect that covers both scaled sides, each rounded.
-Size size_before_crop(const Image& image, const Preprocess& options) {
-  const double smaller = static_cast<double>(std::min(options.rows, options.columns));
-  const auto target = [&](std::int64_t size) {
-    if (options.resize_to == 0) return std::floor(static_cast<double>(size) / options.crop_pct);
-    return std::floor(static_cast<double>(options.resize_to * size) / smaller);
-  };
-  const double target_rows = target(options.rows), target_columns = target(options.columns);
+/// As torchvision's Resize(int) and transformers' shortest_edge: the long side is int(side long / short).
+Size short_side_to(const Image& image, double side) {
   const auto rows = static_cast<double>(image.rows), columns = static_cast<double>(image.columns);
-  if (options.rows == options.columns) {
-    const double longer = std::floor(target_rows * std::max(rows, columns) / std::min(rows, columns));
-    const auto short_side = static_cast<std::int64_t>(target_rows);
-    const auto long_side = static_cast<std::int64_t>(longer);
-    return image.rows < image.columns ? Size{short_side, long_side} : Size{long_side, short_side};
-  }
-  const double ratio = std::min(rows / target_rows, columns / target_columns);
+  const double longer = std::floor(side * std::max(rows, columns) / std::min(rows, columns));
+  const auto short_side = static_cast<std::int64_t>(side), long_side = static_cast<std::int64_t>(longer);
+  return image.rows < image.columns ? Size{short_side, long_side} : Size{long_side, short_side};
+}
+
+/// As timm's ResizeKeepRatio: the smallest picture of this aspect that covers the target, or the largest that
+/// it holds, each side rounded.
+Size keep_ratio(const Image& image, double target_rows, double target_columns, bool covers) {
+  const auto rows = static_cast<double>(image.rows), columns = static_cast<double>(image.columns);
+  const auto [least, most] = std::minmax({rows / target_rows, columns / target_columns});
+  const double ratio = covers ? least : most;
   return {std::max<std::int64_t>(std::llrint(rows / ratio), 1),
           std::max<std::int64_t>(std::llrint(columns / ratio), 1)};
 }
 
-/// torchvision's centre crop of one axis: where the output starts in the input. Negative where the input is
-/// the smaller one and gets a border of zeros.
-std::int64_t crop_origin(std::int64_t in, std::int64_t out) {
+Size size_before_crop(const Image& image, const Preprocess& options) {
+  switch (options.mode) {
+    case Mode::keep:
+      return {image.rows, image.columns};
+    case Mode::squash:
+      if (options.squash_rows == 0) return {options.rows, options.columns};
+      return {options.squash_rows, options.squash_columns};
+    case Mode::short_side:
+      return short_side_to(image, static_cast<double>(options.resize_to));
+    case Mode::border:
+    case Mode::resize_short:
+      break;
+  }
+  const bool border = options.mode == Mode::border;
+  const double smaller = static_cast<double>(std::min(options.rows, options.columns));
+  const auto target = [&](std::int64_t size) {
+    if (border || options.resize_to == 0) return std::floor(static_cast<double>(size) / options.crop_pct);
+    return std::floor(static_cast<double>(options.resize_to * size) / smaller);
+  };
+  if (!border && options.rows == options.columns) return short_side_to(image, target(options.rows));
+  return keep_ratio(image, target(options.rows), target(options.columns), !border);
+}
+
+/// Where the output of one axis starts in the input. Negative where the input is the smaller one and gets a
+/// border.
+std::int64_t crop_begin(std::int64_t in, std::int64_t out, Preprocess::CropOrigin origin) {
+  const double half = static_cast<double>(in - out) / 2.0;
+  if (origin == Preprocess::CropOrigin::floor) return static_cast<std::int64_t>(std::floor(half));
   if (in < out) return -((out - in) / 2);
   // Python's round: halves go to the even neighbour; so does lrint.
-  return std::lrint(static_cast<double>(in - out) / 2.0);
+  return std::lrint(half);
 }
 
-/// (value / 255 - mean) / std of all bytes: (channels, 256).
-std::vector<float> normalise_table(const Preprocess& options) {
-  std::vector<float> table(static_cast<std::size_t>(256 * options.channels));
-  for (std::int64_t c = 0; c < options.channels; ++c) {
-    for (int v = 0; v < 256; ++v) {
-      table[256 * c + v] = static_cast<float>((v / 255.0 - static_cast<double>(options.mean[c])) /
-                                              static_cast<double>(options.std[c]));
-    }
-  }
-  return table;
+/// What the border is made of.
+std::uint8_t border_byte(const Preprocess& options, std::int64_t channel) {
+  if (options.mode != Mode::border) return 0;
+  // The mean as people write it: 255 times the float next to it may lie on the other side of a half.
+  const double mean = std::stod(fmt::format("{}", options.mean[static_cast<std::size_t>(channel)]));
+  return static_cast<std::uint8_t>(std::lrint(std::clamp(255.0 * mean, 0.0, 255.0)));
 }
 
-/// A float as its shortest decimal: 0.485 and not 0.48500001430511475.
-double shortest(float value) { return std::stod(fmt::format("{}", value)); }
-
-std::int64_t integer(const json& value, const std::string& key) {
-  require(value.is_number_integer(), "preprocess", "'{}' must be an integer, not of type {}", key,
-          value.type_name());
-  // Unsigned values beyond int64 come out negative and fail check().
-  return value.get<std::int64_t>();
-}
-
-std::array<float, 3> three(const json& value, const std::string& key) {
-  std::array<float, 3> result;
-  require(value.is_array() && value.size() == 3 &&
-              std::all_of(value.begin(), value.end(), [](const json& x) { return x.is_number(); }),
-          "preprocess", "'{}' must be three numbers, not of type {}", key, value.type_name());
-  for (int c = 0; c < 3; ++c) result[c] = static_cast<float>(value[c].get<double>());
-  return result;
-}
-
-std::string text_of(const json& value, const std::string& key) {
-  require(value.is_string(), "preprocess", "'{}' must be a string, not of type {}", key, value.type_name());
-  return value.get<std::string>();
-}
-
-Preprocess::Mode parse_mode(const std::string& name) {
-  if (name == "squash") return Preprocess::Mode::squash;
-  require(name == "resize_short", "preprocess", "unknown mode '{}': resize_short or squash", name);
-  return Preprocess::Mode::resize_short;
-}
-
-void set_field(Preprocess& options, const std::string& key, const json& value) {
-  if (key == "rows") {
-    options.rows = integer(value, key);
-  } else if (key == "columns") {
-    options.columns = integer(value, key);
-  } else if (key == "channels") {
-    options.channels = integer(value, key);
-  } else if (key == "mode") {
-    options.mode = parse_mode(text_of(value, key));
-  } else if (key == "crop_pct") {
-    require(value.is_number(), "preprocess", "'crop_pct' must be a number, not of type {}",
-            value.type_name());
-    options.crop_pct = value.get<double>();
-  } else if (key == "resize_to") {
-    options.resize_to = integer(value, key);
-  } else if (key == "filter") {
-    options.filter = parse_resize_filter(text_of(value, key));
-  } else if (key == "mean") {
-    options.mean = three(value, key);
-  } else if (key == "std") {
-    options.std = three(value, key);
-  } else {
-    fail("preprocess",
-         "unknown key '{}': rows, columns, channels, mode, crop_pct, resize_to, filter, mean, std are known",
-         key);
-  }
-}
-
-}  // namespace
-
-std::string Preprocess::to_json() const {
-  const auto decimals = [](const std::array<float, 3>& a) {
-    return json{shortest(a[0]), shortest(a[1]), shortest(a[2])};
-  };
-  const json object = {{"rows", rows},
-                       {"columns", columns},
-                       {"channels", channels},
-                       {"mode", mode == Mode::squash ? "squash" : "resize_short"},
-                       {"crop_pct", crop_pct},
-                       {"resize_to", resize_to},
-                       {"filter", std::string(resize_filter_name(filter))},
-                       {"mean", decimals(mean)},
-                       {"std", decimals(std)}};
-  return object.dump();
-}
-
-Preprocess Preprocess::from_json(const std::string& text) {
-  const json object = json::parse(text, nullptr, false);
-  require(object.is_object(), "preprocess", "not a JSON object: '{}'", text.substr(0, 200));
-  Preprocess options;
-  for (const auto& item : object.items()) set_field(options, item.key(), item.value());
-  check(options);
-  return options;
-}
-
-Tensor preprocess(const Image& image, const Preprocess& options) {
-  check(options);
+/// `out` (channels, rows, columns): of each byte what `table` (channels, 256) holds.
+template <class T>
+void prepare(const Image& image, const Preprocess& options, const std::vector<T>& table, T* out) {
   require(image.rows >= 1 && image.columns >= 1 &&
               image.rgb.size() == static_cast<std::size_t>(3 * image.rows * image.columns),
           "preprocess", "{} bytes are no picture of {} x {} pixels", image.rgb.size(), image.columns,
           image.rows);
-  const bool squash = options.mode == Preprocess::Mode::squash;
-  const Size size = squash ? Size{options.rows, options.columns} : size_before_crop(image, options);
   const std::int64_t rows = options.rows, columns = options.columns, channels = options.channels;
+  const Size size = size_before_crop(image, options);
+  require(options.crop || (size.rows == rows && size.columns == columns), "preprocess",
+          "a picture of {} x {} pixels becomes {} x {}, and nothing is cut: the model takes {} x {}",
+          image.columns, image.rows, size.columns, size.rows, columns, rows);
   // What the crop keeps of the resized picture is all that is made of it: of one pixel by 20,000 it is a part
   // of millions.
-  const std::int64_t top = crop_origin(size.rows, rows), left = crop_origin(size.columns, columns);
+  const std::int64_t top = crop_begin(size.rows, rows, options.crop_origin);
+  const std::int64_t left = crop_begin(size.columns, columns, options.crop_origin);
   const ResizeWindow kept = {std::max<std::int64_t>(top, 0), std::max<std::int64_t>(left, 0),
                              std::min(rows, size.rows), std::min(columns, size.columns)};
   const std::vector<std::uint8_t> resized = resize(image, size, kept, options);
-  const std::vector<float> table = normalise_table(options);
-  Tensor result({channels, rows, columns});
   parallel_for(channels * rows, 64, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t line = begin; line < end; ++line) {
       const std::int64_t c = line / rows, y = line % rows + top - kept.top;
-      const float* value = table.data() + 256 * c;
-      float* out = result.data() + line * columns;
-      std::fill_n(out, columns, value[0]);
+      const T* value = table.data() + 256 * c;
+      T* to = out + line * columns;
+      std::fill_n(to, columns, value[border_byte(options, c)]);
       if (y < 0 || y >= kept.rows) continue;
       const std::uint8_t* row = resized.data() + y * kept.columns * channels + c;
-      out += kept.left - left;  // beyond the border of zeros, where there is one
-      for (std::int64_t x = 0; x < kept.columns; ++x) out[x] = value[row[x * channels]];
+      to += kept.left - left;  // beyond the border, where there is one
+      for (std::int64_t x = 0; x < kept.columns; ++x) to[x] = value[row[x * channels]];
     }
   });
+}
+
+void check_for_pictures(const Preprocess& options) {
+  options.check();
+  require(options.channels == 1 || options.channels == 3, "preprocess",
+          "the model takes {} channels and pictures have 1 or 3: give it tensors that you made yourself",
+          options.channels);
+}
+
+}  // namespace
+
+double Preprocess::normalised(double value, std::int64_t channel) const {
+  const auto c = static_cast<std::size_t>(channel);
+  // 1 / 255 is no float64: a product with it is not what a division by 255 gives.
+  const double unit = rescale == kByte ? value / 255.0 : value * rescale;
+  return (unit - offset - static_cast<double>(mean[c])) / static_cast<double>(std[c]);
+}
+
+void Preprocess::check() const {
+  check_size("size", rows, 1);
+  check_size("size", columns, 1);
+  require(channels >= 1 && channels <= kMaxChannels, "preprocess", "{} channels: 1 to {} are allowed",
+          channels, kMaxChannels);
+  require(crop_pct >= 0.01 && crop_pct <= 1.0, "preprocess", "crop_pct {}: 0.01 to 1 is allowed", crop_pct);
+  check_size("resize_to", resize_to, mode == Mode::short_side ? 1 : 0);
+  check_size("squash_rows", squash_rows, squash_columns > 0 ? 1 : 0);
+  check_size("squash_columns", squash_columns, squash_rows > 0 ? 1 : 0);
+  check_normalisation(*this);
+}
+
+Tensor preprocess(const Image& image, const Preprocess& options) {
+  check_for_pictures(options);
+  std::vector<float> table(static_cast<std::size_t>(256 * options.channels));
+  for (std::int64_t i = 0; i < 256 * options.channels; ++i) {
+    table[static_cast<std::size_t>(i)] =
+        static_cast<float>(options.normalised(static_cast<double>(i % 256), i / 256));
+  }
+  Tensor result({options.channels, options.rows, options.columns});
+  prepare(image, options, table, result.data());
   return result;
+}
+
+void preprocess_bytes(const Image& image, const Preprocess& options, std::uint8_t* planes) {
+  check_for_pictures(options);
+  std::vector<std::uint8_t> table(static_cast<std::size_t>(256 * options.channels));
+  std::iota(table.begin(), table.end(), std::uint8_t{0});  // wraps round: each channel's bytes as they are
+  prepare(image, options, table, planes);
 }
 
 }  // namespace locant

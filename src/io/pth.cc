@@ -25,6 +25,7 @@ class PthFile final : public TensorFile {
     const std::size_t i = index_of(name);
     const TensorInfo& info = tensors()[i];
     const PthPlace& place = parts_.contents.places[i];
+    require_numbers("pth", path_, info);
     if (info.shape.numel() == 0) return Tensor(info.shape);
     const PthStorageSource::Bytes storage = parts_.source->load(place.storage);
     const std::int64_t size = dtype_size(info.dtype);
@@ -36,6 +37,7 @@ class PthFile final : public TensorFile {
 
   void release(const std::string& name) const override {
     const std::size_t i = index_of(name);
+    if (tensors()[i].dtype == DType::other) return;  // has no place
     const PthPlace& place = parts_.contents.places[i];
     const std::int64_t size = dtype_size(tensors()[i].dtype);
     parts_.source->release(place.storage, static_cast<std::uint64_t>(place.offset * size),

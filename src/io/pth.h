@@ -12,7 +12,7 @@ namespace locant {
 
 /// What torch.save writes (.pth, .pt, .bin): the zip form and the older form, told apart by content. The
 /// pickle is read by a machine that executes nothing (io/pickle.h); which tensors are found and how they are
-/// named stands in io/pth_contents.h. Tensors may be strided, share storages and be of any dtype of DType.
+/// named stands in io/pth_contents.h. Tensors may be strided and share storages.
 /// Throws Error with file, place (byte, or archive entry) and reason. At most one storage at a time is in
 /// memory besides the tensors handed out; read() of the older form borrows aligned float32 data from the map.
 std::unique_ptr<TensorFile> parse_pth(std::shared_ptr<const MappedFile> file);

@@ -41,14 +41,18 @@ struct PthContents {
 };
 
 /// Finds the tensors of an unpickled torch.save. Rules:
-/// - A dict without tensors of its own but with a dict that holds tensors under "model", "state_dict",
-///   "model_state_dict" or "model_ema" (the first of these) stands for that dict, repeatedly.
-/// - Dicts, lists and tuples within are flattened; keys and indices are joined by dots.
-/// - The prefix "module." goes when every name has it.
-/// - Text, numbers and truth values beside tensors are metadata. Anything else is passed over, with a note.
-/// Every shape, stride and offset is checked against its storage. Throws Error for those, for tensors of
-/// unsupported types (quantised, sparse, complex, float8), for names above 1,024 characters, and when there
-/// is no tensor at all.
+/// - Dicts, lists and tuples are flattened to any number of levels up to 32; keys and indices are joined by
+/// dots:
+///   "state_dict.module.blocks.0.attn.qkv.weight". No level is chosen and no prefix taken off. A file that is
+///   one tensor calls it "tensor".
+/// - Text, numbers and truth values under keys are metadata, by the same path; those in lists are passed
+/// over.
+///   The attributes of an argparse.Namespace, a types.SimpleNamespace and an EasyDict are taken as a dict.
+/// - A container that has been met before, a second tensor of the same path and objects of other classes are
+///   passed over, each with a note, of which there are at most 17.
+/// - Tensors of types that are not computed with are listed as DType::other.
+/// Every shape, stride and offset is checked against its storage. Throws Error for those, and when there is
+/// no tensor at all.
 PthContents interpret_pth(const pickle::Document& document, const std::string& file,
                           std::uint64_t file_bytes);
 

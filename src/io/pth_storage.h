@@ -30,6 +30,7 @@ struct PthParts {
 
 /// NAME/data.pkl, NAME/data/KEY and NAME/byteorder in a zip archive: torch.save since 1.6. Entries may be
 /// stored or deflated; sizes and check sums are verified, and an entry's size must be what its storage says.
+/// An archive whose storages have no check sums at all gets a note instead.
 PthParts open_pth_zip(const std::shared_ptr<const MappedFile>& file);
 
 /// Pickles of a magic number, a version, the machine, the object and the storage keys, then each storage as

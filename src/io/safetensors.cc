@@ -20,6 +20,29 @@ constexpr std::uint64_t kPreamble = 8;
 constexpr std::uint64_t kMaxHeader = 100'000'000;  // the format's own limit
 constexpr const char* kMetadataKey = "__metadata__";
 
+constexpr std::uint64_t kMaxNumel = std::uint64_t{1} << 60;
+constexpr std::size_t kMaxAxes = 64;
+constexpr std::size_t kMaxTypeName = 40;
+
+struct Foreign {
+  std::string_view name;
+  std::uint64_t bits;
+};
+/// Types whose size is known, but whose numbers are not read.
+constexpr Foreign kForeign[] = {{"U16", 16},        {"U32", 32},        {"U64", 64},    {"C64", 64},
+                                {"C128", 128},      {"F8_E4M3", 8},     {"F8_E5M2", 8}, {"F8_E8M0", 8},
+                                {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6}, {"F6_E3M2", 6},
+                                {"F4", 4}};
+
+/// Bits of one element; 0 for a type that nobody has heard of.
+std::uint64_t bits_of(std::string_view type) {
+  if (const std::optional<DType> dtype = parse_dtype(type))
+    return 8 * static_cast<std::uint64_t>(dtype_size(*dtype));
+  for (const Foreign& foreign : kForeign)
+    if (foreign.name == type) return foreign.bits;
+  return 0;
+}
+
 /// Characters of the header, telling how far the parser has read.
 struct CountingIterator {
   using iterator_category = std::input_iterator_tag;
@@ -80,13 +103,13 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
       require_fresh(names_.insert(text).second, text);
       in_metadata_ = text == kMetadataKey;
       tensor_ = text;
-      dtype_.reset();
+      type_.reset();
       shape_.reset();
       offsets_.reset();
     } else if (level_ == Level::tensor) {
       const bool known = text == "dtype" || text == "shape" || text == "data_offsets";
       if (!known) refuse("has the unknown field \"{}\"", text);
-      const bool given = text == "dtype"   ? dtype_.has_value()
+      const bool given = text == "dtype"   ? type_.has_value()
                          : text == "shape" ? shape_.has_value()
                                            : offsets_.has_value();
       if (given) refuse("gives \"{}\" twice", text);
@@ -100,10 +123,8 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     if (level_ == Level::metadata) {
       metadata.emplace(field_, text);
     } else if (level_ == Level::tensor && field_ == "dtype") {
-      dtype_ = parse_dtype(text);
-      if (!dtype_)
-        refuse("has the unsupported dtype \"{}\"; F32, F16, BF16, F64, I64, I32, I16, I8, U8, BOOL are read",
-               text);
+      if (text.size() > kMaxTypeName) refuse("has a dtype of {} characters", text.size());
+      type_ = text;
     } else {
       unexpected("a string");
     }
@@ -122,8 +143,8 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   bool number_unsigned(number_unsigned_t value) override {
     if (level_ != Level::array) unexpected("a number");
     std::vector<std::uint64_t>& list = field_ == "shape" ? *shape_ : *offsets_;
-    if (list.size() == static_cast<std::size_t>(Shape::kMaxRank))
-      refuse("has more than {} numbers in \"{}\"", Shape::kMaxRank, field_);
+    const std::size_t limit = field_ == "shape" ? kMaxAxes : 2;
+    if (list.size() == limit) refuse("has more than {} numbers in \"{}\"", limit, field_);
     list.push_back(value);
     return true;
   }
@@ -135,7 +156,10 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
     if (level_ != Level::array) unexpected("a number");
     refuse("has {} in \"{}\", which is no 64-bit whole number", text.substr(0, 40), field_);
   }
-  bool null() override { unexpected("null"); }
+  bool null() override {
+    if (level_ != Level::top || !in_metadata_) unexpected("null");
+    return true;  // some writers put it for no metadata
+  }
   bool boolean(bool) override { unexpected("a boolean"); }
   bool binary(binary_t&) override { unexpected("binary data"); }
   bool parse_error(std::size_t, const std::string&, const Json::exception& error) override {
@@ -181,22 +205,35 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   }
 
   void finish_tensor() {
-    if (!dtype_) refuse("has no dtype");
+    if (!type_) refuse("has no dtype");
     if (!shape_) refuse("has no shape");
     if (!offsets_ || offsets_->size() != 2) refuse("has no pair of data_offsets");
+    const std::uint64_t begin = (*offsets_)[0], end = (*offsets_)[1];
+    const std::uint64_t bits = bits_of(*type_);
     std::vector<std::int64_t> extents;
-    std::uint64_t bytes = static_cast<std::uint64_t>(dtype_size(*dtype_));
+    std::uint64_t numel = 1, size = bits;
     for (const std::uint64_t extent : *shape_) {
-      if (extent > 0x7FFF'FFFF'FFFF'FFFFULL || __builtin_mul_overflow(bytes, extent, &bytes) ||
-          bytes > 1ULL << 62)
+      if (extent > kMaxNumel || __builtin_mul_overflow(numel, extent, &numel) || numel > kMaxNumel ||
+          __builtin_mul_overflow(size, extent, &size))
         refuse("has a shape whose size overflows: [{}]", fmt::join(*shape_, ", "));
       extents.push_back(static_cast<std::int64_t>(extent));
     }
-    const std::uint64_t begin = (*offsets_)[0], end = (*offsets_)[1];
-    if (end < begin || end - begin != bytes)
-      refuse("of {} [{}] takes {} bytes, but its data_offsets are [{}, {}]", dtype_name(*dtype_),
-             fmt::join(*shape_, ", "), bytes, begin, end);
-    entries.push_back({{tensor_, *dtype_, Shape(std::span<const std::int64_t>(extents)), bytes}, begin, end});
+    if (size % 8 != 0)
+      refuse("of {} [{}] takes {} bits, which is no whole number of bytes", *type_, fmt::join(*shape_, ", "),
+             size);
+    // What nobody has heard of is as long as it says.
+    if (end < begin || (bits != 0 && end - begin != size / 8))
+      refuse("of {} [{}] takes {} bytes, but its data_offsets are [{}, {}]", *type_, fmt::join(*shape_, ", "),
+             size / 8, begin, end);
+    TensorInfo info{tensor_, parse_dtype(*type_).value_or(DType::other), {}, end - begin};
+    if (info.dtype == DType::other) info.type = *type_;
+    if (extents.size() > static_cast<std::size_t>(Shape::kMaxRank)) {
+      info.dtype = DType::other;
+      info.type = fmt::format("{} with {} axes", *type_, extents.size());
+    } else {
+      info.shape = Shape(std::span<const std::int64_t>(extents));
+    }
+    entries.push_back({std::move(info), begin, end});
   }
 
   const std::string& name_;
@@ -207,7 +244,7 @@ class HeaderReader final : public nlohmann::json_sax<Json> {
   std::set<std::string> names_;
   std::string tensor_;  ///< the key of the top level that is being read
   std::string field_;   ///< the innermost key
-  std::optional<DType> dtype_;
+  std::optional<std::string> type_;
   std::optional<std::vector<std::uint64_t>> shape_;
   std::optional<std::vector<std::uint64_t>> offsets_;
 };
@@ -271,6 +308,7 @@ class SafetensorsFile final : public TensorFile {
   Tensor read(const std::string& name) const override {
     const Place place = place_of(name);
     const TensorInfo& info = tensors_[place.index];
+    require_numbers("safetensors", file_->name(), info);
     return tensor_from_bytes(file_->bytes().subspan(data_ + place.begin, info.bytes), info.dtype, info.shape,
                              row_major_strides(info.shape), file_);
   }

@@ -3,23 +3,18 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "io/foreign_files.h"
 #include "io/mapped_file.h"
+#include "io/npz.h"
 #include "io/pth.h"
 #include "io/safetensors.h"
+#include "io/sharded.h"
 
 namespace locant {
 namespace {
 
 bool ends_with(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
-/// What a file that is no checkpoint most often is.
-const char* hint(std::string_view front) {
-  if (front.substr(0, 23) == "version https://git-lfs")
-    return "; it is a Git LFS pointer: fetch the file itself";
-  if (front.substr(0, 1) == "<") return "; it looks like a web page: the download went wrong";
-  return "";
 }
 
 }  // namespace
@@ -36,20 +31,31 @@ namespace {
 std::unique_ptr<TensorFile> parse(const std::string& path) {
   std::shared_ptr<const MappedFile> file = MappedFile::open(path);
   const std::span<const std::byte> bytes = file->bytes();
+  if (is_npz(bytes)) return parse_npz(std::move(file));
   if (is_zip(bytes)) return parse_pth(std::move(file));
   // A header length may begin with the two bytes of a pickle: the brace that follows it tells.
   if (bytes.size() > 8 && bytes[8] == std::byte{'{'}) return parse_safetensors(std::move(file));
   if (is_pickle(bytes)) return parse_pth(std::move(file));
-  const std::string_view front(reinterpret_cast<const char*>(bytes.data()),
-                               std::min<std::size_t>(bytes.size(), 32));
-  const std::string_view why = hint(front);
+  std::string_view why = foreign_by_content(bytes);
+  if (why.empty()) why = foreign_by_name(path);
   if (why.empty() && ends_with(path, ".safetensors")) return parse_safetensors(std::move(file));
   fail("weights", "{}: byte 0: neither safetensors nor what torch.save writes{}", path, why);
+}
+
+/// An index is known by its name and first byte.
+bool is_index(const std::string& path) {
+  if (!ends_with(path, ".json")) return false;
+  const std::shared_ptr<const MappedFile> file = MappedFile::open(path);
+  return file->bytes()[0] == std::byte{'{'};
 }
 
 }  // namespace
 
 std::unique_ptr<TensorFile> open_tensor_file(const std::string& path) {
+  return reading_file([&] { return is_index(path) ? open_sharded(path) : parse(path); });
+}
+
+std::unique_ptr<TensorFile> open_single_file(const std::string& path) {
   return reading_file([&] { return parse(path); });
 }
 

@@ -25,14 +25,23 @@ Tensor preprocess_batch(const std::vector<Image>& pictures, const Preprocess& op
 
 namespace {
 
-Prediction rank_row(const float* logits_b, std::int64_t classes, const std::vector<std::string>& names,
-                    std::int64_t top) {
-  const double largest = *std::max_element(logits_b, logits_b + classes);
-  std::vector<double> weights(static_cast<std::size_t>(classes));
-  for (std::size_t c = 0; c < weights.size(); ++c)
-    weights[c] = std::exp(static_cast<double>(logits_b[c]) - largest);
-  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+/// What is said of each class.
+std::vector<double> scores_of(const float* logits_b, std::int64_t classes, LoadedModel::Answer answer) {
+  std::vector<double> out(logits_b, logits_b + classes);
+  if (answer == LoadedModel::Answer::values) return out;
+  if (answer == LoadedModel::Answer::each_class) {
+    for (double& x : out) x = 1.0 / (1.0 + std::exp(-x));
+    return out;
+  }
+  const double largest = *std::max_element(out.begin(), out.end());
+  for (double& x : out) x = std::exp(x - largest);
+  const double sum = std::accumulate(out.begin(), out.end(), 0.0);
+  for (double& x : out) x /= sum;
+  return out;
+}
 
+Prediction rank_row(const std::vector<double>& weights, const std::vector<std::string>& names,
+                    std::int64_t top) {
   std::vector<std::size_t> order(weights.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::partial_sort(order.begin(), order.begin() + top, order.end(), [&](std::size_t a, std::size_t b) {
@@ -43,14 +52,15 @@ Prediction rank_row(const float* logits_b, std::int64_t classes, const std::vect
     const std::size_t c = order[static_cast<std::size_t>(rank)];
     prediction.top.push_back({.index = static_cast<std::int64_t>(c),
                               .label = c < names.size() ? names[c] : std::to_string(c),
-                              .probability = static_cast<float>(weights[c] / sum)});
+                              .probability = static_cast<float>(weights[c])});
   }
   return prediction;
 }
 
 }  // namespace
 
-std::vector<Prediction> rank_classes(const Tensor& logits, const std::vector<std::string>& names, int top_k) {
+std::vector<Prediction> rank_classes(const Tensor& logits, const std::vector<std::string>& names, int top_k,
+                                     LoadedModel::Answer answer) {
   require(top_k >= 1, "classify", "top_k is {}, at least 1 is needed", top_k);
   require(logits.defined() && logits.shape().rank() == 2, "classify", "logits are {}, not (batch, classes)",
           logits.shape().str());
@@ -62,8 +72,8 @@ std::vector<Prediction> rank_classes(const Tensor& logits, const std::vector<std
          bad / classes + 1, logits.dim(0), logits[bad]);
   std::vector<Prediction> predictions;
   for (std::int64_t b = 0; b < logits.dim(0); ++b)
-    predictions.push_back(
-        rank_row(logits.data() + b * classes, classes, names, std::min<std::int64_t>(top_k, classes)));
+    predictions.push_back(rank_row(scores_of(logits.data() + b * classes, classes, answer), names,
+                                   std::min<std::int64_t>(top_k, classes)));
   return predictions;
 }
 
@@ -72,7 +82,8 @@ std::vector<Prediction> classify(const LoadedModel& loaded, const std::vector<Im
   require(loaded.model != nullptr && loaded.model->num_classes() > 0, "classify",
           "{} has no classification head; its features are what it gives", loaded.name);
   const Tensor batch = preprocess_batch(pictures, loaded.preprocess);
-  return rank_classes(loaded.model->forward(Context{}, Var(batch)).value(), loaded.classes, top_k);
+  return rank_classes(loaded.model->forward(Context{}, Var(batch)).value(), loaded.classes, top_k,
+                      loaded.answer);
 }
 
 }  // namespace locant

@@ -11,8 +11,8 @@ namespace locant {
 
 struct ClassScore {
   std::int64_t index = 0;
-  std::string label;  ///< class name; the index in digits when the model knows no names
-  float probability = 0.0f;
+  std::string label;         ///< class name; the index in digits when the model knows no names
+  float probability = 0.0f;  ///< or value, where the head gives values
 };
 
 /// What a model says about one picture.
@@ -28,8 +28,9 @@ std::vector<Prediction> classify(const LoadedModel& loaded, const std::vector<Im
 
 /// The steps of it. Pictures -> (B, channels, rows, columns).
 Tensor preprocess_batch(const std::vector<Image>& pictures, const Preprocess& options);
-/// Softmax in float64 and the best classes of each row: logits (B, classes). `names` may be shorter than the
-/// classes.
-std::vector<Prediction> rank_classes(const Tensor& logits, const std::vector<std::string>& names, int top_k);
+/// The best classes of each row of logits (B, classes) in float64: by softmax, by a sigmoid each, or the
+/// numbers as they are. `names` may be shorter than the classes.
+std::vector<Prediction> rank_classes(const Tensor& logits, const std::vector<std::string>& names, int top_k,
+                                     LoadedModel::Answer answer = LoadedModel::Answer::one_class);
 
 }  // namespace locant

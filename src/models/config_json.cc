@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "core/error.h"
 
@@ -107,42 +106,61 @@ void ConfigReader::field(const char* key, Pair& value) {
   value = {count_of(state_->family, key, (*json)[0]), count_of(state_->family, key, (*json)[1])};
 }
 
+namespace {
+
+constexpr std::size_t kLongestList = 1024;
+
+/// `take(item)` of each; false where the value is no list, or an item is not of the kind.
+template <class T, class Take>
+bool read_list(const Json& json, std::vector<T>& value, const Take& take) {
+  if (!json.is_array() || json.size() > kLongestList) return false;
+  value.clear();
+  return std::all_of(json.begin(), json.end(), [&](const Json& item) { return take(item); });
+}
+
+}  // namespace
+
 void ConfigReader::field(const char* key, std::vector<std::int64_t>& value) {
   const Json* json = state_->look(key);
-  if (json == nullptr) return;
-  if (!json->is_array() || json->size() > 1024) state_->wrong(key, *json, "a list of numbers");
-  value.clear();
-  for (const Json& item : *json) value.push_back(count_of(state_->family, key, item));
+  if (json != nullptr && !read_list(*json, value, [&](const Json& item) {
+        value.push_back(count_of(state_->family, key, item));
+        return true;
+      }))
+    state_->wrong(key, *json, "a list of numbers");
+}
+
+void ConfigReader::field(const char* key, std::vector<double>& value) {
+  const Json* json = state_->look(key);
+  if (json != nullptr && !read_list(*json, value, [&](const Json& item) {
+        if (item.is_number()) value.push_back(item.get<double>());
+        return item.is_number();
+      }))
+    state_->wrong(key, *json, "a list of numbers");
+}
+
+void ConfigReader::field(const char* key, std::vector<bool>& value) {
+  const Json* json = state_->look(key);
+  if (json != nullptr && !read_list(*json, value, [&](const Json& item) {
+        if (item.is_boolean()) value.push_back(item.get<bool>());
+        return item.is_boolean();
+      }))
+    state_->wrong(key, *json, "a list of true and false");
 }
 
 void ConfigReader::field(const char* key, std::vector<std::string>& value) {
   const Json* json = state_->look(key);
-  if (json == nullptr) return;
-  if (!json->is_array()) state_->wrong(key, *json, "a list of texts");
-  value.clear();
-  for (const Json& item : *json) {
-    if (!item.is_string()) state_->wrong(key, *json, "a list of texts");
-    value.push_back(item.get<std::string>());
-  }
+  if (json != nullptr && !read_list(*json, value, [&](const Json& item) {
+        if (item.is_string()) value.push_back(item.get<std::string>());
+        return item.is_string();
+      }))
+    state_->wrong(key, *json, "a list of texts");
 }
 
-void ConfigReader::only(const char* key, std::string_view supported) {
+void ConfigReader::only_json(const char* key, const std::string& supported) {
   const Json* json = state_->look(key);
-  if (json != nullptr && *json != Json(std::string(supported)))
-    fail(state_->family, "{} is {}; this model has \"{}\" only", key, json->dump().substr(0, 60), supported);
-}
-
-void ConfigReader::only(const char* key, bool supported) {
-  const Json* json = state_->look(key);
-  if (json != nullptr && *json != Json(supported))
-    fail(state_->family, "{} is {}; this model has {} only", key, json->dump().substr(0, 60), supported);
-}
-
-void ConfigReader::only(const char* key, const std::vector<std::string>& supported) {
-  const Json* json = state_->look(key);
-  if (json != nullptr && *json != Json(supported))
-    fail(state_->family, "{} is {}; this model has {} only", key, json->dump().substr(0, 200),
-         Json(supported).dump());
+  const Json wanted = Json::parse(supported)[key];
+  if (json != nullptr && *json != wanted)
+    fail(state_->family, "{} is {}; this model has {} only", key, json->dump().substr(0, 200), wanted.dump());
 }
 
 void ConfigReader::object(const char* key, std::string& json) {
@@ -209,6 +227,8 @@ void ConfigWriter::field(const char* key, const Pair& value) {
 void ConfigWriter::field(const char* key, const std::vector<std::int64_t>& value) {
   state_->json[key] = value;
 }
+void ConfigWriter::field(const char* key, const std::vector<double>& value) { state_->json[key] = value; }
+void ConfigWriter::field(const char* key, const std::vector<bool>& value) { state_->json[key] = value; }
 void ConfigWriter::field(const char* key, const std::vector<std::string>& value) {
   state_->json[key] = value;
 }
@@ -216,6 +236,23 @@ void ConfigWriter::object(const char* key, const std::string& json) {
   state_->json[key] = parse_object("config", json);
 }
 std::string ConfigWriter::str() const { return state_->json.dump(); }
+
+void same_length(std::string_view op, std::initializer_list<std::pair<const char*, std::size_t>> lists) {
+  std::string lengths;
+  bool same = true;
+  for (const auto& [name, length] : lists) {
+    lengths += fmt::format("{}{} {}", lengths.empty() ? "" : ", ", length, name);
+    same = same && length == lists.begin()->second;
+  }
+  require(same, op, "{}: as many of each were expected", lengths);
+}
+
+std::set<std::string> config_keys(const std::string& config) {
+  std::set<std::string> out;
+  const Json json = parse_object("config", config);
+  for (const auto& item : json.items()) out.insert(item.key());
+  return out;
+}
 
 std::string config_difference(const std::string& base, const std::string& config) {
   const Json from = parse_object("config", base), to = parse_object("config", config);

@@ -3,9 +3,11 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace locant {
@@ -66,13 +68,13 @@ class ConfigReader {
   void field(const char* key, std::string& value);
   void field(const char* key, Pair& value);
   void field(const char* key, std::vector<std::int64_t>& value);
+  void field(const char* key, std::vector<double>& value);
+  void field(const char* key, std::vector<bool>& value);
   void field(const char* key, std::vector<std::string>& value);
-  /// A key of which only one value is built; anything else is an Error that says so. Not written by
-  /// ConfigWriter.
-  void only(const char* key, std::string_view supported);
-  void only(const char* key, const char* supported) { only(key, std::string_view(supported)); }
-  void only(const char* key, bool supported);
-  void only(const char* key, const std::vector<std::string>& supported);
+  /// A key of which only one value is built, of any type that field() takes; anything else is an Error that
+  /// says so. Not written by ConfigWriter.
+  template <class T>
+  void only(const char* key, const T& supported);
   /// Throws Error that names the keys nobody asked for, each with the nearest known one.
   void finish() const;
 
@@ -93,6 +95,12 @@ class ConfigReader {
   void hold(const char* key, const std::vector<std::int64_t>& values, const Rule& rule) const {
     for (const std::int64_t value : values) hold(key, value, rule);
   }
+  template <class Rule>
+  void hold(const char* key, const std::vector<double>& values, const Rule& rule) const {
+    for (const double value : values) hold(key, value, rule);
+  }
+  /// `supported`: a JSON object that holds the key alone.
+  void only_json(const char* key, const std::string& supported);
   struct State;
   std::unique_ptr<State> state_;
 };
@@ -108,7 +116,10 @@ class ConfigWriter {
   void field(const char* key, bool value);
   void field(const char* key, const std::string& value);
   void field(const char* key, const Pair& value);
+  void field(const char* key, const char* value) { field(key, std::string(value)); }
   void field(const char* key, const std::vector<std::int64_t>& value);
+  void field(const char* key, const std::vector<double>& value);
+  void field(const char* key, const std::vector<bool>& value);
   void field(const char* key, const std::vector<std::string>& value);
   template <class T, class Rule>
   void field(const char* key, const T& value, const Rule&) {
@@ -127,6 +138,17 @@ class ConfigWriter {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+template <class T>
+void ConfigReader::only(const char* key, const T& supported) {
+  ConfigWriter writer;
+  writer.field(key, supported);
+  only_json(key, writer.str());
+}
+
+/// Throws Error under `op` that gives the lengths, unless all lists have as many entries:
+/// same_length(op, {{"dims", c.dims.size()}, {"depths", c.depths.size()}}).
+void same_length(std::string_view op, std::initializer_list<std::pair<const char*, std::size_t>> lists);
 
 /// For a second configuration in one file: `template <class Archive, ConfigIs<GpsaConfig> Config> void
 /// fields(...)`.
@@ -153,6 +175,8 @@ Config read_config(const std::string& op, const std::string& json) {
   return config;
 }
 
+/// The keys of a JSON object; of "" none.
+std::set<std::string> config_keys(const std::string& config);
 /// What `config` says otherwise than `base`; both JSON objects.
 std::string config_difference(const std::string& base, const std::string& config);
 /// `base` with the keys of `overrides` replaced or added; both JSON objects.

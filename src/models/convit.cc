@@ -126,7 +126,7 @@ class Convit final : public ImageModelOf<ConvitConfig> {
     const ConvitConfig& c = this->c();
     const std::int64_t C = c.attention.dim;
     cls_.add(w, "cls_token", 1, C, Init::trunc_normal(0.02f));
-    position_ = position_table(w, c.input, 0, C, c.pos_resize);
+    position_ = PositionTable{c.input.grid(), 0, C, c.pos_resize}(w);
     patch_embed_ = c.input.patch_embed(w / "patch_embed" / "proj", C);
     const std::vector<float> rates = drop_rates(c.depth, c.drop_path);
     for (std::int64_t i = 0; i < c.depth; ++i)
@@ -169,11 +169,13 @@ void from_shapes(const NamedShapes& s, ConvitConfig& c) {
   c.attention.dim = s.dim("patch_embed.proj.weight", 0);
   c.depth = s.count("blocks", ".norm1.weight");
   c.local_up_to_layer = s.count("blocks", ".attn.gating_param");
-  c.attention.heads = c.local_up_to_layer > 0 ? s.dim("blocks.0.attn.gating_param", 0)
-                                              : s.assume("heads", c.attention.dim / 48);
-  c.mlp_ratio = s.ratio("blocks.0.mlp.fc1.weight");
+  if (c.local_up_to_layer > 0)
+    c.attention.heads = s.dim("blocks.0.attn.gating_param", 0);
+  else
+    s.assume("heads", c.attention.heads, c.attention.dim / 48);
+  s.ratio("blocks.0.mlp.fc1.weight", c.mlp_ratio);
   c.attention.qkv_bias = s.has("blocks.0.attn.v.bias") || s.has("blocks.0.attn.qkv.bias");
-  c.input.img_size = c.input.square_image("convit", s.dim("pos_embed", 1));
+  c.input.image_of(s, "convit", s.dim("pos_embed", 1));
 }
 
 std::vector<Variant<ConvitConfig>> variants() {

@@ -17,7 +17,10 @@ namespace {
 struct Dinov2Config {
   enum class MlpKind { plain, swiglu_packed };  // fc1, GELU, fc2; or w12 (gate first), w3
   enum class Pool { cls, none };                // none: all tokens
-  // img_size: what the position table is made for. The backbone has no head.
+  // What a linear classifier sees: the class token (timm), that and the mean of the patches (Hugging Face,
+  // Meta), or the class tokens of the last four blocks, oldest first, and that mean (Meta). All normed.
+  enum class HeadInput { cls, cls_mean, four_cls_mean };
+  // img_size: what the position table is made for. The released backbones have no head.
   PatchInput input = {.img_size = {518, 518}, .patch_size = {14, 14}, .num_classes = 0};
   std::int64_t dim = 384, depth = 12, heads = 6;
   MlpKind mlp = MlpKind::plain;
@@ -32,8 +35,12 @@ struct Dinov2Config {
   // bicubic_antialias.
   std::string pos_resize = "bicubic_offset";
   Pool pool = Pool::cls;
-  double drop_path = 0.0;  // the same in every block
+  HeadInput head_input = HeadInput::cls_mean;  // where there are classes
+  double drop_path = 0.0;                      // the same in every block
 
+  std::int64_t head_width() const {
+    return head_input == HeadInput::cls ? dim : head_input == HeadInput::cls_mean ? 2 * dim : 5 * dim;
+  }
   bool swiglu() const { return mlp == MlpKind::swiglu_packed; }
   std::int64_t hidden() const {
     if (mlp_hidden > 0) return mlp_hidden;
@@ -57,6 +64,7 @@ void fields(Archive& a, Config& c) {
   a.field("pos_embed_prefix", c.pos_embed_prefix);
   a.field("pos_resize", c.pos_resize);
   a.choice("pool", c.pool, {"cls", "none"});
+  a.choice("head_input", c.head_input, {"cls", "cls_mean", "four_cls_mean"});
   a.field("drop_path", c.drop_path, rate());
   a.only("act", c.swiglu() ? "silu" : "gelu");
   a.only("qkv_bias", "full");
@@ -74,8 +82,8 @@ void fields(Archive& a, Config& c) {
 void check(const std::string& op, const Dinov2Config& c) {
   c.input.require_whole_patches(op);
   require(c.hidden() > 0, op, "mlp_ratio {} leaves dim {} no hidden channel", c.mlp_ratio, c.dim);
-  require(c.input.num_classes == 0, op, "num_classes is {}; the backbone has no head, 0 was expected",
-          c.input.num_classes);
+  require(c.input.num_classes == 0 || c.head_input != Dinov2Config::HeadInput::four_cls_mean || c.depth >= 4,
+          op, "a head on four class tokens needs 4 blocks, here are {}", c.depth);
 }
 
 /// W2 gelu(W1 u + b1) + b2, or W3 (silu(a) * b) + b3 with [a | b] = W12 u + b12.
@@ -133,13 +141,15 @@ class Dinov2 final : public ModelOf<Dinov2Config> {
  private:
   Values compute(const Context& ctx, const Values& in) const override;
   Var embed(const Context& ctx, const Var& images) const;
-  Var encode(const Context& ctx, const Var& images, Tensor* row) const;
+  Var encode(const Context& ctx, const Var& images, Tensor* row, std::vector<Var>* last = nullptr) const;
+  Var joined(const Context& ctx, const std::vector<Var>& parts) const;
 
   Prefix positioned_, unpositioned_;  // cls is of those that have a row in the table, or of the others
   LearnedAbsolute position_;
   PatchEmbed patch_embed_;
   std::vector<Block> blocks_;
   LayerNorm norm_;
+  Head head_;
 };
 
 Dinov2::Dinov2(const Family& family, Dinov2Config config, const Weights& w)
@@ -147,25 +157,42 @@ Dinov2::Dinov2(const Family& family, Dinov2Config config, const Weights& w)
   const Dinov2Config& c = this->c();
   (c.pos_embed_prefix ? positioned_ : unpositioned_).add(w, "cls_token", 1, c.dim, Init::normal(1e-6f));
   if (c.mask_token) w.get("mask_token", {1, c.dim}, Init::zeros(), {.decay = false});
-  position_ = position_table(w, c.input, positioned_.size(), c.dim, c.pos_resize);
+  position_ = PositionTable{c.input.grid(), positioned_.size(), c.dim, c.pos_resize}(w);
   if (c.registers > 0) unpositioned_.add(w, "register_tokens", c.registers, c.dim, Init::normal(1e-6f));
   patch_embed_ = c.input.patch_embed(w / "patch_embed" / "proj", c.dim);
   for (std::int64_t i = 0; i < c.depth; ++i) blocks_.emplace_back(w / "blocks" / i, c);
   norm_ = LayerNorm(w / "norm", c.dim, c.norm_eps);
+  head_ = Head(w / "head", c.head_width(), c.input.num_classes);
 }
 
 std::vector<Port> Dinov2::outputs() const {
   const Port cls{"cls", "B C", "class token, normed"};
   const Port tokens{"tokens", "B N C", "class token, registers and patches, normed"};
   if (c().pool == Dinov2Config::Pool::none) return {tokens, cls};
+  if (c().input.num_classes > 0) return {{"logits", "B classes"}, cls, tokens};
   return {cls, tokens};
 }
 
 Values Dinov2::compute(const Context& ctx, const Values& in) const {
-  const Var x = encode(ctx, in.at("images"), nullptr);  // (B, N, C)
+  const bool classifies = c().input.num_classes > 0 && c().pool == Dinov2Config::Pool::cls;
+  const bool four = classifies && c().head_input == Dinov2Config::HeadInput::four_cls_mean;
+  std::vector<Var> seen;                                                        // (B, C) each
+  const Var x = encode(ctx, in.at("images"), nullptr, four ? &seen : nullptr);  // (B, N, C)
   const Var cls = ctx.shown("cls", Prefix::token(ctx, x, 0));
   if (c().pool == Dinov2Config::Pool::none) return {{"tokens", x}, {"cls", cls}};
-  return {{"cls", cls}, {"tokens", x}};
+  if (!classifies) return {{"cls", cls}, {"tokens", x}};
+  if (!four) seen = {cls};
+  if (c().head_input != Dinov2Config::HeadInput::cls)
+    seen.push_back(mean_pool(ctx, x, positioned_.size() + unpositioned_.size()));
+  return {{"logits", head_(ctx, seen.size() == 1 ? cls : joined(ctx, seen))}, {"cls", cls}, {"tokens", x}};
+}
+
+/// [a | b | ...] of (B, C) each.
+Var Dinov2::joined(const Context& ctx, const std::vector<Var>& parts) const {
+  std::vector<Var> rows;
+  const std::int64_t B = parts[0].dim(0), n = static_cast<std::int64_t>(parts.size());
+  for (const Var& part : parts) rows.push_back(reshape(ctx, part, {B, 1, c().dim}));
+  return reshape(ctx, concat_rows(ctx, rows), {B, n * c().dim});
 }
 
 Features Dinov2::features(const Context& ctx, const Var& images) const {
@@ -179,11 +206,13 @@ Features Dinov2::features(const Context& ctx, const Var& images) const {
   return out;
 }
 
-Var Dinov2::encode(const Context& ctx, const Var& images, Tensor* row) const {
+/// `last`, when given, gets the class tokens of the last four blocks, normed.
+Var Dinov2::encode(const Context& ctx, const Var& images, Tensor* row, std::vector<Var>* last) const {
   Var x = embed(ctx, images);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     x = blocks_[i](ctx, x, i + 1 == blocks_.size() ? row : nullptr);
     ctx.shown("blocks", static_cast<std::int64_t>(i), x);
+    if (last != nullptr && i + 4 >= blocks_.size()) last->push_back(norm_(ctx, Prefix::token(ctx, x, 0)));
   }
   return ctx.shown("norm", norm_(ctx, x));
 }
@@ -206,20 +235,29 @@ void from_shapes(const NamedShapes& s, Dinov2Config& c) {
   c.dim = s.dim("patch_embed.proj.weight", 0);
   c.depth = s.count("blocks", ".norm1.weight");
   const bool meta = s.has("blocks.0.mlp.w12.weight");  // timm calls the packed matrices fc1 and fc2 as well
-  c.mlp_hidden = s.dim(meta ? "blocks.0.mlp.w3.weight" : "blocks.0.mlp.fc2.weight", 1);
-  if (s.dim(meta ? "blocks.0.mlp.w12.weight" : "blocks.0.mlp.fc1.weight", 0) == 2 * c.mlp_hidden)
-    c.mlp = Dinov2Config::MlpKind::swiglu_packed;
-  if (s.has("register_tokens")) c.registers = s.dim("register_tokens", 1);
+  const std::int64_t wide = s.dim(meta ? "blocks.0.mlp.w3.weight" : "blocks.0.mlp.fc2.weight", 1);
+  const std::int64_t in = s.dim(meta ? "blocks.0.mlp.w12.weight" : "blocks.0.mlp.fc1.weight", 0);
+  c.mlp = in == 2 * wide ? Dinov2Config::MlpKind::swiglu_packed : Dinov2Config::MlpKind::plain;
+  if (wide != c.hidden()) c.mlp_hidden = wide;
+  c.registers = s.has("register_tokens") ? s.dim("register_tokens", 1) : 0;
   c.mask_token = s.has("mask_token");
   // A table without a row for cls is one whose rows are a square.
   const std::int64_t rows = s.dim("pos_embed", 1);
   c.pos_embed_prefix = NamedShapes::square(rows).rows == 0 || NamedShapes::square(rows - 1).rows > 0;
-  c.input.img_size = c.input.square_image("dinov2", rows - (c.pos_embed_prefix ? 1 : 0));
-  c.heads = s.assume("heads", usual_heads(c.dim));
-  s.assume(fmt::format("norm_eps {}", c.norm_eps));
+  const std::int64_t told = s.told("img_size") ? c.input.grid().tokens() : 0;
+  if (told > 0 && (rows == told || rows == told + 1)) c.pos_embed_prefix = rows != told;
+  c.input.image_of(s, "dinov2", rows - (c.pos_embed_prefix ? 1 : 0));
+  if (c.input.num_classes > 0)  // C, 2 C or 5 C columns
+    c.head_input = s.dim("head.weight", 1) == c.dim       ? Dinov2Config::HeadInput::cls
+                   : s.dim("head.weight", 1) == 2 * c.dim ? Dinov2Config::HeadInput::cls_mean
+                                                          : Dinov2Config::HeadInput::four_cls_mean;
+  s.assume("heads", c.heads, usual_heads(c.dim));
+  s.assume("norm_eps", c.norm_eps);
   // With registers all agree. Of the others only timm drops the token of masked training.
-  if (c.registers > 0 || !c.mask_token) c.pos_resize = "bicubic_antialias";
-  if (c.registers == 0) s.assume(fmt::format("pos_resize {}, unless the naming has its own", c.pos_resize));
+  if (c.registers > 0)
+    c.pos_resize = "bicubic_antialias";
+  else
+    s.assume("pos_resize", c.pos_resize, std::string(c.mask_token ? "bicubic_offset" : "bicubic_antialias"));
 }
 
 std::vector<Variant<Dinov2Config>> variants() {
@@ -258,14 +296,18 @@ std::vector<Variant<Dinov2Config>> variants() {
 std::vector<HubKeys> hub() {
   HubKeys plain = {
       .model_type = "dinov2",
-      .keys = transformer_keys(
-          {{"mlp_ratio", "mlp_ratio"}, {"drop_path_rate", "drop_path"}, {"use_mask_token", "mask_token"}}),
-      .fixed = R"({"num_classes":0,"pos_resize":"bicubic"})",
-      .defaults = R"({"image_size":224,"hidden_size":768,"num_attention_heads":12})"};
+      .keys = transformer_keys({{"mlp_ratio", "mlp_ratio"},
+                                {"drop_path_rate", "drop_path"},
+                                {"use_mask_token", "mask_token"},
+                                {"use_swiglu_ffn", "mlp"}}),
+      .fixed = R"({"pos_resize":"bicubic"})",
+      .defaults = R"({"image_size":224,"hidden_size":768,"num_attention_heads":12})",
+      .values = {{"use_swiglu_ffn", "true", R"("swiglu_packed")"}, {"use_swiglu_ffn", "false", R"("plain")"}},
+      .inert = {"hidden_act", "qkv_bias", "layerscale_value"}};
   HubKeys registers = plain;
   registers.model_type = "dinov2_with_registers";
   registers.keys.emplace_back("num_register_tokens", "registers");
-  registers.fixed = R"({"num_classes":0,"pos_resize":"bicubic_antialias"})";
+  registers.fixed = R"({"pos_resize":"bicubic_antialias"})";
   registers.defaults = merge_config(plain.defaults, R"({"patch_size":16,"num_register_tokens":4})");
   return {plain, registers};
 }
@@ -278,7 +320,7 @@ const char* const kValue = "encoder.layer.{i}.attention.attention.value";
 Renames transformers_names(bool halves) {
   Renames out;
   out.naming = "transformers";
-  out.prefixes = {"dinov2.", "dinov2_with_registers."};
+  out.prefix = "dinov2.";
   out.rules = {
       {"patch_embed.proj", "embeddings.patch_embeddings.projection"},
       {"patch_embed", "embeddings.patch_embeddings", true},
@@ -300,8 +342,9 @@ Renames transformers_names(bool halves) {
       {"blocks.{i}.mlp.w3", halves ? "encoder.layer.{i}.mlp.down_proj" : "encoder.layer.{i}.mlp.weights_out"},
       {"blocks.{i}", "encoder.layer.{i}"},
       {"norm", "layernorm"},
+      {"head", "classifier"},
   };
-  const auto at = out.rules.end() - 2;
+  const auto at = out.rules.end() - 3;
   if (halves)
     out.rules.insert(
         at, {"blocks.{i}.mlp.w12", {"encoder.layer.{i}.mlp.gate_proj", "encoder.layer.{i}.mlp.up_proj"}});
@@ -313,7 +356,6 @@ Renames transformers_names(bool halves) {
       {"encoder.layer.{i}.attention.v_proj", kValue},
       {"encoder.layer.{i}.attention.o_proj", "encoder.layer.{i}.attention.output.dense"},
   };
-  out.unused = {"classifier.*"};
   out.optional = {"mask_token"};
   out.overrides = {{"registers", R"({"pos_resize":"bicubic_antialias"})"},
                    {"!registers", R"({"pos_resize":"bicubic"})"}};
@@ -342,6 +384,7 @@ Renames timm_names() {
 std::vector<Renames> renames() {
   Renames meta;
   meta.naming = "facebookresearch/dinov2";
+  meta.rules = {{"head", "linear_head"}};
   meta.aliases = {{"blocks.{c}.{i}", "blocks.{i}"}};  // training checkpoints group blocks in chunks
   meta.optional = {"mask_token"};
   meta.overrides = {{"registers", R"({"pos_resize":"bicubic_antialias"})"},

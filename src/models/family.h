@@ -48,9 +48,12 @@ struct Family {
   std::vector<ModelEntry> (*variants)(const Family& family);
   /// Every naming that its checkpoints come in; our own first.
   std::vector<Renames> (*renames)();
-  /// Its configuration, told from names and shapes: JSON object. Throws Error where they are of another
-  /// family.
-  std::string (*from_shapes)(const Family& family, const NamedShapes& shapes);
+  /// Its configuration: JSON object of all its fields, told from names and shapes, and from what `told` (JSON
+  /// object of fields, "" for none) says where no shape does. Throws Error where the names and shapes are of
+  /// another family. nullptr where shapes alone are never enough to know it (layers).
+  std::string (*from_shapes)(const Family& family, NamedShapes shapes, const std::string& told);
+  /// The configuration that an empty one stands for, all its fields.
+  std::string (*default_config)(const Family& family);
   /// transformers' types whose folders are this family.
   std::vector<HubKeys> (*hub)();
   /// Keys that say how to call and are saved in no configuration: names of its inputs of kind option.
@@ -87,13 +90,16 @@ constexpr Family family(const char* name) {
     if constexpr (!std::is_null_pointer_v<decltype(kRenames)>) return kRenames();
     return {Renames{}};
   };
-  out.from_shapes = [](const Family& family, const NamedShapes& shapes) -> std::string {
-    Config config;
-    if constexpr (!std::is_null_pointer_v<decltype(kFromShapes)>) kFromShapes(shapes, config);
-    const std::string text = write_config(config);
-    read_config<Config>(family.name, text);  // shapes may say what cannot be
-    return text;
-  };
+  if constexpr (!std::is_null_pointer_v<decltype(kFromShapes)>)
+    out.from_shapes = [](const Family& family, NamedShapes shapes, const std::string& told) -> std::string {
+      Config config = read_config<Config>(family.name, told);
+      shapes.tell(config_keys(told));
+      kFromShapes(shapes, config);
+      const std::string text = write_config(config);
+      read_config<Config>(family.name, text);  // shapes may say what cannot be
+      return text;
+    };
+  out.default_config = [](const Family&) { return write_config(Config{}); };
   out.hub = []() -> std::vector<HubKeys> {
     if constexpr (!std::is_null_pointer_v<decltype(kHub)>) return kHub();
     return {};

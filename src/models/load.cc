@@ -1,14 +1,18 @@
 #include "models/load.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
+#include <numeric>
 
 #include "core/error.h"
+#include "io/model_folder.h"
 #include "models/checkpoint.h"
 #include "models/config_json.h"
+#include "models/processor.h"
 #include "models/registry.h"
+#include "models/tell.h"
 
 namespace locant {
 namespace {
@@ -20,121 +24,6 @@ constexpr const char* kFamilyKey = "locant.family";
 constexpr const char* kConfigKey = "locant.config";
 constexpr const char* kClassesKey = "locant.classes";
 constexpr const char* kPreprocessKey = "locant.preprocess";
-
-/// A way to read a file: what to build and whose names it has.
-struct Candidate {
-  const ModelEntry* entry = nullptr;
-  const Renames* renames = nullptr;
-  std::string config;
-  CheckpointFit fit;
-};
-
-std::string with_classes(const std::string& config, std::int64_t classes) {
-  return classes > 0 ? merge_config(config, fmt::format(R"({{"num_classes":{}}})", classes)) : config;
-}
-
-/// 0 where the entry was written for this naming, 1 where it names none, 2 where it was written for another.
-int strangeness(const ModelEntry& entry, const Renames& renames) {
-  if (entry.naming.empty()) return 1;
-  return entry.naming == renames.naming ? 0 : 2;
-}
-
-/// A family's names for a file, prepared once for all entries of the family.
-using Sources = std::vector<std::pair<const Renames*, CheckpointSource>>;
-
-Sources sources_of(const TensorFile& file, const std::string& family) {
-  Sources out;
-  for (const Renames& renames : renames_of(family))
-    out.emplace_back(&renames, CheckpointSource(file, renames));
-  return out;
-}
-
-/// The entry under every naming that shares a name with the file.
-void add_candidates(const Sources& sources, const ModelEntry& entry, std::int64_t classes,
-                    std::vector<Candidate>& out) {
-  std::map<std::string, std::vector<Parameter>> by_config;
-  for (const auto& [renames, source] : sources) {
-    Candidate candidate{&entry, renames, with_classes(renames->configure(entry.config), classes), {}};
-    const auto [it, added] = by_config.try_emplace(candidate.config);
-    if (added) it->second = model_parameters(entry.family, candidate.config);
-    const std::vector<Parameter>& parameters = it->second;
-    bool shared = false;  // the first few tell whether the rest is worth a look
-    for (std::size_t i = 0; i < std::min<std::size_t>(parameters.size(), 6) && !shared; ++i)
-      shared = source.has(parameters[i]);
-    if (!shared) continue;
-    candidate.fit = source.fit(parameters);
-    if (candidate.fit.matched > 0) out.push_back(std::move(candidate));
-  }
-}
-
-/// Best first: fewest faults, then most of the file, then the entry's own naming, then the registry's order.
-std::vector<Candidate> candidates_for(const TensorFile& file, const ModelEntry* only, std::int64_t classes) {
-  std::vector<Candidate> out;
-  std::map<std::string, Sources> by_family;
-  for (const ModelEntry& entry : model_entries()) {
-    if (only != nullptr && only != &entry) continue;
-    if (classes != 0 && !entry.has_head) continue;
-    const auto [it, added] = by_family.try_emplace(entry.family);
-    if (added) it->second = sources_of(file, entry.family);
-    add_candidates(it->second, entry, classes, out);
-  }
-  std::stable_sort(out.begin(), out.end(), [](const Candidate& a, const Candidate& b) {
-    if (a.fit.faults() != b.fit.faults()) return a.fit.faults() < b.fit.faults();
-    if (a.fit.faults() == 0 && a.fit.matched != b.fit.matched) return a.fit.matched > b.fit.matched;
-    return strangeness(*a.entry, *a.renames) < strangeness(*b.entry, *b.renames);
-  });
-  return out;
-}
-
-/// Classes of the file where only the head's size is wrong, else 0.
-std::int64_t classes_in_file(const Candidate& candidate) {
-  const CheckpointFit& fit = candidate.fit;
-  if (fit.wrong_shape.empty() || !fit.missing.empty() || !fit.unexpected.empty()) return 0;
-  const Family& family = find_family(candidate.entry->family);
-  const std::int64_t registered = family.classes(family, candidate.config);
-  const std::int64_t classes = fit.wrong_shape[0].in_file.rank() > 0 ? fit.wrong_shape[0].in_file[0] : 0;
-  for (const auto& wrong : fit.wrong_shape) {
-    if (wrong.in_file.rank() != wrong.expected.rank() || wrong.in_file.rank() == 0) return 0;
-    if (wrong.in_file[0] != classes || wrong.expected[0] != registered) return 0;
-    for (int axis = 1; axis < wrong.expected.rank(); ++axis)
-      if (wrong.in_file[axis] != wrong.expected[axis]) return 0;
-  }
-  return classes;
-}
-
-[[noreturn]] void refuse(const TensorFile& file, const std::vector<Candidate>& candidates, bool told) {
-  if (candidates.empty() && told)
-    fail("load", "{}: none of its tensors has a name of this model", file.path());
-  if (candidates.empty())
-    fail("load",
-         "{}: no known model has tensors of these names; `locant inspect` lists them, `locant list` the "
-         "models",
-         file.path());
-  const Candidate& best = candidates[0];
-  const std::int64_t classes = classes_in_file(best);
-  if (classes > 0)
-    fail("load", "{}: its head has {} classes ({} is {}), {} has another number; load it with num_classes {}",
-         file.path(), classes, best.fit.wrong_shape[0].name, best.fit.wrong_shape[0].in_file.str(),
-         best.entry->name, classes);
-  std::string others;
-  for (std::size_t i = 1; i < std::min<std::size_t>(candidates.size(), 4) && !told; ++i)
-    others += fmt::format("{}{} ({} faults)", i == 1 ? ". Next best: " : ", ", candidates[i].entry->name,
-                          candidates[i].fit.faults());
-  fail("load", "{}: does not fit {}{} ({} names): {}{}", file.path(),
-       told ? "" : "any known model; nearest is ", best.entry->name, best.renames->naming, describe(best.fit),
-       others);
-}
-
-void add_notes(const CheckpointFit& fit, std::vector<std::string>& notes) {
-  const auto line = [&](const std::vector<std::string>& names, const char* why) {
-    if (!names.empty())
-      notes.push_back(fmt::format("{} tensor{} ({}{}) {}", names.size(), names.size() == 1 ? "" : "s",
-                                  names[0], names.size() == 1 ? "" : ", ...", why));
-  };
-  line(fit.derived, "ignored: index tables and masks are computed from the shapes");
-  line(fit.unused, "ignored: this model does not use them");
-  line(fit.defaulted, "not in the file: at their initial value, which this model never uses");
-}
 
 std::string meta(const TensorFile& file, const char* key) {
   const auto it = file.metadata().find(key);
@@ -187,46 +76,198 @@ LoadedModel load_own(const TensorFile& file, const LoadOptions& options) {
   return out;
 }
 
-LoadedModel load_foreign(const TensorFile& file, const LoadOptions& options) {
-  const ModelEntry* told = options.model.empty() ? nullptr : &find_model(options.model);
-  require(options.num_classes >= LoadOptions::kClassesOfFile, "load", "num_classes is {}",
-          options.num_classes);
-  std::vector<Candidate> candidates =
-      candidates_for(file, told, std::max<std::int64_t>(options.num_classes, 0));
-  if (options.num_classes == LoadOptions::kClassesOfFile && !candidates.empty() &&
-      candidates[0].fit.faults() > 0) {
-    const std::int64_t classes = classes_in_file(candidates[0]);
-    if (classes > 0) candidates = candidates_for(file, candidates[0].entry, classes);
+/// What was read, of whose names and from where: "swin_digits (timm names, under model.)"
+std::string name_of(const Reading& reading) {
+  return fmt::format("{} ({} names{})", reading.entry != nullptr ? reading.entry->name : reading.family->name,
+                     reading.renames->naming, reading.prefix.empty() ? "" : ", under " + reading.prefix);
+}
+
+[[noreturn]] void refuse(const TensorFile& file, const std::vector<Reading>& readings,
+                         const LoadOptions& options, bool described) {
+  const bool told = !options.model.empty();
+  const std::string under = options.key ? fmt::format(" under \"{}\"", *options.key) : "";
+  if (readings.empty() && told)
+    fail("load", "{}: none of its tensors{} has a name of this model", file.path(), under);
+  if (readings.empty())
+    fail("load",
+         "{}: no known model has tensors of these names{}; `locant inspect` lists them, `locant list` the "
+         "models",
+         file.path(), under);
+  const Reading& best = readings[0];
+  for (const Reading& reading : readings)  // of the family that a description names
+    if (described && reading.config.empty() && !reading.why.empty() && best.fit.faults() > 0)
+      fail("load", "{}: {}: {}", file.path(), name_of(reading), reading.why);
+  if (best.config.empty()) fail("load", "{}: {}: {}", file.path(), name_of(best), best.why);
+  std::string others;
+  std::size_t listed = 0;
+  for (std::size_t i = 1; i < readings.size() && listed < 3 && !told; ++i)
+    if (readings[i].entry != best.entry)
+      others += fmt::format("{}{} ({} faults)", listed++ == 0 ? ". Next best: " : ", ", name_of(readings[i]),
+                            readings[i].fit.faults());
+  const char* way =
+      best.fit.foreign.empty() || !best.fit.missing.empty()
+          ? ""
+          : ". They would change the answer; where they may be left out, say so: --ignore PATTERN";
+  fail("load", "{}: does not fit {}{}: {}{}{}", file.path(), told ? "" : "any known model; nearest is ",
+       name_of(best), describe(best.fit), way, others);
+}
+
+std::string names_of(const std::vector<const ModelEntry*>& entries) {
+  std::vector<std::string> out;
+  for (const ModelEntry* entry : entries) out.push_back(entry->name);
+  return fmt::format("{}", fmt::join(out, ", "));
+}
+
+/// Whether a variant's pictures are prepared otherwise.
+bool prepares_otherwise(const ModelEntry* a, const ModelEntry* b) {
+  return a->preprocess.to_json() != b->preprocess.to_json();
+}
+
+/// Lines of how the file was read, but for what is assumed.
+void note_reading(const Reading& best, const std::vector<Reading>& readings, LoadedModel& out) {
+  for (const std::string& line : notes_of(best.fit)) out.notes.push_back(line);
+  if (!best.prefix.empty()) {
+    std::string line = fmt::format("the model is what stands under \"{}\"", best.prefix);
+    for (const Reading& other : readings)
+      if (other.prefix != best.prefix && other.fit.faults() == 0 && other.fit.matched == best.fit.matched) {
+        line += fmt::format("; \"{}\" fits as well (--key chooses)", other.prefix);
+        break;
+      }
+    out.notes.push_back(line);
   }
-  if (candidates.empty() || candidates[0].fit.faults() > 0) refuse(file, candidates, told != nullptr);
-  const Candidate& best = candidates[0];
+  for (const std::string& line : best.overruled) out.notes.push_back("config.json is overruled: " + line);
+}
+
+/// The size that goes into a model of another picture size than its variant's.
+void follow_image(const Reading& best, Preprocess& preprocess) {
+  const Json config = Json::parse(best.config),
+             variant = Json::parse(merge_config(best.family->default_config(*best.family),
+                                                best.entry == nullptr ? "{}" : best.entry->config));
+  const auto size = config.find("img_size");
+  if (size != config.end() && size->is_array() && size->size() == 2 &&
+      (best.entry == nullptr || variant["img_size"] != *size)) {
+    preprocess.rows = (*size)[0].get<std::int64_t>();
+    preprocess.columns = (*size)[1].get<std::int64_t>();
+    preprocess.resize_to = 0;
+  }
+  const auto channels = config.find("in_chans");
+  if (channels != config.end() && channels->is_number_integer() && *channels != preprocess.channels) {
+    preprocess.channels = channels->get<std::int64_t>();
+    const auto n = static_cast<std::size_t>(std::clamp<std::int64_t>(preprocess.channels, 1, 16));
+    const auto mean =
+        [](const std::vector<float>& x) {  // timm's, for channels that are no red, green and blue
+          return std::accumulate(x.begin(), x.end(), 0.0f) / static_cast<float>(x.size());
+        };
+    preprocess.mean.assign(n, mean(preprocess.mean));
+    preprocess.std.assign(n, mean(preprocess.std));
+  }
+}
+
+/// Preprocessing by variant and naming; what no folder says is assumed where recipes differ.
+void choose_preprocess(const Reading& best, const std::vector<Reading>& readings, LoadedModel& out) {
+  if (best.entry == nullptr) {
+    const std::vector<ModelEntry> entries = best.family->variants(*best.family);
+    if (!entries.empty()) out.preprocess = entries[0].preprocess;
+    out.assumed.push_back(
+        fmt::format("preprocessing of {}", entries.empty() ? std::string("ImageNet") : entries[0].name));
+  } else {
+    out.preprocess = best.entry->preprocess;
+  }
+  out.preprocess = Preprocess::from_json(best.renames->configure_preprocess(out.preprocess.to_json()));
+  follow_image(best, out.preprocess);
+  if (best.entry == nullptr || best.named) return;
+  std::vector<const ModelEntry*> others;
+  const auto add = [&](const ModelEntry* entry) {
+    const bool made_for_others = !entry->naming.empty() && entry->naming != best.renames->naming;
+    if (!made_for_others && prepares_otherwise(entry, best.entry) &&
+        std::find(others.begin(), others.end(), entry) == others.end())
+      others.push_back(entry);
+  };
+  for (const ModelEntry* entry : best.alike) add(entry);
+  for (const Reading& other : readings)
+    if (other.family != best.family && other.entry != nullptr && other.fit.faults() == 0 &&
+        other.fit.matched == best.fit.matched && other.prefix == best.prefix)
+      add(other.entry);
+  if (!others.empty())
+    out.assumed.push_back(fmt::format("preprocessing of {}: the tensors fit {} as well (--model chooses)",
+                                      best.entry->name, names_of(others)));
+}
+
+/// What a folder says of the head and of how pictures are prepared.
+void follow_folder(const ModelFolder& folder, const HubConfig& hub, LoadedModel& out) {
+  out.classes = hub.classes;
+  out.answer = hub.answer;
+  out.notes.insert(out.notes.end(), hub.notes.begin(), hub.notes.end());
+  const auto classes = static_cast<std::int64_t>(hub.classes.size()), rows = out.model->num_classes();
+  if (classes > 0 && rows > 0 && classes != rows) {
+    out.notes.push_back(fmt::format("config.json names {} classes, the head has {}", classes, rows));
+    out.classes.clear();
+  }
+  if (folder.preprocessor.empty() && hub.pretrained_cfg.empty()) return;
+  const ProcessorResult told = folder.preprocessor.empty()
+                                   ? processor_from_timm(hub.pretrained_cfg, out.preprocess)
+                                   : processor_from_json(folder.preprocessor, hub.model_type, out.preprocess);
+  out.preprocess = told.preprocess;
+  out.notes.insert(out.notes.end(), told.notes.begin(), told.notes.end());
+  std::erase_if(out.assumed, [](const std::string& what) { return what.rfind("preprocessing", 0) == 0; });
+}
+
+/// The configuration with a field as the description has it, whatever the tensors say.
+std::string with_told(const Reading& best, const HubConfig& hub, const char* key) {
+  const Json told = Json::parse(hub.config);
+  return told.contains(key) ? merge_config(best.config, Json{{key, told[key]}}.dump()) : best.config;
+}
+
+LoadedModel load_foreign(const TensorFile& file, const ModelFolder& folder, const LoadOptions& options) {
+  std::optional<HubConfig> hub;
+  if (!folder.config.empty()) hub = read_hub_config(folder.config);
+  if (!hub && !folder.preprocessor.empty()) hub.emplace();
+  TellRequest request;
+  if (!options.model.empty()) request.model = &find_model(options.model);
+  request.key = options.key;
+  request.ignore = options.ignore;
+  request.file_name = std::filesystem::path(file.path()).filename().string();
+  if (hub && request.model == nullptr) {
+    request.family = hub->family;
+    request.config = hub->config;
+    request.base = hub->base;
+  }
+  const TensorIndex index(file);
+  const std::vector<Reading> readings = tell(index, request);
+  if (readings.empty() || readings[0].config.empty() || readings[0].fit.faults() > 0)
+    refuse(file, readings, options, request.family != nullptr);
+  const Reading& best = readings[0];
+  if (!best.rivals.empty())
+    fail("load",
+         "{}: the tensors fit {}, and their answers differ; say which it is (--model NAME), or put its "
+         "config.json beside it",
+         file.path(), names_of(best.rivals));
   LoadedModel out;
-  CheckpointSource source(file, *best.renames);
-  out.model = make_model(best.entry->family, best.config, Weights(source, options.mode));
-  out.name = best.entry->name;
+  CheckpointSource source(StateDict(index, best.prefix), *best.renames);
+  for (const std::string& line : best.overruled)  // names counted, no shape: blocks are missing, or too many
+    if (line.rfind("depth", 0) == 0)
+      fail("load", "{}: config.json says {}: {}", file.path(), line,
+           describe(source.fit(model_parameters(best.family->name, with_told(best, *hub, "depth")))));
+  out.model = make_model(best.family->name, best.config, Weights(source, options.mode));
+  out.name = best.entry != nullptr ? best.entry->name : best.family->name;
   out.naming = best.renames->naming;
-  out.preprocess =
-      Preprocess::from_json(best.renames->configure_preprocess(best.entry->preprocess.to_json()));
-  add_notes(best.fit, out.notes);
-  std::set<std::string> alike;
-  for (std::size_t i = 1; i < candidates.size(); ++i)
-    if (candidates[i].fit.faults() == 0 && candidates[i].fit.matched == best.fit.matched &&
-        candidates[i].entry != best.entry)  // not a part of the same model
-      alike.insert(candidates[i].entry->name);
-  if (!alike.empty())
-    out.notes.push_back(fmt::format(
-        "the tensors fit {} as well, whose pictures are prepared otherwise; name the model to choose",
-        fmt::join(alike, ", ")));
+  out.key = best.prefix;
+  out.assumed = best.assumed;
+  choose_preprocess(best, readings, out);
+  note_reading(best, readings, out);
+  if (hub) follow_folder(folder, *hub, out);
   return out;
 }
 
 }  // namespace
 
 LoadedModel load_model(const std::string& path, const LoadOptions& options) {
-  const std::unique_ptr<TensorFile> file = open_tensor_file(path);
+  const ModelFolder folder = find_model_folder(path, options.folder_config);
+  const std::unique_ptr<TensorFile> file = open_tensor_file(folder.weights);
   const bool own = !meta(*file, kFamilyKey).empty();
-  LoadedModel out = own ? load_own(*file, options) : load_foreign(*file, options);
+  LoadedModel out = own ? load_own(*file, options) : load_foreign(*file, folder, options);
   out.notes.insert(out.notes.begin(), file->notes().begin(), file->notes().end());
+  if (!own) out.notes.insert(out.notes.begin(), folder.notes.begin(), folder.notes.end());
   if (own && !options.model.empty() && options.model != out.name) {
     const ModelEntry& told = find_model(options.model);
     if (told.name != out.name)
@@ -236,7 +277,7 @@ LoadedModel load_model(const std::string& path, const LoadOptions& options) {
   const std::string classes = meta(*file, kClassesKey);
   if (!classes.empty())
     out.classes = parse_classes(*file, classes);
-  else if (out.model->num_classes() == 1000)
+  else if (out.classes.empty() && out.model->num_classes() == 1000)
     out.classes = imagenet_classes();
   return out;
 }
@@ -285,16 +326,25 @@ std::vector<ModelGuess> guess_model(const TensorFile& file) {
         CheckpointSource(file, own_names()).fit(own_parameters(file, family, meta(file, kConfigKey)));
     const std::string name = meta(file, kModelKey);
     const std::size_t wrong = fit.wrong_shape.size();
-    return {{name.empty() ? family : name, own_names().naming, fit.matched, fit.missing.size() + wrong,
-             fit.unexpected.size() + wrong}};
+    return {{name.empty() ? family : name, own_names().naming, "", fit.matched, fit.missing.size() + wrong,
+             fit.foreign.size() + wrong}};
   }
-  constexpr std::size_t kKept = 8;
-  for (const Candidate& candidate : candidates_for(file, nullptr, 0)) {
-    if (out.size() == kKept) break;
+  constexpr std::size_t kKept = 16;
+  TellRequest request;
+  request.file_name = std::filesystem::path(file.path()).filename().string();
+  for (const Reading& reading : tell(TensorIndex(file), request)) {
+    if (reading.config.empty()) continue;
+    std::vector<const ModelEntry*> entries = reading.rivals;
+    if (entries.empty()) entries = {reading.entry};
+    entries.insert(entries.end(), reading.alike.begin(), reading.alike.end());
     // A tensor of another shape is missing in the right one and there in a wrong one.
-    const std::size_t wrong = candidate.fit.wrong_shape.size();
-    out.push_back({candidate.entry->name, candidate.renames->naming, candidate.fit.matched,
-                   candidate.fit.missing.size() + wrong, candidate.fit.unexpected.size() + wrong});
+    const std::size_t wrong = reading.fit.wrong_shape.size() + reading.fit.wrong_type.size();
+    for (const ModelEntry* entry : entries) {
+      if (out.size() == kKept) return out;
+      out.push_back({entry != nullptr ? entry->name : reading.family->name, reading.renames->naming,
+                     reading.prefix, reading.fit.matched, reading.fit.missing.size() + wrong,
+                     reading.fit.foreign.size() + wrong, reading.assumed});
+    }
   }
   return out;
 }

@@ -1,37 +1,46 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "io/preprocess.h"
 #include "io/tensor_file.h"
+#include "models/hub.h"
 #include "models/model.h"
 
 namespace locant {
 
 struct LoadOptions {
-  std::string model = {};  ///< registry name; empty: from the file's metadata, else guessed from its tensors
+  std::string model = {};  ///< registry name; empty: told by the file, its folder and its tensors
   WeightMode mode = WeightMode::inference;
-  /// Classes of the head where the file has others than the registered model: a number, kClassesOfFile for
-  /// what the file has, or 0 for the registered number (a file with another one is then an Error that says
-  /// so).
-  std::int64_t num_classes = 0;
-  static constexpr std::int64_t kClassesOfFile = -1;
+  std::optional<std::string> key = {};  ///< which of several models in the file: what stands before its names
+  std::vector<std::string> ignore = {};  ///< glob patterns of tensors that are left out although the model
+                                         ///< has no place for them
+  bool folder_config = true;  ///< config.json and preprocessor_config.json beside the file count
 };
 
 /// A checkpoint as a model that runs.
 struct LoadedModel {
+  /// What the numbers of the head are: one class of several, each class yes or no, values.
+  using Answer = HubConfig::Answer;
   std::unique_ptr<Model> model;
   std::string name;    ///< registry name, or the family for a configuration of its own
   std::string naming;  ///< whose tensor names the file used: "timm", "torchvision", "transformers", ...
+  std::string key;     ///< what stood before the model's names in the file, with the last dot
   Preprocess preprocess;
   std::vector<std::string> classes;  ///< names by index; empty when unknown
-  std::vector<std::string> notes;    ///< lines for people: buffers recomputed, levels unwrapped
+  Answer answer = Answer::one_class;
+  std::vector<std::string> notes;    ///< lines for people: buffers recomputed, levels taken
+  std::vector<std::string> assumed;  ///< "heads 6": what neither file nor caller says, and the answer needs
 };
 
-/// Opens safetensors or .pth, finds the model and the naming, and loads it. Throws Error that lists missing
-/// and unexpected names (each with its nearest match) or the candidates when the model cannot be told.
+/// Opens safetensors, .pth, or a folder of the hub; finds the model, its naming and its configuration, and
+/// loads it. Each value comes from the first that says it of: `options`, our own metadata, config.json (where
+/// no shape says otherwise), the shapes, the registered variant of these shapes, the family's defaults, which
+/// are `assumed`. Throws Error that lists missing and unknown names (each with its nearest match), or the
+/// variants to choose from when their tensors are the same and their answers are not.
 LoadedModel load_model(const std::string& path, const LoadOptions& options = {});
 
 /// Writes a checkpoint of ours: safetensors with the model's name, family, configuration, class names and
@@ -52,7 +61,9 @@ void save_model(const std::string& path, const Model& model,
 struct ModelGuess {
   std::string name;
   std::string naming;
+  std::string key;  ///< what stands before its names
   std::size_t matched = 0, missing = 0, unexpected = 0;
+  std::vector<std::string> assumed = {};
 };
 std::vector<ModelGuess> guess_model(const TensorFile& file);
 

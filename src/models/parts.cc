@@ -52,11 +52,12 @@ void PatchInput::from_shapes(const NamedShapes& shapes, const std::string& proje
   num_classes = shapes.has(head) ? shapes.dim(head, 0) : 0;
 }
 
-Pair PatchInput::square_image(std::string_view op, std::int64_t patches) const {
-  const Pair grid = NamedShapes::square(patches);
-  require(grid.rows > 0, op, "a table of {} patches is no square grid, so that img_size must be told",
+void PatchInput::image_of(const NamedShapes& shapes, std::string_view op, std::int64_t patches) {
+  if (shapes.told("img_size") && grid().tokens() == patches) return;
+  const Pair square = NamedShapes::square(patches);
+  require(square.rows > 0, op, "a table of {} patches is no square grid, so that img_size must be told",
           patches);
-  return {grid.rows * patch_size.rows, grid.columns * patch_size.columns};
+  img_size = {square.rows * patch_size.rows, square.columns * patch_size.columns};
 }
 
 void Prefix::add(const Weights& w, std::string_view name, std::int64_t tokens, std::int64_t width,
@@ -96,10 +97,8 @@ Var SelfAttention::operator()(const Context& ctx, const Var& x, const Var& skip,
   return proj_(ctx, attention(ctx, qkv, options_), Activation::none, skip);
 }
 
-LearnedAbsolute position_table(const Weights& w, const PatchInput& input, std::int64_t prefix,
-                               std::int64_t width, const std::string& resize) {
-  const Grid grid = input.grid();
-  return {w.get("pos_embed", {1, prefix + grid.tokens(), width}, Init::trunc_normal(0.02f), {.decay = false}),
+LearnedAbsolute PositionTable::operator()(const Weights& w) const {
+  return {w.get(name, {1, prefix + grid.tokens(), width}, Init::trunc_normal(0.02f), {.decay = decay}),
           {grid.rows, grid.columns, prefix, parse_position_resize(resize)}};
 }
 

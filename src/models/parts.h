@@ -51,8 +51,9 @@ struct PatchInput {
   /// Patch, channels and classes off a convolution's weight (C, channels, rows, columns) and a head's
   /// (classes, C); no head: none. Not the image's size.
   void from_shapes(const NamedShapes& shapes, const std::string& projection, const std::string& head);
-  /// The square image of so many patches. Throws Error where none has them: the size must then be told.
-  Pair square_image(std::string_view op, std::int64_t patches) const;
+  /// img_size becomes that of so many patches: the told one where it has them, else a square. Throws Error
+  /// where no square has them: the size must then be told.
+  void image_of(const NamedShapes& shapes, std::string_view op, std::int64_t patches);
 };
 
 template <class Archive, class Input>
@@ -151,9 +152,16 @@ class Head {
   Linear linear_;
 };
 
-/// `pos_embed` (1, prefix + patches, width), for the input's own grid; no weight decay.
-LearnedAbsolute position_table(const Weights& w, const PatchInput& input, std::int64_t prefix,
-                               std::int64_t width, const std::string& resize);
+/// A learned table (1, prefix + tokens, width) of a grid, by the rule that fits it to another
+/// (parse_position_resize).
+struct PositionTable {
+  Grid grid;
+  std::int64_t prefix = 0, width = 0;
+  std::string resize = "none";
+  std::string_view name = "pos_embed";
+  bool decay = false;  ///< with the weight decay of its training
+  LearnedAbsolute operator()(const Weights& w) const;
+};
 
 /// Throws Error unless x (B, N, C) holds the grid's tokens.
 void require_grid(std::string_view op, const Var& x, Grid grid);

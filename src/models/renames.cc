@@ -1,5 +1,6 @@
 #include "models/renames.h"
 
+#include <algorithm>
 #include <charconv>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -29,12 +30,6 @@ bool glob(std::string_view pattern, std::string_view text) {
   }
   while (p < pattern.size() && pattern[p] == '*') ++p;
   return p == pattern.size();
-}
-
-bool any_glob(const std::vector<std::string>& patterns, std::string_view text) {
-  for (const std::string& pattern : patterns)
-    if (glob(pattern, text)) return true;
-  return false;
 }
 
 /// Renames::Override::when on a JSON object.
@@ -128,22 +123,28 @@ Renames::Rule::Rule(const char* our_path, const char* their_path, bool whole)
 Renames::Rule::Rule(const char* our_path, std::initializer_list<const char*> their_paths)
     : ours(our_path), theirs(their_paths.begin(), their_paths.end()) {}
 
-std::vector<SourcePiece> Renames::to_library(const std::string& name, const Shape& shape) const {
+std::vector<std::string> Renames::library_names(const std::string& name) const {
   for (const Rule& rule : rules) {
     PathPattern::Numbers numbers;
     std::string_view rest;
     if (!rule.ours.match(name, numbers, rest) || (rule.exact && !rest.empty())) continue;
-    const auto parts = static_cast<std::int64_t>(rule.theirs.size());
-    if (parts == 1) return {{rule.theirs[0].fill(numbers).append(rest), 0, 0}};
-    if (shape.rank() == 0 || shape[0] % parts != 0)
-      fail("renames", "{} of shape {} does not split into {} equal parts", name, shape.str(), parts);
-    std::vector<SourcePiece> out;
-    for (std::int64_t i = 0; i < parts; ++i)
-      out.push_back({rule.theirs[static_cast<std::size_t>(i)].fill(numbers).append(rest),
-                     i * (shape[0] / parts), shape[0] / parts});
+    std::vector<std::string> out;
+    for (const PathPattern& theirs : rule.theirs) out.push_back(theirs.fill(numbers).append(rest));
     return out;
   }
-  return {{name, 0, 0}};
+  return {name};
+}
+
+std::vector<SourcePiece> Renames::to_library(const std::string& name, const Shape& shape) const {
+  std::vector<std::string> names = library_names(name);
+  const auto parts = static_cast<std::int64_t>(names.size());
+  if (parts == 1) return {{std::move(names[0]), 0, 0}};
+  if (shape.rank() == 0 || shape[0] % parts != 0)
+    fail("renames", "{} of shape {} does not split into {} equal parts", name, shape.str(), parts);
+  std::vector<SourcePiece> out;
+  for (std::int64_t i = 0; i < parts; ++i)
+    out.push_back({std::move(names[static_cast<std::size_t>(i)]), i * (shape[0] / parts), shape[0] / parts});
+  return out;
 }
 
 OurPiece Renames::piece_to_ours(const std::string& theirs) const {
@@ -169,27 +170,44 @@ std::string Renames::path_to_library(const std::string& ours) const {
   return ours;
 }
 
-std::string Renames::normalised(const std::string& in_file) const {
-  std::string name = in_file;
-  for (const std::string& prefix : prefixes)
-    if (name.size() > prefix.size() && name.compare(0, prefix.size(), prefix) == 0) {
-      name.erase(0, prefix.size());
-      break;
-    }
+std::string Renames::spelled(const std::string& in_file) const {
   for (const Alias& alias : aliases) {
     PathPattern::Numbers numbers;
     std::string_view rest;
-    if (alias.spelling.match(name, numbers, rest)) return alias.name.fill(numbers).append(rest);
+    if (alias.spelling.match(in_file, numbers, rest)) return alias.name.fill(numbers).append(rest);
   }
-  return name;
+  return in_file;
 }
 
-bool Renames::is_derived(const std::string& theirs) const { return any_glob(derived, theirs); }
-bool Renames::is_unused(const std::string& theirs) const { return any_glob(unused, theirs); }
-bool Renames::is_optional(const std::string& ours) const { return any_glob(optional, ours); }
+bool matches_any(const std::vector<std::string>& patterns, std::string_view text) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return glob(pattern, text); });
+}
+
+bool Renames::is_derived(const std::string& theirs) const {
+  return theirs.ends_with(".num_batches_tracked") || matches_any(derived, theirs);
+}
+
+bool Renames::is_unused(const std::string& theirs) const { return matches_any(unused, theirs); }
+
+bool is_left_behind(std::string_view name) {
+  // What training leaves beside and within any model: averaging's counter, loss weights, the heads of
+  // self-supervised training, a decoder of masked pictures, a representation layer that fine-tuning dropped.
+  static const std::vector<std::string> kLeftBehind = {
+      "n_averaged",       "best_acc1",       "rng_state",        "criterion.*",      "loss_fn.*",
+      "mask_token",       "pre_logits.*",    "head.mlp.*",       "head.last_layer*", "head.0.*",
+      "head.1.*",         "head.2.*",        "head.3.*",         "head.4.*",         "projector.*",
+      "predictor.*",      "decoder_embed.*", "decoder_blocks.*", "decoder_norm.*",   "decoder_pred.*",
+      "decoder_pos_embed"};
+  return matches_any(kLeftBehind, name);
+}
+
+bool Renames::is_optional(const std::string& ours) const { return matches_any(optional, ours); }
+
+std::string Renames::overridden(const std::string& config) const { return overrides_for(config, overrides); }
 
 std::string Renames::configure(const std::string& config) const {
-  return merge_config(config, overrides_for(config, overrides));
+  return merge_config(config, overridden(config));
 }
 
 std::string Renames::complete(const std::string& config) const {

@@ -79,7 +79,7 @@ class Renames {
   };
 
   std::string naming;  ///< "timm", "torchvision", "transformers", "microsoft/Swin-Transformer", ...
-  std::vector<std::string> prefixes;  ///< what may stand before a tensor's name in files: "swin."
+  std::string prefix;  ///< what the library writes before the names of the model without its head: "swin."
   std::vector<Rule> rules;
   std::vector<Alias> aliases;
   std::vector<std::string>
@@ -91,6 +91,8 @@ class Renames {
 
   /// Library pieces that make up our tensor, in row order. Throws Error when a split does not divide axis 0.
   std::vector<SourcePiece> to_library(const std::string& ours, const Shape& shape) const;
+  /// Names of those pieces.
+  std::vector<std::string> library_names(const std::string& ours) const;
   /// Our module path or name for the library's; unchanged where no rule applies, the first where several
   /// share one.
   std::string to_ours(const std::string& theirs) const;
@@ -98,12 +100,14 @@ class Renames {
   OurPiece piece_to_ours(const std::string& theirs) const;
   /// The library's module path for ours (stages); the first where ours is split.
   std::string path_to_library(const std::string& ours) const;
-  /// A file's tensor name without prefix and in the spelling that the rules know.
-  std::string normalised(const std::string& in_file) const;
+  /// The spelling that the rules know of a name in a file, without what stands before it there.
+  std::string spelled(const std::string& in_file) const;
   bool is_derived(const std::string& theirs) const;
   bool is_unused(const std::string& theirs) const;
   bool is_optional(const std::string& ours) const;
-  /// `config` (JSON object) with the overrides that apply: what to build for a file of this naming.
+  /// The overrides of a configuration that apply to it; JSON objects.
+  std::string overridden(const std::string& config) const;
+  /// `config` with them: what to build for a file of this naming.
   std::string configure(const std::string& config) const;
   /// `config` with those of them that it does not set itself, or that hold always (a description that says
   /// more than the naming: verify).
@@ -111,6 +115,12 @@ class Renames {
   /// Preprocessing (Preprocess::to_json) of a registered model with the overrides that apply.
   std::string configure_preprocess(const std::string& preprocess) const;
 };
+
+/// Whether one of the glob patterns ('*' for any characters, dots included) is the whole of `text`.
+bool matches_any(const std::vector<std::string>& patterns, std::string_view text);
+
+/// Whether a tensor of this name is what training leaves beside and within any model, and no model uses.
+bool is_left_behind(std::string_view name);
 
 /// Libraries that call everything as we do.
 std::vector<Renames> same_names(std::initializer_list<const char*> namings);

@@ -7,16 +7,18 @@
 #include <utility>
 
 #include "core/error.h"
+#include "io/model_folder.h"
 #include "models/checkpoint.h"
 #include "models/family.h"
 #include "models/registry.h"
+#include "models/tell.h"
 #include "ops/rearrange.h"
 
 namespace locant {
 namespace {
 
 constexpr const char* kOp = "sam";
-constexpr std::int64_t kPatch = 16, kLargest = 4096;
+constexpr std::int64_t kLargest = 4096;
 
 const Family& family_of(SamConfig::Encoder encoder) {
   return encoder == SamConfig::Encoder::tiny_vit ? kTinyVit : kSamImageEncoder;
@@ -44,13 +46,23 @@ void fields(ConfigReader& reader, SamConfig& config) { list_fields(reader, confi
 void fields(ConfigWriter& writer, const SamConfig& config) { list_fields(writer, config); }
 
 void check(const std::string& op, const SamConfig& c) {
-  require(c.image_size >= kPatch && c.image_size <= kLargest && c.image_size % kPatch == 0, op,
-          "an image size of {}; a multiple of {} up to {} was expected", c.image_size, kPatch, kLargest);
+  const std::int64_t patch = c.patch();
+  require(patch > 0 && c.image_size >= patch && c.image_size <= kLargest && c.image_size % patch == 0, op,
+          "an image size of {}; a multiple of {} up to {} was expected", c.image_size, patch, kLargest);
   check(op, c.prompt_config());
   check(op, c.decoder_config());
 }
 
-Pair SamConfig::grid() const { return {image_size / kPatch, image_size / kPatch}; }
+std::int64_t SamConfig::patch() const {
+  Pair side = {16, 16};  // TinyViT's strides make as much
+  if (encoder == Encoder::sam_image_encoder) ConfigReader(kOp, encoder_config).field("patch_size", side);
+  return side.rows;
+}
+
+Pair SamConfig::grid() const {
+  const std::int64_t side = image_size / std::max<std::int64_t>(patch(), 1);
+  return {side, side};
+}
 
 SamPromptEncoderConfig SamConfig::prompt_config() const {
   return {.grid = grid(), .img_size = {image_size, image_size}, .dim = dim, .mask_chans = mask_chans};
@@ -136,73 +148,83 @@ std::unique_ptr<Sam> build_sam(const std::string& config, const Weights& weights
 
 namespace {
 
-struct Candidate {
-  const ModelEntry* entry;
-  const Renames* renames;
-  CheckpointFit fit;
-};
-
 bool is_called(const ModelEntry& entry, const std::string& name) {
   return entry.name == name ||
          std::find(entry.aliases.begin(), entry.aliases.end(), name) != entry.aliases.end();
 }
 
-/// The registered ones, or the one of this name.
-std::vector<const ModelEntry*> entries_called(const std::string& name) {
-  std::vector<const ModelEntry*> out;
+/// The registered one of this name; nullptr for no name.
+const ModelEntry* entry_called(const std::string& name) {
+  if (name.empty()) return nullptr;
   std::vector<std::string> names;
   for (const ModelEntry& entry : model_entries()) {
     if (entry.family != kSam.name) continue;
-    if (name.empty() || is_called(entry, name)) out.push_back(&entry);
+    if (is_called(entry, name)) return &entry;
     names.push_back(entry.name);
   }
-  require(!out.empty(), kOp, "no Segment Anything is called \"{}\"; there are {}", name,
-          fmt::join(names, ", "));
-  return out;
+  fail(kOp, "no Segment Anything is called \"{}\"; there are {}", name, fmt::join(names, ", "));
 }
 
-std::string sized(const ModelEntry& entry, std::int64_t image_size) {
-  return merge_config(entry.config, fmt::format(R"({{"image_size":{}}})", image_size));
-}
-
-/// Best first.
-std::vector<Candidate> candidates_for(const TensorFile& file, const LoadSamOptions& options) {
-  std::vector<Candidate> out;
-  for (const ModelEntry* entry : entries_called(options.model)) {
-    // Whole: what the file is does not depend on what is read of it.
-    const std::vector<Parameter> parameters = model_parameters(kSam.name, sized(*entry, options.image_size));
-    for (const Renames& renames : renames_of(kSam.name))
-      out.push_back({entry, &renames, CheckpointSource(file, renames).fit(parameters)});
+Reading read_sam(const TensorIndex& index, const ModelFolder& folder, const LoadSamOptions& options) {
+  TellRequest request;
+  if (!folder.config.empty() && options.model.empty()) {
+    const HubConfig hub = read_hub_config(folder.config);
+    require(hub.family == &kSam, "load", "{} is of {}, no Segment Anything", folder.config_path,
+            hub.model_type);
+    request.config = hub.config;
   }
-  std::stable_sort(out.begin(), out.end(),
-                   [](const Candidate& a, const Candidate& b) { return a.fit.faults() < b.fit.faults(); });
-  return out;
+  request.family = &kSam;
+  request.model = entry_called(options.model);
+  request.key = options.key;
+  request.ignore = options.ignore;
+  const std::string& path = index.file().path();
+  std::vector<Reading> readings = tell(index, request);
+  require(!readings.empty(), "load",
+          "{}: no tensor has a name of Segment Anything's; `locant inspect` lists them", path);
+  Reading& best = readings[0];
+  require(!best.config.empty(), "load", "{}: {}", path, best.why);
+  if (best.fit.faults() > 0)
+    fail("load", "{}: does not fit {}{} ({} names): {}", path,
+         options.model.empty() ? "any Segment Anything; nearest is " : "",
+         best.entry != nullptr ? best.entry->name : kSam.name, best.renames->naming, describe(best.fit));
+  return std::move(best);
+}
+
+std::int64_t image_size_of(const std::string& config) {
+  return read_config<SamConfig>(kOp, config).image_size;
 }
 
 }  // namespace
 
+std::int64_t sam_image_size(const std::string& path, const LoadSamOptions& options) {
+  const ModelFolder folder = find_model_folder(path);
+  const std::unique_ptr<TensorFile> file = open_tensor_file(folder.weights);
+  return image_size_of(read_sam(TensorIndex(*file), folder, options).config);
+}
+
 LoadedSam load_sam(const std::string& path, const LoadSamOptions& options) {
-  const std::unique_ptr<TensorFile> file = open_tensor_file(path);
-  const std::vector<Candidate> candidates = candidates_for(*file, options);
-  const Candidate& best = candidates.at(0);
-  if (best.fit.matched == 0)
-    fail("load", "{}: no tensor has a name of Segment Anything's; `locant inspect` lists them", path);
-  if (best.fit.faults() > 0)
-    fail("load", "{}: does not fit {}{} ({} names): {}", path,
-         options.model.empty() ? "any Segment Anything; nearest is " : "", best.entry->name,
-         best.renames->naming, describe(best.fit));
+  const ModelFolder folder = find_model_folder(path);
+  const std::unique_ptr<TensorFile> file = open_tensor_file(folder.weights);
+  const TensorIndex index(*file);
+  const Reading best = read_sam(index, folder, options);
   const bool whole = options.parts == Sam::Parts::all;
-  std::string config = sized(*best.entry, options.image_size);
+  std::string config = best.config;
+  const std::int64_t trained = image_size_of(config);
+  const std::int64_t side = options.image_size > 0 ? options.image_size : trained;
+  config = merge_config(config, fmt::format(R"({{"image_size":{}}})", side));
   if (!whole) config = merge_config(config, R"({"parts":"decoder"})");
-  CheckpointSource source(*file, *best.renames);
+  CheckpointSource source(StateDict(index, best.prefix), *best.renames);
   LoadedSam out;
   out.sam = build_sam(config, Weights(source, options.mode));
-  out.name = best.entry->name;
+  out.name = best.entry != nullptr ? best.entry->name : kSam.name;
   out.naming = best.renames->naming;
-  out.notes = file->notes();
-  if (options.image_size != 1024 && whole)
+  out.key = best.prefix;
+  out.notes = folder.notes;
+  out.notes.insert(out.notes.end(), file->notes().begin(), file->notes().end());
+  out.assumed = best.assumed;
+  if (side != trained && whole)
     out.notes.push_back(fmt::format(
-        "images of {0}x{0} instead of 1024x1024: {1}", options.image_size,
+        "images of {0}x{0} instead of {1}x{1}: {2}", side, trained,
         out.sam->options().encoder == SamConfig::Encoder::tiny_vit
             ? "windows are padded anew, no table depends on the size"
             : "the position table is resized (bicubic, antialiased), the global layers' relative positions "
@@ -213,24 +235,21 @@ LoadedSam load_sam(const std::string& path, const LoadSamOptions& options) {
 namespace {
 
 void encoder_from_shapes(const NamedShapes& s, SamConfig& c) {
-  constexpr std::string_view kPrefix = "image_encoder.";
-  std::map<std::string, Shape> own;
-  for (const auto& [name, shape] : s)
-    if (name.rfind(kPrefix, 0) == 0) own.emplace(name.substr(kPrefix.size()), shape);
-  const NamedShapes shapes(kOp, std::move(own));
+  const NamedShapes shapes = s.below("image_encoder");
   c.encoder = shapes.has("patch_embed.proj.weight") ? SamConfig::Encoder::sam_image_encoder
                                                     : SamConfig::Encoder::tiny_vit;
   const Family& family = family_of(c.encoder);
-  c.encoder_config = family.from_shapes(family, shapes);
-  for (const std::string& what : shapes.assumed()) s.assume(what);
+  const std::string plain = family.default_config(family);
+  const std::string told = s.told("encoder_config") ? merge_config(plain, c.encoder_config) : "";
+  // As variants have it: what differs from the encoder's own defaults.
+  c.encoder_config = config_difference(plain, family.from_shapes(family, shapes, told));
   if (shapes.has("pos_embed"))
-    c.image_size = kPatch * shapes.dim("pos_embed", 1);
+    c.image_size = c.patch() * shapes.dim("pos_embed", 1);
   else
-    s.assume(fmt::format("image_size {}", c.image_size));
+    s.assume("image_size", c.image_size);
 }
 
 void from_shapes(const NamedShapes& s, SamConfig& c) {
-  encoder_from_shapes(s, c);
   SamMaskDecoderConfig& d = c.decoder;
   c.dim = s.dim("mask_decoder.iou_token.weight", 1);
   c.mask_chans = s.dim("prompt_encoder.mask_downscaling.3.weight", 0);
@@ -241,8 +260,9 @@ void from_shapes(const NamedShapes& s, SamConfig& c) {
   d.mask_tokens = s.dim("mask_decoder.mask_tokens.weight", 0);
   d.iou_depth = s.count("mask_decoder.iou_prediction_head.layers", ".weight");
   if (d.iou_depth > 1) d.iou_hidden = s.dim("mask_decoder.iou_prediction_head.layers.0.weight", 0);
-  s.assume(fmt::format("decoder heads {}", d.heads));
-  s.assume(fmt::format("decoder norm_eps {}", d.norm_eps));
+  encoder_from_shapes(s, c);
+  s.assume("heads", d.heads);
+  s.assume("norm_eps", d.norm_eps);
 }
 
 std::vector<Variant<SamConfig>> variants() {
@@ -264,7 +284,7 @@ std::vector<Variant<SamConfig>> variants() {
   SamConfig mobile;
   mobile.encoder = SamConfig::Encoder::tiny_vit;
   mobile.encoder_config =
-      R"({"img_size":1024,"num_classes":0,"downsample_strides":[2,2,1],"neck_chans":256,"unused_head":1000})";
+      R"({"img_size":[1024,1024],"num_classes":0,"downsample_strides":[2,2,1],"neck_chans":256,"unused_head":1000})";
   out.push_back(
       {"mobile_sam", mobile, out[0].preprocess, "MobileSAM, TinyViT: Zhang et al. 2023", {"vit_t"}});
   return out;
@@ -279,6 +299,7 @@ std::vector<HubKeys> hub() {
                        {"mask_decoder_config.num_hidden_layers", "depth"},
                        {"mask_decoder_config.num_attention_heads", "heads"},
                        {"mask_decoder_config.mlp_dim", "mlp_dim"},
+                       {"mask_decoder_config.layer_norm_eps", "norm_eps"},
                        {"mask_decoder_config.attention_downsample_rate", "downsample_rate"},
                        {"mask_decoder_config.iou_head_depth", "iou_depth"},
                        {"mask_decoder_config.iou_head_hidden_dim", "iou_hidden"}}};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,8 @@ struct SamConfig {
   std::int64_t dim = 256, mask_chans = 16;
   SamMaskDecoderConfig decoder = {};  ///< grid and dim follow from the others
 
+  /// Pixels of a side that become one of the image embedding.
+  std::int64_t patch() const;
   /// Of the image embedding.
   Pair grid() const;
   SamPromptEncoderConfig prompt_config() const;
@@ -74,20 +77,26 @@ std::unique_ptr<Sam> build_sam(const std::string& config, const Weights& weights
 
 struct LoadedSam {
   std::shared_ptr<const Sam> sam;
-  std::string name;                ///< of the registered variant: "sam_vit_b", "mobile_sam"
-  std::string naming;              ///< whose tensor names the file used
-  std::vector<std::string> notes;  ///< lines for people
+  std::string name;    ///< of the registered variant, "sam_vit_b", "mobile_sam"; "sam" for one of its own
+  std::string naming;  ///< whose tensor names the file used
+  std::string key;     ///< what stood before them, with the last dot
+  std::vector<std::string> notes;    ///< lines for people
+  std::vector<std::string> assumed;  ///< what neither file nor caller says
 };
 
 struct LoadSamOptions {
   std::string model = {};  ///< variant, by name or alias; empty: told by the tensors
   WeightMode mode = WeightMode::inference;
-  std::int64_t image_size = 1024;  ///< side of the padded square, a multiple of 16
+  std::int64_t image_size = 0;  ///< side of the padded square, a multiple of 16; 0: what it was trained at
   Sam::Parts parts = Sam::Parts::all;
+  std::optional<std::string> key = {};   ///< what stands before the model's names in the file
+  std::vector<std::string> ignore = {};  ///< glob patterns of tensors that are left out
 };
 
-/// Opens official .pth, Hugging Face's SamModel and MobileSAM's .pt. Throws Error that names missing and
-/// unexpected tensors when nothing fits.
+/// Opens official .pth, Hugging Face's SamModel and MobileSAM's .pt, on their own or within a training
+/// checkpoint. Throws Error that names missing and unknown tensors when nothing fits.
 LoadedSam load_sam(const std::string& path, const LoadSamOptions& options = {});
+/// The side of the square that it was trained at, from names and shapes alone. Throws Error as load_sam does.
+std::int64_t sam_image_size(const std::string& path, const LoadSamOptions& options = {});
 
 }  // namespace locant

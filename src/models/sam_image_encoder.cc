@@ -219,11 +219,14 @@ void blocks_from_shapes(const NamedShapes& s, SamEncoderConfig& c) {
   });
   c.absolute_pos = s.has("pos_embed");
   if (c.absolute_pos) grid = {s.dim("pos_embed", 1), s.dim("pos_embed", 2)};
-  const Pair &patch = c.input.patch_size, &image = c.input.img_size;
-  c.input.img_size = {grid.rows * patch.rows, grid.columns * patch.columns};
-  if (!c.absolute_pos) s.assume(fmt::format("img_size {} x {}", image.rows, image.columns));
+  const Pair& patch = c.input.patch_size;
+  const Pair image = {grid.rows * patch.rows, grid.columns * patch.columns};
+  if (c.absolute_pos)
+    c.input.img_size = image;
+  else
+    s.assume("img_size", c.input.img_size, image);
+  const std::vector<std::int64_t> told_blocks = std::exchange(c.global_blocks, {});
   c.window = grid;
-  c.global_blocks.clear();
   for (std::int64_t b = 0; b < c.depth; ++b) {
     const Pair side = sides[static_cast<std::size_t>(b)];
     if (side == grid)
@@ -231,16 +234,16 @@ void blocks_from_shapes(const NamedShapes& s, SamEncoderConfig& c) {
     else
       c.window = side;
   }
-  if (!(c.window == grid) || c.depth < 4) return;
-  c.global_blocks = usual_global_blocks(c.depth);
-  s.assume(fmt::format("global_blocks [{}]", fmt::join(c.global_blocks, ", ")));
+  if (!(c.window == grid) || c.depth < 4) return;  // lengths that differ tell them apart
+  c.global_blocks = told_blocks;
+  s.assume("global_blocks", c.global_blocks, usual_global_blocks(c.depth));
 }
 
 void from_shapes(const NamedShapes& s, SamEncoderConfig& c) {
   c.input.from_shapes(s, "patch_embed.proj.weight", "head.weight");
   c.dim = s.dim("patch_embed.proj.weight", 0);
   c.depth = s.count("blocks", ".norm1.weight");
-  c.mlp_hidden = s.dim("blocks.0.mlp.lin1.weight", 0);
+  if (const std::int64_t wide = s.dim("blocks.0.mlp.lin1.weight", 0); wide != c.hidden()) c.mlp_hidden = wide;
   const std::int64_t D = s.dim(fmt::format("blocks.0.attn.{}", Decomposed::kRows), 1);
   require(D > 0 && c.dim % D == 0, "sam_image_encoder", "tables of width {} for {} channels", D, c.dim);
   c.heads = c.dim / D;
@@ -248,11 +251,11 @@ void from_shapes(const NamedShapes& s, SamEncoderConfig& c) {
   const bool conv = s.has("neck.0.weight");
   c.neck = conv ? SamEncoderConfig::Neck::conv : SamEncoderConfig::Neck::norm;
   c.out_chans = s.dim(conv ? "neck.0.weight" : "neck.weight", 0);
+  c.net_chans.clear();
   for (std::int64_t n = 2; s.has(fmt::format("net_{}.weight", n)); ++n)
     c.net_chans.push_back(s.dim(fmt::format("net_{}.weight", n), 0));
-  if (!conv) c.norm_eps = 1e-5f;  // timm's classifier
   if (!conv || c.input.num_classes > 0) c.pool = SamEncoderConfig::Pool::mean;
-  s.assume(fmt::format("norm_eps {}", c.norm_eps));
+  s.assume("norm_eps", c.norm_eps, conv ? c.norm_eps : 1e-5f);  // timm's classifier has another
 }
 
 std::vector<Variant<SamEncoderConfig>> variants() {
@@ -311,7 +314,7 @@ const std::vector<std::string> kNotTheEncoder = {"prompt_encoder.*", "mask_decod
 Renames official_names() {
   Renames out;
   out.naming = "segment-anything";
-  out.prefixes = {"image_encoder."};
+  out.prefix = "image_encoder.";
   out.unused = kNotTheEncoder;
   return out;
 }
@@ -325,6 +328,7 @@ Renames timm_names() {
       {"blocks.{i}.mlp.lin2", "blocks.{i}.mlp.fc2"},
       {"head", "head.fc"},
   };
+  out.overrides = {{"", R"({"norm_eps":1e-5})"}};
   return out;
 }
 
@@ -332,7 +336,7 @@ Renames timm_names() {
 Renames transformers_names() {
   Renames out;
   out.naming = "transformers";
-  out.prefixes = {"vision_encoder."};
+  out.prefix = "vision_encoder.";
   out.rules = {
       {"patch_embed.proj", "patch_embed.projection"},
       {"blocks.{i}.norm1", "layers.{i}.layer_norm1"},
@@ -351,7 +355,7 @@ Renames transformers_names() {
 Renames deepseek_names() {
   Renames out;
   out.naming = "deepseek-ai/DeepSeek-OCR";
-  out.prefixes = {"model.sam_model.", "sam_model."};
+  out.prefix = "model.sam_model.";
   out.overrides = {{"!num_classes", R"({"net_chans":[512,1024]})"}};
   return out;
 }

@@ -237,7 +237,7 @@ namespace {
 std::vector<Renames> renames() {
   Renames out;
   out.naming = "segment-anything";
-  out.prefixes = {"mask_decoder."};
+  out.prefix = "mask_decoder.";
   out.unused = {"image_encoder.*", "prompt_encoder.*", "pixel_mean", "pixel_std"};
   return {out};
 }

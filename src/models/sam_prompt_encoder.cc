@@ -225,7 +225,7 @@ namespace {
 std::vector<Renames> renames() {
   Renames out;
   out.naming = "segment-anything";
-  out.prefixes = {"prompt_encoder."};
+  out.prefix = "prompt_encoder.";
   out.unused = {"image_encoder.*", "mask_decoder.*", "pixel_mean", "pixel_std"};
   return {out};
 }

@@ -147,18 +147,20 @@ void from_shapes(const NamedShapes& s, SimpleVitConfig& c) {
   c.mlp_dim = s.dim("transformer.layers.0.1.net.1.weight", 0);
   c.input.num_classes = s.has("linear_head.weight") ? s.dim("linear_head.weight", 0) : 0;
   const std::int64_t pixels = s.dim(projection, 1), inner = s.dim("transformer.layers.0.0.to_out.weight", 1);
-  c.input.patch_size = NamedShapes::square(pixels / c.input.in_chans);
-  require(c.input.patch_size.rows > 0 && pixels % c.input.in_chans == 0, "simple_vit",
+  const Pair& patch = c.input.patch_size;
+  const Pair side = NamedShapes::square(pixels / c.input.in_chans);
+  const bool known = patch.rows * patch.columns * c.input.in_chans == pixels;
+  require(known || (side.rows > 0 && pixels % c.input.in_chans == 0), "simple_vit",
           "{} has {} inputs: no square patch of {} channels, so that patch_size and in_chans must be told",
           projection, pixels, c.input.in_chans);
+  s.assume("patch_size", c.input.patch_size, side, known);
+  s.assume("in_chans", c.input.in_chans);
+  s.assume("img_size", c.input.img_size);
+  s.assume("head_dim", c.head_dim);
   c.heads = inner / c.head_dim;
   require(c.heads > 0 && inner % c.head_dim == 0, "simple_vit",
-          "to_out has {} inputs: no heads of {} channels, so that heads and head_dim must be told", inner,
-          c.head_dim);
-  s.assume(fmt::format("patch_size {}, in_chans {}", c.input.patch_size.rows, c.input.in_chans));
-  s.assume(fmt::format("img_size {}", c.input.img_size.rows));
-  s.assume(fmt::format("heads {}, head_dim {}", c.heads, c.head_dim));
-  s.assume(fmt::format("norm_eps {}", c.norm_eps));
+          "to_out has {} inputs: no heads of {} channels, so that head_dim must be told", inner, c.head_dim);
+  s.assume("norm_eps", c.norm_eps);
 }
 
 std::vector<Variant<SimpleVitConfig>> variants() {

@@ -95,11 +95,22 @@ class Merging {
 
 using Swin = SwinPyramid<SwinConfig, Block, Merging>;
 
-/// Side of the windows that a bias table, of (2 side - 1)^2 rows, was made for.
-std::int64_t window_side(const NamedShapes& s, const std::string& table) {
-  const std::int64_t side = NamedShapes::square(s.dim(table, 0)).rows;
+std::int64_t table_rows(const Pair& window) { return (2 * window.rows - 1) * (2 * window.columns - 1); }
+
+/// The window that a bias table was made for: the told one where it has these rows, else a square one.
+Pair window_of(const NamedShapes& s, const std::string& table, const Pair& told) {
+  const std::int64_t rows = s.dim(table, 0), side = NamedShapes::square(rows).rows;
+  if (s.told("window") && table_rows(told) == rows) return told;
   require(side % 2 == 1, "swin", "{} is of no square window, so that window must be told", table);
-  return (side + 1) / 2;
+  return {(side + 1) / 2, (side + 1) / 2};
+}
+
+/// Of the last stage.
+Pair last_window(const SwinConfig& c) {
+  Grid grid = c.input.grid();
+  for (std::size_t s = 1; s < c.stages(); ++s) grid = {1, (grid.rows + 1) / 2, (grid.columns + 1) / 2};
+  const Window window = c.layout({c.window.rows, c.window.columns}, grid, false).window;
+  return {window.rows, window.columns};
 }
 
 void from_shapes(const NamedShapes& s, SwinConfig& c) {
@@ -114,19 +125,19 @@ void from_shapes(const NamedShapes& s, SwinConfig& c) {
     c.depths.push_back(s.count(fmt::format("layers.{}.blocks", c.stages()), ".norm1.weight"));
   } while (c.stages() < SwinConfig::kMostStages && s.has(table(c.stages())));
   const std::size_t last = c.stages() - 1;
-  c.window.rows = c.window.columns = window_side(s, table(0));
-  const std::string mlp = fmt::format("layers.{}.blocks.0.mlp.fc1.weight", last);
-  c.mlp_ratio = s.ratio(mlp);
+  const Pair final = window_of(s, table(last), c.window);
+  c.window = window_of(s, table(0), c.window);
+  s.ratio(fmt::format("layers.{}.blocks.0.mlp.fc1.weight", last), c.mlp_ratio);
   c.patch_norm = s.has("patch_embed.norm.weight");
   c.absolute_pos = s.has("absolute_pos_embed");
-  const std::int64_t side = c.absolute_pos ? NamedShapes::square(s.dim("absolute_pos_embed", 1)).rows
-                                           : window_side(s, table(last)) << last;
-  require(side > 0, "swin", "absolute_pos_embed is of no square grid, so that img_size must be told");
-  Pair& image = c.input.img_size;
-  image = {side * c.input.patch_size.rows, side * c.input.patch_size.columns};
-  if (!c.absolute_pos)
-    s.assume(fmt::format("img_size {} x {} (last stage: one window)", image.rows, image.columns));
-  s.assume(fmt::format("norm_eps {}", c.norm_eps));
+  if (c.absolute_pos) {
+    c.input.image_of(s, "swin", s.dim("absolute_pos_embed", 1));
+  } else {  // any whose last windows are as the last table has them; usually one window
+    const Pair &patch = c.input.patch_size,
+               one = {final.rows * patch.rows << last, final.columns * patch.columns << last};
+    s.assume("img_size", c.input.img_size, one, last_window(c) == final);
+  }
+  s.assume("norm_eps", c.norm_eps);
 }
 
 struct Size {
@@ -187,8 +198,8 @@ std::vector<Variant<SwinConfig>> variants() {
   out.push_back({"swin_digits", digits});
   out.back().config.input = {{28, 28}, {2, 2}, 1, 10, PatchInput::Remainder::pad};
   out.back().preprocess = {28, 28, 1, Preprocess::Mode::squash, 1.0, 0, ResizeFilter::bilinear};
-  out.back().preprocess.mean.fill(0.1307f);
-  out.back().preprocess.std.fill(0.3081f);
+  out.back().preprocess.mean.assign(3, 0.1307f);
+  out.back().preprocess.std.assign(3, 0.3081f);
   out.back().note = "a small Swin for handwritten digits, trained by Locant";
   return out;
 }
@@ -210,14 +221,15 @@ std::vector<HubKeys> hub() {
                     {"hidden_act", "act"},
                     {"layer_norm_eps", "norm_eps"},
                     {"drop_path_rate", "drop_path"}},
-           .fixed = kHub}};
+           .fixed = kHub,
+           .inert = {"qkv_bias", "hidden_size", "num_layers", "use_mask_token"}}};
 }
 
 /// Sources of all names: the state dicts of the libraries.
 Renames transformers_names() {
   Renames out;
   out.naming = "transformers";
-  out.prefixes = {"swin."};
+  out.prefix = "swin.";
   out.rules = {{"patch_embed.proj", "embeddings.patch_embeddings.projection"},
                {"patch_embed.norm", "embeddings.norm"},
                {"absolute_pos_embed", "embeddings.position_embeddings"},

@@ -120,9 +120,7 @@ SwinPyramid<C, Block, Merging>::SwinPyramid(const Family& family, C config, cons
   const C& c = this->c();
   Grid grid = c.input.grid();
   if (c.absolute_pos)  // another size has no rule in the paper's code; Hugging Face's is this one
-    position_ = {
-        w.get("absolute_pos_embed", {1, grid.tokens(), c.dim}, Init::trunc_normal(0.02f), {.decay = false}),
-        {grid.rows, grid.columns, 0, parse_position_resize("bicubic")}};
+    position_ = PositionTable{grid, 0, c.dim, "bicubic", "absolute_pos_embed"}(w);
   patch_embed_ = c.input.patch_embed(w / "patch_embed" / "proj", c.dim);
   if (c.patch_norm) patch_norm_ = LayerNorm(w / "patch_embed" / "norm", c.dim, c.grid_eps());
   const std::vector<float> rates = drop_rates(std::reduce(c.depths.begin(), c.depths.end()), c.drop_path);

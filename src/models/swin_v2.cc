@@ -86,7 +86,7 @@ void fields(Archive& a, Config& c) {
 
 void check(const std::string& op, const SwinV2Config& c) {
   check_pyramid(op, c);
-  require(c.pretrained_window_sizes.empty() || c.pretrained_window_sizes.size() == c.stages(), op,
+  require(c.pretrained_window_sizes.empty() || c.pretrained_window_sizes.size() >= c.stages(), op,
           "{} pretrained_window_sizes; one a stage was expected, {} of them",
           c.pretrained_window_sizes.size(), c.stages());
 }
@@ -319,25 +319,14 @@ std::vector<Variant<SwinV2Config>> variants() {
 /// Windows have no parameter's shape. The coordinate tables of Microsoft's and torchvision's files have that
 /// of the window, but not of the one before it: where registered models differ in either, it must be told.
 void tell_windows(const NamedShapes& s, SwinV2Config& c) {
-  Pair& window = c.window;
-  const Shape* table = s.derived("layers.0.blocks.0.attn.relative_coords_table");
-  const bool told = table != nullptr && table->rank() == 4 && std::max((*table)[1], (*table)[2]) < 512;
-  if (told) window = {((*table)[1] + 1) / 2, ((*table)[2] + 1) / 2};
-  std::vector<std::string> alike;
-  bool one = told;
-  for (const Variant<SwinV2Config>& v : variants()) {
-    const SwinV2Config& other = v.config;
-    if (other.dim != c.dim || other.depths != c.depths || other.attention.qkv_bias != c.attention.qkv_bias ||
-        (told && !(other.window == window)))
-      continue;
-    if (alike.empty()) c.pretrained_window_sizes = other.pretrained_window_sizes;
-    one = one && c.pretrained_window_sizes == other.pretrained_window_sizes;
-    alike.push_back(v.name);
+  const std::optional<Shape> table = s.derived("layers.0.blocks.0.attn.relative_coords_table");
+  if (table && table->rank() == 4 && std::max((*table)[1], (*table)[2]) < 512) {
+    c.window = {((*table)[1] + 1) / 2, ((*table)[2] + 1) / 2};
+    s.assume("pretrained_window_sizes", c.pretrained_window_sizes);
+    return;
   }
-  require(one, "swin_v2",
-          "no tensor's shape says window, pretrained_window_sizes and img_size, so they must be told{}{}",
-          alike.empty() ? "" : "; of these shapes are ", fmt::join(alike, ", "));
-  if (alike.empty()) s.assume("pretrained_window_sizes 0 (none)");
+  require(s.told("window"), "swin_v2",
+          "no tensor's shape says window, pretrained_window_sizes and img_size, so they must be told");
 }
 
 void from_shapes(const NamedShapes& s, SwinV2Config& c) {
@@ -355,23 +344,21 @@ void from_shapes(const NamedShapes& s, SwinV2Config& c) {
   const bool full = s.has("layers.0.blocks.0.attn.qkv.bias"), q_v = s.has("layers.0.blocks.0.attn.q_bias");
   c.attention.qkv_bias = full ? Bias::full_k_zeroed : q_v ? Bias::q_v : Bias::none;
   c.attention.cpb_hidden = s.dim("layers.0.blocks.0.attn.cpb_mlp.0.weight", 0);
-  c.mlp_ratio = s.ratio("layers.0.blocks.0.mlp.fc1.weight");
+  s.ratio("layers.0.blocks.0.mlp.fc1.weight", c.mlp_ratio);
   c.patch_norm = s.has("patch_embed.norm.weight");
   c.absolute_pos = s.has("absolute_pos_embed");
   tell_windows(s, c);
   const Pair window = c.window, patch = c.input.patch_size;
-  Pair& image = c.input.img_size;
-  const Shape* mask = s.derived("layers.0.blocks.1.attn_mask");  // (windows, tokens, tokens)
-  if (c.absolute_pos) {
-    image = c.input.square_image("swin_v2", s.dim("absolute_pos_embed", 1));
-  } else if (mask != nullptr && mask->rank() == 3 && mask->numel() > 0) {
-    image = c.input.square_image("swin_v2", (*mask)[0] * (*mask)[1]);
-  } else {
-    const std::size_t last = c.stages() - 1;
-    image = {patch.rows * window.rows << last, patch.columns * window.columns << last};
-    s.assume(fmt::format("img_size {} x {} (last stage: one window)", image.rows, image.columns));
-  }
-  s.assume(fmt::format("norm_eps {}", c.norm_eps));
+  const std::optional<Shape> mask = s.derived("layers.0.blocks.1.attn_mask");  // (windows, tokens, tokens)
+  const std::size_t last = c.stages() - 1;
+  const Pair one = {patch.rows * window.rows << last, patch.columns * window.columns << last};
+  if (c.absolute_pos)
+    c.input.image_of(s, "swin_v2", s.dim("absolute_pos_embed", 1));
+  else if (mask && mask->rank() == 3 && mask->numel() > 0)
+    c.input.image_of(s, "swin_v2", (*mask)[0] * (*mask)[1]);
+  else  // usually the last stage is one window
+    s.assume("img_size", c.input.img_size, one);
+  s.assume("norm_eps", c.norm_eps);
 }
 
 /// V1's keys and names, but for the attention.
@@ -390,7 +377,7 @@ std::vector<Renames> renames() {
       names.preprocess = {{"", R"({"crop_pct":0.875})"}, {"rows=384", R"({"mode":"squash"})"}};
     if (names.naming == "torchvision") names.overrides.push_back({"", R"({"qkv_bias":"full_k_zeroed"})"});
     if (names.naming != "transformers") continue;
-    names.prefixes = {"swinv2."};
+    names.prefix = "swinv2.";
     const std::string ours = "layers.{s}.blocks.{b}.attn.",
                       theirs = "encoder.layers.{s}.blocks.{b}.attention.self.";
     for (const auto& [our, their] : {std::pair{"q_bias", "query.bias"},

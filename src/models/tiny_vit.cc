@@ -320,10 +320,6 @@ void stage_from_shapes(const NamedShapes& s, std::size_t stage, TinyVitConfig& c
   c.windows.push_back(side);
 }
 
-double ratio(const NamedShapes& s, const std::string& weight) {
-  return static_cast<double>(s.dim(weight, 0)) / static_cast<double>(s.dim(weight, 1));
-}
-
 void from_shapes(const NamedShapes& s, TinyVitConfig& c) {
   const auto merging = [](std::size_t stage) {
     return fmt::format("layers.{}.downsample.conv1.c.weight", stage);
@@ -333,28 +329,30 @@ void from_shapes(const NamedShapes& s, TinyVitConfig& c) {
   do c.dims.push_back(s.dim(merging(c.stages() - 1), 0));
   while (c.stages() < kMostStages && s.has(merging(c.stages() - 1)));
   // Stage 0 has neither heads nor windows: what the released variants say there.
-  c.heads = {std::max<std::int64_t>(c.dims[0] / 32, 1)};
-  c.windows = {0};
+  const std::int64_t first_heads = std::max<std::int64_t>(c.dims[0] / 32, 1);
+  c.heads = {s.told("heads") && !c.heads.empty() ? c.heads[0] : first_heads};
+  c.windows = {s.told("windows") && !c.windows.empty() ? c.windows[0] : 0};
   c.depths = {};
   for (std::size_t stage = 0; stage < c.stages(); ++stage) stage_from_shapes(s, stage, c);
-  c.windows[0] = c.windows[1];
-  c.mbconv_ratio = ratio(s, "layers.0.blocks.0.conv1.c.weight");
-  c.mlp_ratio = ratio(s, "layers.1.blocks.0.mlp.fc1.weight");
+  if (c.windows[0] == 0) c.windows[0] = c.windows[1];
+  s.ratio("layers.0.blocks.0.conv1.c.weight", c.mbconv_ratio);
+  s.ratio("layers.1.blocks.0.mlp.fc1.weight", c.mlp_ratio);
   c.local_conv_kernel = s.dim("layers.1.blocks.0.local_conv.c.weight", 2);
   c.num_classes = s.has("head.weight") ? s.dim("head.weight", 0) : 0;
-  c.downsample_strides.assign(c.stages() - 1, 2);
+  std::vector<std::int64_t> strides(c.stages() - 1, 2);
   std::int64_t image = 32 * c.windows.back();
+  c.unused_head = c.neck_chans = 0;
   if (s.has("neck.0.weight")) {
     c.neck_chans = s.dim("neck.0.weight", 0);
     c.unused_head = std::exchange(c.num_classes, 0);
-    c.downsample_strides.back() = 1;  // SAM's embedding has a 16th of the image's sides
+    strides.back() = 1;  // SAM's embedding has a 16th of the image's sides
+    c.downsample_strides = strides;
     image = 1024;
   } else {
-    s.assume(fmt::format("downsample_strides [{}]", fmt::join(c.downsample_strides, ", ")));
+    s.assume("downsample_strides", c.downsample_strides, strides);
   }
-  c.img_size = {image, image};
-  s.assume(fmt::format("img_size {} x {}", image, image));
-  s.assume(fmt::format("norm_eps {}", c.norm_eps));
+  s.assume("img_size", c.img_size, Pair{image, image});
+  s.assume("norm_eps", c.norm_eps);
 }
 
 std::vector<Variant<TinyVitConfig>> variants() {
@@ -413,7 +411,7 @@ std::vector<Renames> renames() {
   microsoft.naming = "microsoft/Cream";
   Renames mobile_sam;  // the image encoder of the file alone
   mobile_sam.naming = "ChaoningZhang/MobileSAM";
-  mobile_sam.prefixes = {"image_encoder."};
+  mobile_sam.prefix = "image_encoder.";
   mobile_sam.unused = {"prompt_encoder.*", "mask_decoder.*", "pixel_mean", "pixel_std"};
   std::vector<Renames> out = {microsoft, mobile_sam, timm_names()};
   for (Renames& names : out) names.derived = {"*.num_batches_tracked", "*.attention_bias_idxs", "*.attn.ab"};

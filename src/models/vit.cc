@@ -28,6 +28,7 @@ struct VitConfig {
       "bicubic_antialias";  // timm's; torchvision: bicubic_corners, Hugging Face: bicubic
   bool layer_scale = false;
   Pool pool = Pool::cls;
+  bool fc_norm = false;  // the mean of the patches is normed, and no token (MAE's and BEiT's fine-tuning)
   double dropout = 0.0,
          drop_path = 0.0;  // drop_path: the same in every block would be DINOv2; here rising from 0
 
@@ -50,6 +51,7 @@ void fields(Archive& a, Config& c) {
   a.field("pos_resize", c.pos_resize);
   a.field("layer_scale", c.layer_scale);
   a.choice("pool", c.pool, {"cls", "mean_patches", "mean_two_heads", "none"});
+  a.field("fc_norm", c.fc_norm);
   a.field("dropout", c.dropout, rate());
   a.field("drop_path", c.drop_path, rate());
   only_usual(a);
@@ -65,6 +67,7 @@ void check(const std::string& op, const VitConfig& c) {
           "prefix_tokens are [{}]; there are [cls_token], [cls_token, dist_token] and none",
           fmt::join(c.prefix_tokens, ", "));
   require(two || c.pool != Pool::mean_two_heads, op, "pool mean_two_heads needs the prefix token dist_token");
+  require(!c.fc_norm || c.pool == Pool::mean_patches, op, "fc_norm goes with pool mean_patches");
   require(!c.prefix_tokens.empty() || c.pool != Pool::cls, op, "pool cls needs the prefix token cls_token");
 }
 
@@ -105,6 +108,7 @@ class Vit final : public ImageModelOf<VitConfig> {
  private:
   Var embed(const Context& ctx, const Var& images) const;
   Var encode(const Context& ctx, const Var& images, Tensor* row) const;
+  Var pooled(const Context& ctx, const Var& x) const;
 
   PatchEmbed patch_embed_;
   Prefix prefix_;
@@ -117,11 +121,11 @@ class Vit final : public ImageModelOf<VitConfig> {
 Vit::Vit(const Family& family, VitConfig config, const Weights& w) : ImageModelOf(family, std::move(config)) {
   const VitConfig& c = this->c();
   for (const std::string& name : c.prefix_tokens) prefix_.add(w, name, 1, c.dim, Init::trunc_normal(0.02f));
-  position_ = position_table(w, c.input, c.pos_embed_prefix ? c.prefix() : 0, c.dim, c.pos_resize);
+  position_ = PositionTable{c.input.grid(), c.pos_embed_prefix ? c.prefix() : 0, c.dim, c.pos_resize}(w);
   patch_embed_ = c.input.patch_embed(w / "patch_embed" / "proj", c.dim);
   const std::vector<float> rates = drop_rates(c.depth, c.drop_path);
   for (std::size_t i = 0; i < rates.size(); ++i) blocks_.emplace_back(w / "blocks" / i, c, rates[i]);
-  norm_ = LayerNorm(w / "norm", c.dim, c.norm_eps);
+  norm_ = LayerNorm(w / (c.fc_norm ? "fc_norm" : "norm"), c.dim, c.norm_eps);
   head_ = Head(w / "head", c.dim, c.input.num_classes);
   if (c.pool == VitConfig::Pool::mean_two_heads)
     head_dist_ = Head(w / "head_dist", c.dim, c.input.num_classes);
@@ -131,9 +135,7 @@ Var Vit::forward(const Context& ctx, const Var& images) const {
   using Pool = VitConfig::Pool;
   const Var x = encode(ctx, images, nullptr);  // (B, N, C)
   if (c().pool == Pool::none) return x;
-  const Var pooled =
-      c().pool == Pool::mean_patches ? mean_pool(ctx, x, prefix_.size()) : Prefix::token(ctx, x, 0);
-  const Var answer = head_(ctx, pooled);
+  const Var answer = head_(ctx, pooled(ctx, x));
   if (c().pool != Pool::mean_two_heads) return answer;
   return average(ctx, answer, head_dist_(ctx, Prefix::token(ctx, x, 1)));
 }
@@ -144,7 +146,7 @@ Features Vit::features(const Context& ctx, const Var& images) const {
   const Var x = encode(ctx, images, has_cls ? &row : nullptr);
   Features out;
   out.levels = {c().input.level(op(), images, prefix_.cut(ctx, x))};
-  out.cls = has_cls ? Prefix::token(ctx, x, 0) : mean_pool(ctx, x);
+  out.cls = pooled(ctx, x);
   if (row.defined()) out.attention = prefix_.cut_row(row);
   return out;
 }
@@ -155,7 +157,14 @@ Var Vit::encode(const Context& ctx, const Var& images, Tensor* row) const {
     x = blocks_[i](ctx, x, i + 1 == blocks_.size() ? row : nullptr);
     ctx.shown("blocks", static_cast<std::int64_t>(i), x);
   }
-  return ctx.shown("norm", norm_(ctx, x));
+  return c().fc_norm ? x : ctx.shown("norm", norm_(ctx, x));
+}
+
+/// What the head sees of all tokens x (B, N, C): (B, C).
+Var Vit::pooled(const Context& ctx, const Var& x) const {
+  if (c().pool != VitConfig::Pool::mean_patches && prefix_.size() > 0) return Prefix::token(ctx, x, 0);
+  const Var mean = mean_pool(ctx, x, prefix_.size());
+  return c().fc_norm ? ctx.shown("fc_norm", norm_(ctx, mean)) : mean;
 }
 
 /// [cls | dist | patches] + position: (B, prefix + rows * columns, C).
@@ -174,20 +183,30 @@ void from_shapes(const NamedShapes& s, VitConfig& c) {
   c.input.from_shapes(s, "patch_embed.proj.weight", "head.weight");
   c.dim = s.dim("patch_embed.proj.weight", 0);
   c.depth = s.count("blocks", ".norm1.weight");
-  c.mlp_hidden = s.dim("blocks.0.mlp.fc1.weight", 0);
+  if (const std::int64_t wide = s.dim("blocks.0.mlp.fc1.weight", 0); wide != c.hidden()) c.mlp_hidden = wide;
   c.qkv_bias = s.has("blocks.0.attn.qkv.bias");
   c.layer_scale = s.has("blocks.0.ls1.gamma");
   c.prefix_tokens.clear();
   for (const char* token : {"cls_token", "dist_token"})
     if (s.has(token)) c.prefix_tokens.emplace_back(token);
-  if (s.has("head_dist.weight")) c.pool = VitConfig::Pool::mean_two_heads;
-  if (c.prefix_tokens.empty()) c.pool = VitConfig::Pool::mean_patches;
+  using Pool = VitConfig::Pool;
+  c.fc_norm = s.has("fc_norm.weight");
+  if (s.has("head_dist.weight")) c.pool = Pool::mean_two_heads;
+  if (c.prefix_tokens.empty() || c.fc_norm) c.pool = Pool::mean_patches;
+  if (!s.has("head_dist.weight") && c.pool == Pool::mean_two_heads) c.pool = Pool::cls;
   // A table without rows for the prefix is one whose other rows are a square, and that is none with them.
-  const std::int64_t rows = s.dim("pos_embed", 1);
+  const std::int64_t rows = s.dim("pos_embed", 1), told = s.told("img_size") ? c.input.grid().tokens() : 0;
   c.pos_embed_prefix = NamedShapes::square(rows - c.prefix()).rows > 0 || NamedShapes::square(rows).rows == 0;
-  c.input.img_size = c.input.square_image("vit", rows - (c.pos_embed_prefix ? c.prefix() : 0));
-  c.heads = s.assume("heads", usual_heads(c.dim));
-  s.assume(fmt::format("norm_eps {}", c.norm_eps));
+  if (told > 0 && (rows == told || rows == told + c.prefix()))
+    c.pos_embed_prefix = rows != told || c.prefix() == 0;
+  c.input.image_of(s, "vit", rows - (c.pos_embed_prefix ? c.prefix() : 0));
+  s.assume("heads", c.heads, usual_heads(c.dim));
+  s.assume("norm_eps", c.norm_eps);
+}
+
+void vit_from_shapes(const NamedShapes& s, VitConfig& c) {
+  from_shapes(s, c);
+  require(!s.has("dist_token"), "vit", "a distillation token: DeiT has it");
 }
 
 struct Size {
@@ -283,15 +302,21 @@ std::vector<Variant<VitConfig>> deit_variants() {
   return out;
 }
 
-HubKeys hub_keys(const char* model_type) {
+HubKeys hub_keys(const char* model_type, const char* defaults = R"({"layer_norm_eps":1e-12})") {
   return {.model_type = model_type,
-          .keys = transformer_keys({{"intermediate_size", "mlp_hidden"}, {"drop_path_rate", "drop_path"}}),
+          .keys = transformer_keys({{"intermediate_size", "mlp_hidden"},
+                                    {"drop_path_rate", "drop_path"},
+                                    {"hidden_act", "act"},
+                                    {"qkv_bias", "qkv_bias"}}),
           .fixed = R"({"pos_resize":"bicubic"})",
-          .defaults = R"({"layer_norm_eps":1e-12})"};
+          .defaults = defaults,
+          .values = {{"qkv_bias", "true", R"("full")"}, {"qkv_bias", "false", R"("none")"}},
+          .inert = {"decoder_*", "mask_ratio", "norm_pix_loss"}};
 }
 
 std::vector<HubKeys> vit_hub() {
-  return {hub_keys("vit"), hub_keys("vit_mae"), hub_keys("vit_msn"), hub_keys("ijepa")};
+  return {hub_keys("vit"), hub_keys("vit_mae"), hub_keys("vit_msn", R"({"layer_norm_eps":1e-6})"),
+          hub_keys("ijepa")};
 }
 std::vector<HubKeys> deit_hub() { return {hub_keys("deit")}; }
 
@@ -370,7 +395,7 @@ Renames transformers_names() {
 
 std::vector<Renames> vit_renames() {
   Renames transformers = transformers_names();
-  transformers.prefixes = {"vit."};
+  transformers.prefix = "vit.";
   transformers.rules.push_back({"head", "classifier"});
   transformers.preprocess = {{"", R"({"mode":"squash","filter":"bilinear"})"}};
   return {timm_names(), torchvision_names(), transformers};
@@ -378,11 +403,11 @@ std::vector<Renames> vit_renames() {
 
 std::vector<Renames> deit_renames() {
   Renames distilled = transformers_names();
-  distilled.prefixes = {"deit."};
+  distilled.prefix = "deit.";
   distilled.rules.push_back({"head_dist", "distillation_classifier"});
   Renames plain =
       distilled;  // one head and no second one: DeiTForImageClassification, ViTForImageClassification
-  plain.prefixes = {"deit.", "vit."};
+  plain.prefix = "deit.";
   distilled.rules.push_back({"head", "cls_classifier"});
   plain.rules.push_back({"head", "classifier"});
   return {timm_names(), torchvision_names(), distilled, plain};
@@ -390,7 +415,7 @@ std::vector<Renames> deit_renames() {
 
 }  // namespace
 
-const Family kVit = family<Vit, vit_variants, vit_renames, from_shapes, vit_hub>("vit");
+const Family kVit = family<Vit, vit_variants, vit_renames, vit_from_shapes, vit_hub>("vit");
 const Family kDeit = family<Vit, deit_variants, deit_renames, from_shapes, deit_hub>("deit");
 
 }  // namespace locant

@@ -2,6 +2,7 @@
 
 #include "core/error.h"
 #include "ops/attention/attention.h"
+#include "ops/elementwise.h"
 #include "ops/rearrange.h"
 
 namespace locant {
@@ -25,7 +26,8 @@ void SpatialReductionAttention::show(const Context& ctx, const char* name, const
   ctx.show([&] { return join_path(path_, name); }, value);
 }
 
-Var SpatialReductionAttention::operator()(const Context& ctx, const Var& x, Grid grid) const {
+Var SpatialReductionAttention::operator()(const Context& ctx, const Var& x, Grid grid,
+                                          const Var& skip) const {
   const Var q = q_(ctx, x);
   show(ctx, "q", q);
   Var keys = x;
@@ -40,10 +42,13 @@ Var SpatialReductionAttention::operator()(const Context& ctx, const Var& x, Grid
   AttentionOptions options;
   options.heads = options_.heads;
   options.dropout = options_.dropout;
-  const Var out = proj_(ctx, attention(ctx, q, slice_axis(ctx, kv, 2, 0, options_.width),
-                                       slice_axis(ctx, kv, 2, options_.width, 2 * options_.width), options));
+  const Var attended = attention(ctx, q, slice_axis(ctx, kv, 2, 0, options_.width),
+                                 slice_axis(ctx, kv, 2, options_.width, 2 * options_.width), options);
+  if (ctx.probe == nullptr) return proj_(ctx, attended, Activation::none, skip);
+  const Var out = proj_(ctx, attended);
   show(ctx, "proj", out);
-  return out;
+  ctx.show([&] { return path_; }, out);
+  return skip.defined() ? add(ctx, out, skip) : out;
 }
 
 }  // namespace locant

@@ -22,9 +22,9 @@ class SpatialReductionAttention {
   SpatialReductionAttention() = default;
   /// Throws Error when the heads do not divide the width, or the ratio is below 1.
   SpatialReductionAttention(const Weights& w, const Options& options);
-  /// x (B, h w, C) -> the same; at a ratio of 1 also with tokens before the grid. Shows q, sr (B, C, h', w'),
-  /// norm and kv (B, h' w', ..), and proj.
-  Var operator()(const Context& ctx, const Var& x, Grid grid) const;
+  /// x (B, h w, C) -> the same, plus skip where that is defined; at a ratio of 1 also with tokens before the
+  /// grid. Shows q, sr (B, C, h', w'), norm and kv (B, h' w', ..), and its answer.
+  Var operator()(const Context& ctx, const Var& x, Grid grid, const Var& skip = {}) const;
 
  private:
   void show(const Context& ctx, const char* name, const Var& value) const;

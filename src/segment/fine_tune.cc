@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/finite.h"
 #include "io/image.h"
+#include "io/model_folder.h"
 #include "io/safetensors.h"
 #include "models/checkpoint.h"
 #include "models/registry.h"
@@ -115,7 +116,7 @@ class FineTune {
   FineTuneOptions options_;
   const FineTuneCallbacks& callbacks_;
   std::shared_ptr<const Sam> decoder_;
-  std::string name_;  // of the variant
+  std::string name_, naming_, key_;  // of the variant, of its tensors in the file
   SegmentData data_;
   std::unique_ptr<EmbeddingCache> cache_;
   Objects train_, held_out_;
@@ -139,6 +140,8 @@ FineTune::FineTune(const FineTuneOptions& options, const FineTuneCallbacks& call
                                                     .parts = Sam::Parts::decoder});
   decoder_ = loaded.sam;
   name_ = loaded.name;
+  naming_ = loaded.naming;
+  key_ = loaded.key;
   for (const std::string& note : loaded.notes) say(note);
   data_ = read_segment_data(options_.data, decoder_->image_size(), low(), options_.strict);
   for (const std::string& note : data_.notes) say(note);
@@ -184,7 +187,7 @@ bool FineTune::encode() {
   if (missing.empty()) return true;
   say(fmt::format("encoding {} of {} pictures", missing.size(), data_.pictures.size()));
   const LoadedSam whole =
-      load_sam(options_.init, {.model = options_.model, .image_size = options_.image_size});
+      load_sam(options_.init, {.model = options_.model, .image_size = decoder_->image_size()});
   const ResizeLongestSide transform(whole.sam->image_size());
   for (std::size_t n = 0; n < missing.size(); ++n) {
     if (stopped()) return false;
@@ -349,14 +352,13 @@ void FineTune::start_log() const {
 
 /// The whole model under its official names: the trained decoder, the rest from the checkpoint.
 void FineTune::save() const {
-  const std::unique_ptr<TensorFile> file = open_tensor_file(options_.init);
-  const ModelEntry& variant = find_model(name_);
-  const std::vector<Parameter> whole = model_parameters(variant.family, variant.config);
-  const Renames* names = nullptr;
-  for (const Renames& renames : renames_of(variant.family))
-    if (CheckpointSource(*file, renames).fit(whole).faults() == 0) names = &renames;
-  require(names != nullptr, kOp, "{} has changed since it was loaded", options_.init);
-  CheckpointSource source(*file, *names);
+  const std::unique_ptr<TensorFile> file = open_tensor_file(find_model_folder(options_.init).weights);
+  const std::string family = decoder_->family().name;
+  const std::vector<Parameter> whole =
+      model_parameters(family, merge_config(decoder_->config(), R"({"parts":"all"})"));
+  const TensorIndex index(*file);
+  CheckpointSource source(StateDict(index, key_), find_renames(family, naming_));
+  require(source.fit(whole).missing.empty(), kOp, "{} has changed since it was loaded", options_.init);
   std::vector<std::pair<std::string, Tensor>> tensors;
   for (const Parameter& parameter : whole) {
     const auto trained = std::find_if(best_.begin(), best_.end(),

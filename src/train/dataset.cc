@@ -151,12 +151,7 @@ std::uint64_t hash_bytes(const void* data, std::size_t size, std::uint64_t hash)
 }
 
 void to_planes(const Image& image, const Preprocess& form, std::uint8_t* planes) {
-  Preprocess plain = form;
-  plain.mean = {0.0f, 0.0f, 0.0f};
-  plain.std = {1.0f, 1.0f, 1.0f};
-  const Tensor unit = preprocess(image, plain);  // value / 255, so rounding gives the 8-bit value back
-  for (std::int64_t i = 0; i < unit.numel(); ++i)
-    planes[i] = static_cast<std::uint8_t>(std::lround(std::clamp(unit[i] * 255.0f, 0.0f, 255.0f)));
+  preprocess_bytes(image, form, planes);
 }
 
 std::shared_ptr<const Dataset> subset(std::shared_ptr<const Dataset> parent,

@@ -22,12 +22,9 @@ Tensor load_batch(const Dataset& data, const std::vector<std::int64_t>& rows, co
         transform_planes(planes.data(), form.channels, form.rows, form.columns, geometry(i), picture);
       else
         std::copy(planes.begin(), planes.end(), picture);
-      for (std::int64_t c = 0; c < form.channels; ++c) {
-        const double mean = form.mean[static_cast<std::size_t>(c)],
-                     std = form.std[static_cast<std::size_t>(c)];
+      for (std::int64_t c = 0; c < form.channels; ++c)
         for (float* x = picture + c * plane; x != picture + (c + 1) * plane; ++x)
-          *x = static_cast<float>((static_cast<double>(*x) / 255.0 - mean) / std);
-      }
+          *x = static_cast<float>(form.normalised(static_cast<double>(*x), c));
     }
   });
   return out;

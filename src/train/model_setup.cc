@@ -80,13 +80,14 @@ void follow_config(const Json& overrides, Preprocess& form) {
             size.dump());
     form.rows = pair ? size[0].get<std::int64_t>() : size.get<std::int64_t>();
     form.columns = pair ? size[1].get<std::int64_t>() : form.rows;
-    form.resize_to = 0;
+    form.resize_to = form.squash_rows = form.squash_columns = 0;
+    if (form.mode == Preprocess::Mode::short_side) form.mode = Preprocess::Mode::resize_short;
   }
   if (overrides.contains("in_chans")) {
     require(overrides["in_chans"].is_number_integer(), "train", "in_chans {} is not a number",
             overrides["in_chans"].dump());
     form.channels = overrides["in_chans"].get<std::int64_t>();
-    if (form.channels == 1) form.mean = form.std = {0.5f, 0.5f, 0.5f};
+    if (form.channels == 1) form.mean = form.std = {0.5f};
   }
   require(form.channels == 1 || form.channels == 3, "train", "pictures have 1 or 3 channels, not {}",
           form.channels);

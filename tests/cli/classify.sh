@@ -34,7 +34,7 @@ done
 last="classify -"
 json_lines
 out_lines 1
-out_has '^\{"picture":"-","model":".*","top":\[\{"index":7,"label":"7","probability":[0-9.]+\},\{.*\}\],"load_ms":[0-9.]+,"preprocess_ms":[0-9.]+,"inference_ms":[0-9.]+\}$'
+out_has '^\{"picture":"-","model":"swin_digits","family":"swin","naming":"locant","key":"","preprocessing":\{.*"rows":28,.*\},"precision":"float32","assumed":\[\],"top":\[\{"index":7,"label":"7","probability":[0-9.]+\},\{.*\}\],"load_ms":[0-9.]+,"preprocess_ms":[0-9.]+,"inference_ms":[0-9.]+\}$'
 run 0 classify $digits --json -q
 json_lines
 out_lines 20

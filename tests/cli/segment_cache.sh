@@ -90,7 +90,7 @@ truncate -s 60G "$work/large"
 for command in embed segment; do
   more=(-o "$work/x.png" --point 5,5)
   [ $command = segment ] || more=()
-  "$locant" $command $photo --weights "$work/large" --cache "$work/cache" "${more[@]}" >"$work/out" 2>"$work/err" &
+  "$locant" $command $photo --image-size 1024 --weights "$work/large" --cache "$work/cache" "${more[@]}" >"$work/out" 2>"$work/err" &
   pid=$!
   last="$command of large weights"
   for _ in $(seq 100); do grep -q 'once' "$work/err" && break; sleep 0.05; done

@@ -160,9 +160,6 @@ TEST(Safetensors, SaysWhichFieldIsWrong) {
       {"{", 0, "no valid JSON"},
       {"{}}", 0, "byte 11: the header is no valid JSON"},
       {"{\"a\":1}", 0, "has a number where \"a\" wants an object"},
-      {R"({"a":{"dtype":"F8_E4M3","shape":[],"data_offsets":[0,1]}})", 1,
-       "\"a\" has the unsupported dtype \"F8_E4M3\""},
-      {R"({"a":{"dtype":"U16","shape":[],"data_offsets":[0,2]}})", 2, "unsupported dtype \"U16\""},
       {R"({"a":{"dtype":4,"shape":[],"data_offsets":[0,4]}})", 4,
        "has a number where \"dtype\" wants a string"},
       {R"({"a":{"shape":[],"data_offsets":[0,4]}})", 4, "\"a\" has no dtype"},
@@ -178,7 +175,7 @@ TEST(Safetensors, SaysWhichFieldIsWrong) {
        "no 64-bit whole number"},
       {R"({"a":{"dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,4]}})", 4, "size overflows"},
       {R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,0]}})", 0, "size overflows"},
-      {R"({"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1],"data_offsets":[0,4]}})", 4, "more than 6 numbers"},
+      {R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4,4]}})", 4, "more than 2 numbers"},
       {R"({"a":{"dtype":"F32","shape":[[1]],"data_offsets":[0,4]}})", 4, "an array where \"shape\" wants"},
       {R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}})", 4,
        "takes 8 bytes, but its data_offsets are [0, 4]"},
@@ -192,6 +189,8 @@ TEST(Safetensors, SaysWhichFieldIsWrong) {
       {R"({"__metadata__":{"k":1}})", 0, "has a number where \"k\" wants a string"},
       {R"({"__metadata__":{"k":"","k":""}})", 0, "the name \"k\" appears twice"},
       {R"({"__metadata__":{"k":{}}})", 0, "an object where \"k\" wants a string"},
+      {R"({"a":null})", 0, "has null where \"a\" wants an object"},
+      {R"({"__metadata__":{"k":null}})", 0, "has null where \"k\" wants a string"},
       {R"({"__metadata__":[]})", 0, "an array where \"__metadata__\" wants"},
       {"{\"\xff\":{}}", 0, "no valid JSON"},
   };
@@ -231,6 +230,7 @@ TEST(Safetensors, AcceptsAnyOrderInTheHeader) {
   EXPECT_EQ(file->tensors()[1].name, "e");
   EXPECT_EQ(file->tensors()[2].name, "b");
   EXPECT_TRUE(parse(file_of("{}", 0))->tensors().empty());
+  EXPECT_TRUE(parse(file_of(R"({"__metadata__":null})", 0))->metadata().empty());
 }
 
 TEST(Safetensors, EveryTruncationIsAnError) {

@@ -159,9 +159,10 @@ TEST(Dinov2, HiddenWidthOfSwiGluIsTwoThirdsRoundedUpToEight) {
 }
 
 TEST(Dinov2, WrongConfigurationsAreErrors) {
-  for (const char* more : {R"(,"num_classes":10)", R"(,"mlp":"moe")", R"(,"act":"relu")", R"(,"heads":3)",
-                           R"(,"pool":"mean")", R"(,"layer_scale":false)",
-                           R"(,"registers":2,"prefix_tokens":["cls_token"])", R"(,"drop_path":1.5)"}) {
+  for (const char* more :
+       {R"(,"num_classes":10,"head_input":"four_cls_mean")", R"(,"mlp":"moe")", R"(,"act":"relu")",
+        R"(,"heads":3)", R"(,"pool":"mean")", R"(,"layer_scale":false)",
+        R"(,"registers":2,"prefix_tokens":["cls_token"])", R"(,"drop_path":1.5)"}) {
     EXPECT_THROW(model_parameters("dinov2", std::string(kTiny) + more + "}"), Error) << more;
   }
 }

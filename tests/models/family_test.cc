@@ -39,9 +39,14 @@ TEST(Families, ShapesTellTheConfiguration) {
     SCOPED_TRACE(entry.name);
     const Family& family = find_family(entry.family);
     const std::map<std::string, Shape> want = shapes_of(entry);
+    // Told the rest, it is the variant, to the last field: nothing that is known is overwritten.
+    const std::string whole = merge_config(family.default_config(family), entry.config);
+    const NamedShapes all(family.name, want);
+    EXPECT_EQ(Json::parse(family.from_shapes(family, all, whole)), Json::parse(whole));
+    EXPECT_TRUE(all.assumed().empty()) << all.assumed()[0];
     std::string config;
     try {
-      config = family.from_shapes(family, NamedShapes(family.name, want));
+      config = family.from_shapes(family, NamedShapes(family.name, want), "");
     } catch (const Error& error) {  // of Swin V2 no shape tells the windows
       EXPECT_EQ(entry.family, "swin_v2") << error.what();
       EXPECT_NE(std::string(error.what()).find("told"), std::string::npos) << error.what();
@@ -57,7 +62,7 @@ TEST(Families, ShapesOfAnotherFamilyAreRefused) {
   const std::map<std::string, Shape> nothing = {{"fc.weight", Shape{10, 4}}};
   for (const ModelEntry& entry : model_entries()) {
     const Family& family = find_family(entry.family);
-    EXPECT_THROW(family.from_shapes(family, NamedShapes(family.name, nothing)), Error) << family.name;
+    EXPECT_THROW(family.from_shapes(family, NamedShapes(family.name, nothing), ""), Error) << family.name;
   }
 }
 

@@ -106,7 +106,7 @@ TEST(Renames, WorkBothWaysInEveryNamingOfEveryFamily) {
           EXPECT_EQ(back.name, p.name) << renames.naming << ": " << pieces[i].name;
           EXPECT_EQ(back.part, i);
           EXPECT_EQ(back.parts, pieces.size());
-          EXPECT_EQ(renames.normalised(pieces[i].name), pieces[i].name);
+          EXPECT_EQ(renames.spelled(pieces[i].name), pieces[i].name);
         }
       }
   }
@@ -169,14 +169,14 @@ TEST(Renames, LibraryNamesByHand) {
 }
 
 TEST(Renames, OtherSpellingsAreRead) {
-  EXPECT_EQ(find_renames("swin", "transformers").normalised("swin.layernorm.weight"), "layernorm.weight");
-  EXPECT_EQ(find_renames("vit", "torchvision").normalised("encoder.layers.encoder_layer_7.mlp.linear_2.bias"),
+  EXPECT_EQ(find_renames("swin", "transformers").spelled("layernorm.weight"), "layernorm.weight");
+  EXPECT_EQ(find_renames("vit", "torchvision").spelled("encoder.layers.encoder_layer_7.mlp.linear_2.bias"),
             "encoder.layers.encoder_layer_7.mlp.3.bias");
-  EXPECT_EQ(find_renames("dinov2", "facebookresearch/dinov2").normalised("blocks.3.31.norm1.weight"),
+  EXPECT_EQ(find_renames("dinov2", "facebookresearch/dinov2").spelled("blocks.3.31.norm1.weight"),
             "blocks.31.norm1.weight");
-  EXPECT_EQ(find_renames("dinov2", "facebookresearch/dinov2").normalised("blocks.3.norm1.weight"),
+  EXPECT_EQ(find_renames("dinov2", "facebookresearch/dinov2").spelled("blocks.3.norm1.weight"),
             "blocks.3.norm1.weight");
-  EXPECT_EQ(find_renames("dinov2", "transformers").normalised("dinov2.encoder.layer.2.attention.q_proj.bias"),
+  EXPECT_EQ(find_renames("dinov2", "transformers").spelled("encoder.layer.2.attention.q_proj.bias"),
             "encoder.layer.2.attention.attention.query.bias");
   // transformers 5 halves the gated matrix: the second set of rules of the same naming.
   const Renames& halves = renames_of("dinov2").back();

@@ -45,7 +45,7 @@ TEST(Sam, TensorsAreThoseOfTheOfficialFilesAndOfTheHub) {
     Names official, hub;
     for (const Json& tensor : file["tensors [official, hf, shape]"]) {
       official.emplace(tensor[0], shape_of(tensor[2]));
-      hub.emplace(find_renames("sam", "transformers").normalised(tensor[1]), shape_of(tensor[2]));
+      hub.emplace(find_renames("sam", "transformers").spelled(tensor[1]), shape_of(tensor[2]));
     }
     EXPECT_EQ(names_of(std::string("sam_vit_") + size, "segment-anything"), official);
     EXPECT_EQ(names_of(std::string("sam_vit_") + size, "transformers"), hub);
@@ -251,16 +251,14 @@ TEST(Sam, ConfigurationsAreToldByShapes) {
   for (const std::string& config : {find_model("sam_vit_b").config, find_model("sam_vit_h").config,
                                     find_model("mobile_sam").config, other}) {
     const NamedShapes shapes("sam", shapes_of("sam", config));
-    const std::string told = kSam.from_shapes(kSam, shapes);
+    const std::string told = kSam.from_shapes(kSam, shapes, "");
     EXPECT_EQ(shapes_of("sam", told), shapes_of("sam", config)) << told;
     EXPECT_FALSE(shapes.assumed().empty());
   }
   for (const char* name : {"sam_image_encoder_vit_l", "samvit_base_patch16_224"}) {
     const std::string config = find_model(name).config;
     const NamedShapes shapes("sam_image_encoder", shapes_of("sam_image_encoder", config));
-    // The width of the MLP is a number here.
-    const std::string told =
-        merge_config(kSamImageEncoder.from_shapes(kSamImageEncoder, shapes), R"({"mlp_hidden":0})");
+    const std::string told = kSamImageEncoder.from_shapes(kSamImageEncoder, shapes, "");
     ShapeSource source;
     EXPECT_EQ(told, make_model("sam_image_encoder", config, Weights(source, WeightMode::shapes))->config());
   }
