@@ -18,7 +18,7 @@ struct LoadOptions {
   std::optional<std::string> key = {};  ///< which of several models in the file: what stands before its names
   std::vector<std::string> ignore = {};  ///< glob patterns of tensors that are left out although the model
                                          ///< has no place for them
-  bool folder_config = true;  ///< config.json and preprocessor_config.json beside the file count
+  bool folder_config = true;             ///< config.json and preprocessor_config.json beside the file count
 };
 
 /// A checkpoint as a model that runs.
