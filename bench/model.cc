@@ -12,7 +12,12 @@ namespace {
 
 LoadedModel open_model(const ModelOptions& options) {
   const WeightMode mode = options.train ? WeightMode::train : WeightMode::inference;
-  if (!options.weights.empty()) return load_model(options.weights, {.model = options.name, .mode = mode});
+  if (!options.weights.empty()) {
+    LoadOptions load = options.load;
+    load.model = options.name;
+    load.mode = mode;
+    return load_model(options.weights, load);
+  }
   require(!options.name.empty(), "bench", "give a model's name or --weights FILE");
   RandomSource source(1);
   LoadedModel loaded;
@@ -50,7 +55,7 @@ void train_pass(const Model& model, const Var& images) {
 }  // namespace
 
 ModelResult bench_model(const ModelOptions& options, double (*peak_mb)()) {
-  const LoadedModel loaded = open_model(options);
+  LoadedModel loaded = open_model(options);
   const Model& model = *loaded.model;
   require(!options.train || model.num_classes() > 0, "bench", "{} has no head to train", loaded.name);
   const Var images(random_images(loaded.preprocess, options));
@@ -86,6 +91,7 @@ ModelResult bench_model(const ModelOptions& options, double (*peak_mb)()) {
     result.profiled_ms = seconds / passes * 1e3;
   }
   result.row.peak_mb = peak_mb();
+  result.loaded = std::move(loaded);
   return result;
 }
 

@@ -48,6 +48,7 @@ std::string row_json(const Row& row) {
   add("over_composed", row.over_composed, 3);
   add("peak_mb", row.peak_mb, 1);
   add("images_per_s", row.images_per_s, 2);
+  if (!row.model.empty()) json += "," + row.model;
   return json + "}";
 }
 

@@ -39,6 +39,7 @@ struct Row {
   double over_composed = 0.0;  ///< how many times as fast as the composed path
   double peak_mb = 0.0;        ///< 1e6 bytes
   double images_per_s = 0.0;
+  std::string model = {};  ///< how it was read: fields of a JSON object
 };
 
 /// One JSON object without newline: name pass precision isa threads batch ms gflops over_matmul over_composed

@@ -6,6 +6,7 @@
 
 #include "bench/attention.h"
 #include "bench/model.h"
+#include "cli/weights_options.h"
 
 namespace locant::cli {
 
@@ -47,8 +48,10 @@ struct Options {
 int run_model(const Options& options) {
   bench::ModelOptions model = options.model;
   model.seconds = options.common.seconds;
-  const bench::ModelResult result =
+  bench::ModelResult result =
       bench::bench_model(model, [] { return static_cast<double>(peak_rss_bytes()) * 1e-6; });
+  result.row.model = loaded_json(result.loaded, false);
+  say_assumed(result.loaded.assumed);
   print_row(options.common, result.row);
   if (!model.profile) return kOk;
   if (!options.common.json)
@@ -89,7 +92,8 @@ void add_bench_model(CLI::App& bench, GlobalOptions& globals) {
   sub->add_option(
       "NAME", model.name,
       "Model name (locant list); weights start at random; mobile_sam, sam_vit_b: the image encoder");
-  sub->add_option("--weights", model.weights, "Checkpoint instead of a random start")->type_name("FILE");
+  sub->add_option("--weights", model.weights, "Checkpoint or folder of the hub instead of a random start")
+      ->type_name("FILE");
   sub->add_option("--batch", model.batch, "Pictures at once")->type_name("N")->check(CLI::Range(1, 4096));
   sub->add_option("--img-size", model.img_size, "Input side in pixels; 0: the model's own")
       ->type_name("N")

@@ -7,6 +7,7 @@
 #include "cli/embeddings.h"
 #include "cli/picture_list.h"
 #include "cli/train_report.h"
+#include "cli/weights_options.h"
 #include "core/error.h"
 
 namespace locant::cli {
@@ -54,8 +55,9 @@ int run(Options o, const GlobalOptions& globals) {
     }
     ++(fresh ? there : made);
     if (o.json)
-      out("{{\"picture\":{},\"embedding\":{},\"made\":{}}}\n", json_string(listed.path),
-          json_string(embeddings.path_of(*picture)), !fresh);
+      out("{{\"picture\":{},\"embedding\":{},\"made\":{}{}}}\n", json_string(listed.path),
+          json_string(embeddings.path_of(*picture)), !fresh,
+          fresh ? "" : "," + loaded_json(embeddings.model(Sam::Parts::all)));
   }
   progress.finish();
   if (!o.json && !list.stopped())

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/cli.h"
+#include "io/model_folder.h"
 #include "io/tensor_file.h"
 #include "models/load.h"
 #include "models/sam.h"
@@ -102,7 +103,7 @@ void print_text(const TensorFile& file) {
 }
 
 int run(const Options& options) {
-  const std::unique_ptr<TensorFile> file = open_tensor_file(options.file);
+  const std::unique_ptr<TensorFile> file = open_tensor_file(find_model_folder(options.file, false).weights);
   if (options.json)
     print_json(*file);
   else
@@ -119,7 +120,9 @@ void add_inspect(CLI::App& app, GlobalOptions& globals) {
                   "locant inspect examples/digits/digits.safetensors\n"
                   "locant inspect swin_tiny_patch4_window7_224.pth --json\n",
                   [options] { return run(*options); });
-  sub->add_option("FILE", options->file, "safetensors, or .pth in its zip or older form")->required();
+  sub->add_option("FILE", options->file,
+                  "safetensors, .pth, .npz, an index of shards, or a folder of the hub")
+      ->required();
   sub->add_flag("--json", options->json, "One JSON object");
 }
 

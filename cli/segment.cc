@@ -11,6 +11,7 @@
 #include "cli/segment_output.h"
 #include "cli/segment_prompts.h"
 #include "cli/train_report.h"
+#include "cli/weights_options.h"
 #include "core/error.h"
 #include "segment/predictor.h"
 
@@ -135,7 +136,7 @@ std::vector<SegmentMask> generate(const SegmentOptions& o, std::shared_ptr<Point
 }
 
 void write(const SegmentOptions& o, const PictureFile& picture, ImageSize size, const Answers& answers,
-           const Outputs& outputs, const GlobalOptions& globals) {
+           const Outputs& outputs, const LoadedSam& model, const GlobalOptions& globals) {
   const std::vector<SegmentMask>& masks = answers.masks;
   const bool together = o.everything && !o.output.empty();  // hundreds of masks are one picture
   if (together) save_png(o.output, masks_picture(size, masks));
@@ -151,7 +152,7 @@ void write(const SegmentOptions& o, const PictureFile& picture, ImageSize size, 
   }
   if (!o.logits.empty()) write_logits(o.logits, answers.logits, picture);
   if (o.json) {
-    out("{}\n", printable_json(masks_json(o.picture, size, masks)));
+    out("{}\n", printable_json(masks_json(o.picture, size, masks, loaded_json(model))));
     return;
   }
   const auto say = [&](const std::string& line) {
@@ -213,7 +214,7 @@ int run(SegmentOptions o, const GlobalOptions& globals) {
     predictor.set_embedding(*embedding);
     answers = answer(o, predictor, prompts);
   }
-  write(o, picture, size, answers, outputs, globals);
+  write(o, picture, size, answers, outputs, embeddings.model(Sam::Parts::decoder), globals);
   return kOk;
 }
 

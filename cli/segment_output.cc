@@ -127,11 +127,13 @@ Image overlay_picture(const Image& picture, const std::vector<SegmentMask>& mask
   return out;
 }
 
-std::string masks_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks) {
+std::string masks_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks,
+                       const std::string& model) {
   Json out;
   out["picture"] = picture;
   out["height"] = size.rows;
   out["width"] = size.columns;
+  out.update(Json::parse("{" + model + "}"));
   out["masks"] = Json::array();
   for (const SegmentMask& mask : masks) out["masks"].push_back(record_of(mask));
   return text_of(out);

@@ -28,8 +28,10 @@ Image masks_picture(ImageSize size, const std::vector<SegmentMask>& masks);
 /// The picture with each mask in a colour of its own, larger ones first, and a darker edge.
 Image overlay_picture(const Image& picture, const std::vector<SegmentMask>& masks);
 /// One JSON object: the picture's name and sides, and the masks as the official generator's records
-/// (segmentation with compressed counts, area, bbox, predicted_iou, and what else is known).
-std::string masks_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks);
+/// (segmentation with compressed counts, area, bbox, predicted_iou, and what else is known). `model`: an
+/// object's fields that say how the model was read.
+std::string masks_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks,
+                       const std::string& model);
 /// A COCO data set (images, annotations, categories) of one picture and one category, "object", as
 /// pycocotools loads it: boxes are extents, ids count from 1, and each annotation has the generator's fields
 /// beside COCO's. Masks without a pixel, which no box goes around, are left out.

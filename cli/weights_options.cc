@@ -42,13 +42,28 @@ void say_assumed(const std::vector<std::string>& assumed) {
   if (!assumed.empty()) warn(fmt::format("assumed: {}", fmt::join(assumed, "; ")));
 }
 
-std::string loaded_json(const LoadedModel& loaded) {
-  std::vector<std::string> assumed;
-  for (const std::string& what : loaded.assumed) assumed.push_back(json_string(what));
-  return fmt::format(
-      R"("model":{},"family":{},"naming":{},"key":{},"preprocessing":{},"precision":"float32","assumed":[{}])",
-      json_string(loaded.name), json_string(loaded.model->family().name), json_string(loaded.naming),
-      json_string(loaded.key), loaded.preprocess.to_json(), fmt::join(assumed, ","));
+namespace {
+
+std::string fields_json(const std::string& name, const std::string& family, const std::string& naming,
+                        const std::string& key, const std::string& preprocessing, bool precision,
+                        const std::vector<std::string>& assumed) {
+  std::vector<std::string> texts;
+  for (const std::string& what : assumed) texts.push_back(json_string(what));
+  return fmt::format(R"("model":{},"family":{},"naming":{},"key":{},"preprocessing":{},{}"assumed":[{}])",
+                     json_string(name), json_string(family), json_string(naming), json_string(key),
+                     preprocessing, precision ? R"("precision":"float32",)" : "", fmt::join(texts, ","));
+}
+
+}  // namespace
+
+std::string loaded_json(const LoadedModel& loaded, bool precision) {
+  return fields_json(loaded.name, loaded.model->family().name, loaded.naming, loaded.key,
+                     loaded.preprocess.to_json(), precision, loaded.assumed);
+}
+
+std::string loaded_json(const LoadedSam& loaded) {
+  return fields_json(loaded.name, loaded.sam->family().name, loaded.naming, loaded.key,
+                     fmt::format(R"({{"longest_edge":{}}})", loaded.sam->image_size()), true, loaded.assumed);
 }
 
 }  // namespace locant::cli

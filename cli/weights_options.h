@@ -5,6 +5,7 @@
 
 #include "cli/cli.h"
 #include "models/load.h"
+#include "models/sam.h"
 
 namespace CLI {
 class App;
@@ -30,7 +31,8 @@ LoadedModel load_weights(const WeightsOptions& options, const GlobalOptions& glo
 void say_assumed(const std::vector<std::string>& assumed);
 
 /// How a model was read, as the fields of a JSON object without its braces: model, family, naming, key,
-/// preprocessing, precision, assumed.
-std::string loaded_json(const LoadedModel& loaded);
+/// preprocessing, precision (unless it is said elsewhere), assumed.
+std::string loaded_json(const LoadedModel& loaded, bool precision = true);
+std::string loaded_json(const LoadedSam& loaded);
 
 }  // namespace locant::cli

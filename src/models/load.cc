@@ -94,8 +94,9 @@ std::string name_of(const Reading& reading) {
          "models",
          file.path(), under);
   const Reading& best = readings[0];
-  for (const Reading& reading : readings)  // of the family that a description names
-    if (described && reading.config.empty() && !reading.why.empty() && best.fit.faults() > 0)
+  for (const Reading& reading : readings)  // of the family that a description names, or that is nearest
+    if ((described || reading.family == best.family) && reading.config.empty() && !reading.why.empty() &&
+        best.fit.faults() > 0)
       fail("load", "{}: {}: {}", file.path(), name_of(reading), reading.why);
   if (best.config.empty()) fail("load", "{}: {}: {}", file.path(), name_of(best), best.why);
   std::string others;
@@ -126,7 +127,7 @@ bool prepares_otherwise(const ModelEntry* a, const ModelEntry* b) {
 /// Lines of how the file was read, but for what is assumed.
 void note_reading(const Reading& best, const std::vector<Reading>& readings, LoadedModel& out) {
   for (const std::string& line : notes_of(best.fit)) out.notes.push_back(line);
-  if (!best.prefix.empty()) {
+  if (!best.prefix.empty() && best.prefix != best.renames->prefix) {
     std::string line = fmt::format("the model is what stands under \"{}\"", best.prefix);
     for (const Reading& other : readings)
       if (other.prefix != best.prefix && other.fit.faults() == 0 && other.fit.matched == best.fit.matched) {

@@ -181,8 +181,10 @@ class Attempt {
   /// Of the family's variants those that the tensors may be, and of these the one that it is.
   void choose_variant(Reading& out) const {
     std::vector<Choice> choices;
+    const Json known = out.config.empty() ? Json() : Json::parse(out.config);
+    const Json usual = Json::parse(family_.default_config(family_));
     for (const ModelEntry& entry : model_entries()) {
-      if (entry.family != family_.name || !alike_in_width(out.config, entry)) continue;
+      if (entry.family != family_.name || !alike_in_width(known, usual, entry)) continue;
       const std::string variant = whole(entry);
       const std::string config = configuration(variant, nullptr, nullptr);
       if (config.empty()) continue;
@@ -221,12 +223,13 @@ class Attempt {
     out.why.clear();
   }
 
-  /// Widths and depths of a variant as the shapes have them; a quick look before a thorough one.
-  bool alike_in_width(const std::string& config, const ModelEntry& entry) const {
-    if (config.empty()) return true;
-    const Json a = Json::parse(config), b = Json::parse(whole(entry));
+  /// Widths and depths of a variant as the shapes have them; a quick look before a thorough one. `usual`:
+  /// what a variant has that does not say so.
+  static bool alike_in_width(const Json& known, const Json& usual, const ModelEntry& entry) {
+    if (known.is_null()) return true;
+    const Json own = Json::parse(entry.config);
     for (const char* key : {"dim", "dims", "depth", "depths"})
-      if (a.contains(key) && b.contains(key) && a[key] != b[key]) return false;
+      if (known.contains(key) && known[key] != (own.contains(key) ? own[key] : usual[key])) return false;
     return true;
   }
 

@@ -19,7 +19,10 @@
 #include "core/error.h"
 #include "core/sha256.h"
 #include "io/atomic_file.h"
+#include "io/json_text.h"
 #include "io/mapped_file.h"
+#include "io/model_folder.h"
+#include "io/sharded.h"
 
 namespace locant {
 namespace {
@@ -30,6 +33,7 @@ using Json = nlohmann::json;
 constexpr const char* kOp = "weights";
 constexpr std::size_t kPiece = std::size_t{8} << 20;  // bytes between two calls of `progress`
 constexpr int kFormat = 1;
+constexpr std::uint64_t kMaxIndexBytes = std::uint64_t{64} << 20;
 
 class WeightsFile {
  public:
@@ -120,9 +124,7 @@ std::string hash(const WeightsFile& file, std::uint64_t size, const std::string&
   return fmt::format("{:02x}", fmt::join(digits.digest, ""));
 }
 
-}  // namespace
-
-std::string model_identity(const std::string& path, const IdentityOptions& options) {
+std::string file_identity(const std::string& path, const IdentityOptions& options) {
   const WeightsFile file(path);
   const struct stat before = file.status();
   const Json stamp = stamp_of(before);
@@ -146,6 +148,19 @@ std::string model_identity(const std::string& path, const IdentityOptions& optio
     if (options.not_kept) options.not_kept(error.what());
   }
   return identity;
+}
+
+}  // namespace
+
+std::string model_identity(const std::string& path, const IdentityOptions& options) {
+  std::error_code error;
+  const std::string file = fs::is_directory(path, error) ? find_model_folder(path, false).weights : path;
+  if (!file.ends_with(".index.json")) return file_identity(file, options);
+  std::string all;  // of shards: what each of them holds
+  for (const std::string& shard : parse_shard_index(read_text_file(file, kMaxIndexBytes), file).shards)
+    all += shard + " " + file_identity((fs::path(file).parent_path() / shard).string(), options) + "\n";
+  const XXH128_hash_t sum = XXH3_128bits(all.data(), all.size());
+  return fmt::format("{:016x}{:016x}", sum.high64, sum.low64);
 }
 
 }  // namespace locant

@@ -34,7 +34,7 @@ mistake 'no shape is called vit; there are vit_b' bench encodings swin_bias --sh
 
 run 0 bench model swin_digits --seconds 0 --profile --json
 json_lines
-out_has '^\{"name":"swin_digits","pass":"forward",.*"batch":1,"ms":[0-9.]+,"peak_mb":[0-9.]+,"images_per_s":[0-9.]+\}$'
+out_has '^\{"name":"swin_digits","pass":"forward",.*"batch":1,"ms":[0-9.]+,"peak_mb":[0-9.]+,"images_per_s":[0-9.]+,"model":"swin_digits","family":"swin",.*"assumed":\[\]\}$'
 out_has '"layer":"other"'
 run 0 bench model --weights examples/digits/digits.safetensors --batch 4 --train --seconds 0 --profile
 out_has ' forward\+backward +4 '

@@ -25,7 +25,8 @@ width, height, name = int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
 assert list(coco) == ["info", "images", "annotations", "categories"], list(coco)
 assert coco["images"] == [{"id": 1, "file_name": name, "height": height, "width": width}], coco["images"]
 assert [c["id"] for c in coco["categories"]] == [1] and coco["categories"][0]["name"] == "object"
-assert list(records) == ["picture", "height", "width", "masks"], list(records)
+assert list(records) == ["picture", "height", "width", "model", "family", "naming", "key", "preprocessing", "precision",
+                         "assumed", "masks"], list(records)
 masks = [m for m in records["masks"] if m["area"] > 0]
 assert len(masks) == len(coco["annotations"]) > 0
 for n, (a, m) in enumerate(zip(coco["annotations"], masks)):
