@@ -1,5 +1,4 @@
-// The oracle files of the small models, forward and backward. The large ones are for the command line; all of
-// them run here when LOCANT_ALL_ORACLES is set.
+// The oracle files of layers and small models, forward and backward.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -26,63 +25,57 @@ TEST_P(Oracle, AgreesForwardAndBackward) {
   EXPECT_EQ(report.worst("stage") != nullptr, !nlohmann::json::parse(in)["stages"].empty());
 }
 
-// Every layer of the official repositories.
-std::vector<std::string> layer_files() {
+// What runs here; the command line verifies the others in a step of their own, and all run here when
+// LOCANT_ALL_ORACLES is set. The sanitizers' plain loops are a hundred times as slow.
+struct Limits {
+  std::int64_t parameters, input;  // numbers
+};
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#elif defined(__has_feature)
+constexpr bool kSanitized = __has_feature(address_sanitizer) || __has_feature(thread_sanitizer);
+#else
+constexpr bool kSanitized = false;
+#endif
+constexpr Limits kLimits = kSanitized ? Limits{3'000'000, 200'000} : Limits{5'000'000, 1'100'000};
+
+std::int64_t numbers_of(const nlohmann::json& tensor) {
+  std::int64_t out = 1;
+  for (const auto& extent : tensor["shape"]) out *= extent.get<std::int64_t>();
+  return out;
+}
+
+bool is_small(const nlohmann::json& file) {
+  std::int64_t parameters = 0;
+  for (const auto& parameter : file["parameters"]) parameters += numbers_of(parameter);
+  return parameters <= kLimits.parameters && numbers_of(file["input"][0]) <= kLimits.input;
+}
+
+/// Oracle files of a kind, by their paths below the folder of all: models that are small enough, or layers.
+std::vector<std::string> files_of(const char* kind) {
+  const bool all = std::getenv("LOCANT_ALL_ORACLES") != nullptr || std::string(kind) == "layer";
   std::vector<std::string> out;
-  for (const auto& folder : std::filesystem::directory_iterator(data("official")))
-    for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+  for (const char* folder : {"zoo", "official"})
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(data(folder))) {
+      if (entry.path().extension() != ".json") continue;
       std::ifstream in(entry.path());
       const auto json = nlohmann::json::parse(in, nullptr, false);
-      if (json.contains("build") && json["build"]["kind"] == "layer")
-        out.push_back("official/" + folder.path().filename().string() + "/" +
-                      entry.path().filename().string());
+      if (!json.contains("build") || json["build"]["kind"] != kind || !(all || is_small(json))) continue;
+      out.push_back(std::filesystem::relative(entry.path(), data("")).string());
     }
   std::sort(out.begin(), out.end());
   return out;
 }
 
-std::vector<std::string> files() {
-  std::vector<std::string> out = {
-      "zoo/transformers_dinov2_84x126.json",
-      "zoo/transformers_dinov2_swiglu_112x70.json",
-      "zoo/transformers_dinov2_with_registers_70x112.json",
-      "zoo/timm_vit_giant_patch14_dinov2_2_blocks.json",
-      "zoo/vit_pytorch_simple_vit.json",
-      "zoo/timm_vit_tiny_patch16_224_at_256x320.json",
-      "zoo/timm_deit_tiny_distilled_patch16_224.json",
-      "zoo/timm_tiny_vit_5m_224.json",
-      "zoo/sam_encoder_rel_pos_interpolated.json",
-      "zoo/sam_encoder_rel_pos_interpolated_low_variance.json",
-      "zoo/sam_prompt_points_box_mask.json",
-      "zoo/sam_prompt_points_only.json",
-      "zoo/sam_mask_decoder_single.json",
-      "zoo/sam_mask_decoder_multimask.json",
-      "zoo/sam_mask_decoder_multimask_low_variance.json",
-      "official/deepseek_ocr/sam_small_192.json",
-      "official/deepseek_ocr/sam_small_192_input_160_resized_abs_and_rel_pos.json",
-      "official/swin/swin_small_ape_56.json",
-      "official/swin/swinv2_small_pretrained_window_64.json",
-  };
-  if (std::getenv("LOCANT_ALL_ORACLES") == nullptr) return out;
-  out.clear();
-  for (const char* folder : {"zoo", "official/swin", "official/mobilesam", "official/deepseek_ocr"})
-    for (const auto& entry : std::filesystem::directory_iterator(data(folder))) {
-      std::ifstream in(entry.path());
-      const auto json = nlohmann::json::parse(in, nullptr, false);
-      if (json.contains("build")) out.push_back(std::string(folder) + "/" + entry.path().filename().string());
-    }
-  return out;
-}
-
-INSTANTIATE_TEST_SUITE_P(Files, Oracle, ::testing::ValuesIn(files()),
-                         [](const auto& info) { return std::filesystem::path(info.param).stem().string(); });
-
-INSTANTIATE_TEST_SUITE_P(Layers, Oracle, ::testing::ValuesIn(layer_files()), [](const auto& info) {
-  std::string name = info.param.substr(9);
+std::string name_of(const ::testing::TestParamInfo<std::string>& info) {
+  std::string name = std::filesystem::path(info.param).replace_extension().string();
   std::replace_if(
       name.begin(), name.end(), [](char c) { return c == '/' || c == '.' || c == '-'; }, '_');
   return name;
-});
+}
+
+INSTANTIATE_TEST_SUITE_P(Models, Oracle, ::testing::ValuesIn(files_of("model")), name_of);
+INSTANTIATE_TEST_SUITE_P(Layers, Oracle, ::testing::ValuesIn(files_of("layer")), name_of);
 
 TEST(VerifyReport, JsonSaysWhatTheTextSays) {
   const VerifyReport report = verify_file(data("zoo/vit_pytorch_simple_vit.json"));
