@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "cli/cli.h"
+#include "cli/convert.h"
 #include "cli/output.h"
 #include "core/error.h"
 #include "core/parallel.h"
@@ -111,6 +112,7 @@ int run_main(int argc, char** argv) {
   add_train(app, globals);
   add_verify(app, globals);
   add_inspect(app, globals);
+  add_convert(app, globals);
   add_list(app, globals);
   add_draw(app, globals);
   add_bench(app, globals);

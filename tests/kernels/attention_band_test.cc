@@ -3,6 +3,7 @@
 
 #include "core/pool.h"
 #include "tests/kernels/attention_terms.h"
+#include "tests/support/isas.h"
 
 namespace locant::testing {
 namespace attention_band_test {
@@ -209,7 +210,7 @@ TEST(AttentionBand, MemoryGrowsWithTheRowsOnly) {
   c.value = {band_of(line_codes(N, N), Side::query, 1, D)};
   c.factor = {factor_of(line_codes(N, N), 1)};
   const AttentionRun run(c);
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     if (isa == Isa::reference) continue;
     set_active_isa(isa);
     for (const int threads : {1, 2}) {

@@ -13,6 +13,7 @@
 #include "kernels/attention.h"
 #include "kernels/attention_reference.h"
 #include "simd/isa.h"
+#include "tests/support/isas.h"
 
 namespace locant::testing {
 
@@ -405,7 +406,7 @@ inline void check_attention(const AttentionCase& c, const std::string& name) {
   const AttentionRun run(c);
   const AttentionResults<double> want = run.by_reference<double>();
   const AttentionResults<float> plain = run.by_reference<float>();
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     set_active_isa(isa);
     for (const int threads : {1, 2}) {
       set_num_threads(threads);
@@ -438,7 +439,7 @@ inline void check_threads(const AttentionCase& c, const std::string& name) {
   const AttentionRun run(c);
   const AttentionResults<double> want = run.by_reference<double>();
   const AttentionResults<float> plain = run.by_reference<float>();
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     set_active_isa(isa);
     std::vector<float> out;
     for (const int threads : {1, 2, 3, 7}) {

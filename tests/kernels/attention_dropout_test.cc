@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/attention_terms.h"
+#include "tests/support/isas.h"
 
 namespace locant::testing {
 namespace attention_dropout_test {
@@ -46,7 +47,7 @@ TEST(AttentionDropout, KeepsTheMeanAndDependsOnTheSeed) {
   constexpr std::int64_t kRows = 200, kKeys = 300;
   const AttentionRun run({.H = 1, .Nq = kRows, .Nk = kKeys, .D = 4, .Dv = 1});
   const std::vector<float> ones(kKeys, 1.0f);
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     set_active_isa(isa);
     std::vector<float> first(kRows), again(kRows), other(kRows);
     AttentionArgs a = run.args();

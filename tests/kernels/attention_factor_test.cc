@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/attention_terms.h"
+#include "tests/support/isas.h"
 
 namespace locant::testing {
 namespace attention_factor_test {
@@ -75,7 +76,7 @@ TEST(AttentionFactor, ZeroFactorLeavesTheTerms) {
   factor.offset.key_code = codes.key_code.data();
   factor.table = zeros.data();
   factor.row_stride = 1;
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     set_active_isa(isa);
     std::vector<float> out(33 * 4), want(33 * 4);
     AttentionArgs a = run.args(), b = without.args();

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/kernels/attention_terms.h"
+#include "tests/support/isas.h"
 
 namespace locant::testing {
 namespace attention_mask_test {
@@ -74,7 +75,7 @@ TEST(AttentionMask, FullyMaskedRowIsZeroWithInfiniteLogSumExp) {
   c.key_region.assign(20, 1);
   check_attention(c, "one row sees nothing");
   const AttentionRun run(c);
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     set_active_isa(isa);
     const AttentionResults<float> x = run.by_kernel();
     for (std::size_t h = 0; h < 2; ++h) {
@@ -95,7 +96,7 @@ TEST(AttentionMask, MaskedKeysAreNotRead) {
   const AttentionRun run(c);
   AttentionArgs a = run.args();
   std::vector<float> k(a.k.data, a.k.data + 160), v(a.v.data, a.v.data + 160), out(160), again(160);
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     set_active_isa(isa);
     a.k.data = run.args().k.data;
     a.v.data = run.args().v.data;

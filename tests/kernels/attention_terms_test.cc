@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "tests/support/isas.h"
 
 namespace locant::testing {
 namespace attention_terms_test {
@@ -135,7 +136,7 @@ TEST(AttentionTerms, DenseMayMaskByMinusInfinity) {
   dense.row_stride = 20;
   const std::vector<ScoreTerm> terms = {{dense, nullptr}};
   const std::vector<std::int64_t> lengths = {11};
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     set_active_isa(isa);
     a.out.data = out.data();
     a.lse = lse.data();
@@ -181,7 +182,7 @@ TEST(AttentionTerms, TableGradientsSumToZero) {
   const KeepSettings keep;
   const AttentionRun run(
       {.B = 4, .H = 2, .Nq = 49, .Nk = 49, .D = 32, .Dv = 32, .terms = {window_term(7, 2)}});
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     set_active_isa(isa);
     double sum = 0, size = 0;
     const AttentionResults<float> results = run.by_kernel();

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "tests/kernels/attention_terms.h"
+#include "tests/support/isas.h"
 
 namespace locant::testing {
 namespace attention_test {
@@ -74,7 +75,7 @@ TEST(Attention, ScoresGrowFromBlockToBlock) {
   a.v = {v.data(), 0, 1, 0};
   a.out = {out.data(), 0, 1, 0};
   a.lse = lse.data();
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     set_active_isa(isa);
     attention_forward(a);
     for (std::size_t i = 0; i < 3; ++i) {
@@ -101,7 +102,7 @@ TEST(Attention, EqualScoresGiveTheMean) {
   a.v = {v.data(), 0, 1, 0};
   a.out = {out.data(), 0, 1, 0};
   a.lse = lse.data();
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     set_active_isa(isa);
     attention_forward(a);
     EXPECT_FLOAT_EQ(out[0], 4.5f) << isa_name(isa);
@@ -117,7 +118,7 @@ TEST(Attention, NotANumberIsNotHidden) {
   k[4 * 20] = std::nanf("");
   a.k.data = k.data();
   a.out.data = out.data();
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     set_active_isa(isa);
     attention_forward(a);
     EXPECT_TRUE(std::isnan(out[0])) << isa_name(isa);

@@ -3,6 +3,7 @@
 #include "core/pool.h"
 #include "kernels/attention_plan.h"
 #include "tests/kernels/attention_terms.h"
+#include "tests/support/isas.h"
 
 namespace locant::testing {
 namespace attention_threads_test {
@@ -71,7 +72,7 @@ TEST(AttentionThreads, MemoryGrowsWithTheRowsOnly) {
   c.causal = true;
   c.dropout = {0.1f, 1};
   const AttentionRun rows(c);
-  for (const Isa isa : supported_isas()) {
+  for (const Isa isa : testing::tested_isas()) {
     if (isa == Isa::reference) continue;  // takes seconds, and has rows only
     set_active_isa(isa);
     for (const int threads : {1, 2}) {

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "tests/support/gradcheck.h"
+#include "tests/support/isas.h"
 
 namespace locant {
 namespace row_mix_test {
@@ -23,7 +24,7 @@ TEST(RowMix, MixIsTheProductInEveryInstructionSet) {
       const std::int64_t x_row = s.width + 3, y_row = s.width + 5;
       const Tensor a = random_tensor({s.M, s.K}, 1), x = random_tensor({s.K, x_row}, 2);
       const std::int64_t a_row = transposed ? 1 : s.K, a_column = transposed ? s.M : 1;
-      for (const Isa isa : supported_isas()) {
+      for (const Isa isa : testing::tested_isas()) {
         Tensor y = Tensor::full({s.M, y_row}, 7.0f);
         row_mix(isa).mix(a.data(), a_row, a_column, s.M, s.K, x.data(), x_row, s.width, y.data(), y_row);
         for (std::int64_t m = 0; m < s.M; ++m)
@@ -43,7 +44,7 @@ TEST(RowMix, ProductsAreSumsInEveryInstructionSet) {
     const std::int64_t x_row = s.width + 1, x_outer = s.M * x_row, y_outer = s.width + 2,
                        y_row = s.outer * y_outer;
     const Tensor x = random_tensor({s.outer, x_outer}, 1), y = random_tensor({s.K, y_row}, 2);
-    for (const Isa isa : supported_isas()) {
+    for (const Isa isa : testing::tested_isas()) {
       Tensor out = Tensor::full({s.M * s.K + 1}, 7.0f);
       row_mix(isa).products(x.data(), x_row, x_outer, y.data(), y_row, y_outer, s.M, s.K, s.outer, s.width,
                             out.data());

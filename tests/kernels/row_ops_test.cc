@@ -7,6 +7,7 @@
 
 #include "kernels/row_ops_reference.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/isas.h"
 
 namespace locant {
 namespace row_ops_test {
@@ -26,7 +27,7 @@ class RowOpsTest : public ::testing::TestWithParam<Isa> {
   const RowOps& ops() const { return row_ops(GetParam()); }
 };
 
-INSTANTIATE_TEST_SUITE_P(Isas, RowOpsTest, ::testing::ValuesIn(supported_isas()),
+INSTANTIATE_TEST_SUITE_P(Isas, RowOpsTest, ::testing::ValuesIn(testing::tested_isas()),
                          [](const auto& isa) { return std::string(isa_name(isa.param)); });
 
 // Negative zero and guard values around a result: kernels may not write beyond their rows.

@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "kernels/row_ops.h"
 #include "tests/ops/op_check.h"
+#include "tests/support/isas.h"
 
 namespace locant {
 namespace activation_test {
@@ -101,7 +102,7 @@ class ActivationRows : public ::testing::TestWithParam<Isa> {
   const RowOps& ops() const { return row_ops(GetParam()); }
 };
 
-INSTANTIATE_TEST_SUITE_P(Isas, ActivationRows, ::testing::ValuesIn(supported_isas()),
+INSTANTIATE_TEST_SUITE_P(Isas, ActivationRows, ::testing::ValuesIn(testing::tested_isas()),
                          [](const auto& isa) { return std::string(isa_name(isa.param)); });
 
 TEST_P(ActivationRows, FromTailToTail) {

@@ -1,0 +1,74 @@
+// locant convert: a checkpoint as another library has it.
+#include "cli/convert.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "cli/cli.h"
+#include "cli/weights_options.h"
+#include "models/convert.h"
+
+namespace locant::cli {
+namespace {
+
+struct Options {
+  WeightsOptions weights;
+  std::string output, to;
+  bool force = false, json = false;
+};
+
+std::string json_list(const std::vector<std::string>& texts) {
+  std::vector<std::string> out;
+  for (const std::string& text : texts) out.push_back(json_string(text));
+  return fmt::format("[{}]", fmt::join(out, ","));
+}
+
+int run(const Options& o, const GlobalOptions& globals) {
+  ConvertOptions options;
+  options.to = o.to;
+  options.load = load_options(o.weights);
+  options.force = o.force;
+  banner(globals);
+  const Converted done = convert_model(o.weights.weights, o.output, options);
+  for (const std::string& line : done.source.notes) write_note(globals, line);
+  for (const std::string& line : done.notes) write_note(globals, line);
+  say_assumed(done.source.assumed);
+  if (o.json) {
+    out("{{\"input\":{},\"to\":{},\"architecture\":{},\"files\":{},\"notes\":{},{}}}\n",
+        json_string(o.weights.weights), json_string(o.to), json_string(done.architecture),
+        json_list(done.files), json_list(done.notes), loaded_json(done.source));
+    return kOk;
+  }
+  for (const std::string& file : done.files) out("{}\n", printable(file));
+  return kOk;
+}
+
+}  // namespace
+
+void add_convert(CLI::App& app, GlobalOptions& globals) {
+  auto options = std::make_shared<Options>();
+  CLI::App* sub = add_command(
+      app, globals, "convert", "Writes a checkpoint as another library has it, and reads it back to check it",
+      "locant convert vit.pth -o vit --to transformers\n"
+      "locant convert swin_folder -o swin_timm --to timm\n"
+      "locant convert deit_folder -o deit.safetensors --to torchvision\n"
+      "locant convert training.pth --key state_dict_ema -o own.safetensors --to locant\n",
+      [options, &globals] { return run(*options, globals); });
+  // What is read is the command's object here, and no option among others.
+  sub->remove_option(add_weights_options(sub, options->weights, ""));
+  sub->add_option("INPUT", options->weights.weights, "Checkpoint (safetensors, .pth) or folder of the hub")
+      ->required();
+  sub->add_option("-o,--output", options->output,
+                  "Folder for transformers and timm, else a file that ends in .safetensors")
+      ->type_name("PATH")
+      ->required();
+  sub->add_option("--to", options->to,
+                  "transformers, timm, locant, or another library's names for this model: torchvision, "
+                  "microsoft/Swin-Transformer, ...")
+      ->type_name("NAMING")
+      ->required();
+  sub->add_flag("--force", options->force, "Replace files that are there");
+  sub->add_flag("--json", options->json, "One JSON object: what was read, written and noted");
+}
+
+}  // namespace locant::cli
