@@ -11,6 +11,7 @@
 #include "models/checkpoint.h"
 #include "models/config_json.h"
 #include "models/processor.h"
+#include "models/recipes.h"
 #include "models/registry.h"
 #include "models/tell.h"
 
@@ -165,7 +166,8 @@ void follow_image(const Reading& best, Preprocess& preprocess) {
 }
 
 /// Preprocessing by variant and naming; what no folder says is assumed where recipes differ.
-void choose_preprocess(const Reading& best, const std::vector<Reading>& readings, LoadedModel& out) {
+void choose_preprocess(const Reading& best, const std::vector<Reading>& readings,
+                       const std::string& file_name, LoadedModel& out) {
   if (best.entry == nullptr) {
     const std::vector<ModelEntry> entries = best.family->variants(*best.family);
     if (!entries.empty()) out.preprocess = entries[0].preprocess;
@@ -176,6 +178,13 @@ void choose_preprocess(const Reading& best, const std::vector<Reading>& readings
   }
   out.preprocess = Preprocess::from_json(best.renames->configure_preprocess(out.preprocess.to_json()));
   follow_image(best, out.preprocess);
+  std::string word;
+  const bool vit = best.family == &kVit || best.family == &kDeit;  // one shape, many recipes
+  if (vit && !best.named && recipe_of_name(file_name, out.preprocess, word)) {
+    std::erase_if(out.assumed, [](const std::string& what) { return what.rfind("preprocessing", 0) == 0; });
+    out.notes.push_back(fmt::format("pictures are prepared as for {}, which the file's name says", word));
+    return;
+  }
   if (best.entry == nullptr || best.named) return;
   std::vector<const ModelEntry*> others;
   const auto add = [&](const ModelEntry* entry) {
@@ -254,7 +263,7 @@ LoadedModel load_foreign(const TensorFile& file, const ModelFolder& folder, cons
   out.naming = best.renames->naming;
   out.key = best.prefix;
   out.assumed = best.assumed;
-  choose_preprocess(best, readings, out);
+  choose_preprocess(best, readings, request.file_name, out);
   note_reading(best, readings, out);
   if (hub) follow_folder(folder, *hub, out);
   return out;

@@ -123,8 +123,7 @@ TEST_F(Load, ConfigurationsOfTheirOwnLoadByTheirMetadata) {
 TEST_F(Load, EveryNamingIsToldByItsTensors) {
   const Tensor want = run(*digits(WeightMode::inference));
   for (const Renames& renames : renames_of("swin"))
-    for (const std::string& prefix :
-         {std::string(), renames.prefix, "module." + renames.prefix, std::string("state_dict.model.net.")}) {
+    for (const std::string& prefix : {renames.prefix, "state_dict.module." + renames.prefix}) {
       const LoadedModel loaded =
           load_model(write("library.safetensors", library_tensors("swin_digits", renames, prefix)));
       EXPECT_EQ(loaded.name, "swin_digits") << renames.naming;
@@ -240,7 +239,7 @@ TEST_F(Load, MissingAndUnexpectedNamesComeWithTheNearest) {
 }
 
 TEST_F(Load, AnyNumberOfClassesLoads) {
-  for (const std::int64_t classes : {1, 2, 10, 21841}) {
+  for (const std::int64_t classes : {2, 21841}) {
     Tensors tensors = library_tensors("swin_digits", find_renames("swin", "torchvision"));
     for (auto& [name, tensor] : tensors) {
       if (name == "head.weight") tensor = testing::random_tensor({classes, tensor.dim(1)}, 1);
@@ -254,6 +253,26 @@ TEST_F(Load, AnyNumberOfClassesLoads) {
       EXPECT_TRUE(loaded.classes.empty());
     }
   }
+}
+
+TEST_F(Load, NamesOfFilesTellTheRecipe) {
+  const std::string config = R"({"img_size":32,"dim":64,"depth":1,"heads":1,"num_classes":0})";
+  RandomSource source(1);
+  const auto model = make_model("vit", config, Weights(source, WeightMode::train));
+  Tensors tensors;
+  for (const Parameter& p : model->parameters()) tensors.emplace_back(p.name, p.value.value());
+  const auto mean_of = [&](const char* name) { return load_model(write(name, tensors)).preprocess.mean[0]; };
+  EXPECT_EQ(mean_of("mine.safetensors"), 0.5f);
+  EXPECT_EQ(mean_of("mae_pretrain_vit.safetensors"), 0.485f);
+  EXPECT_EQ(mean_of("dino_deitsmall16_pretrain.safetensors"), 0.485f);
+  EXPECT_EQ(mean_of("vit_in21k_miil.safetensors"), 0.0f);
+  EXPECT_EQ(mean_of("simmae.safetensors"), 0.5f);  // within a word
+  const LoadedModel told = load_model(path("mae_pretrain_vit.safetensors"));
+  for (const std::string& what : told.assumed) EXPECT_FALSE(contains(what, "preprocessing")) << what;
+  bool assumed = false;
+  for (const std::string& what : load_model(path("mine.safetensors")).assumed)
+    assumed |= contains(what, "preprocessing");
+  EXPECT_TRUE(assumed);
 }
 
 TEST_F(Load, AFileWithoutAHeadHasFeatures) {
