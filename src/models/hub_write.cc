@@ -163,7 +163,8 @@ class Writer {
     require_fields(target, config_, has_, passed);
     if (is("sam")) {
       std::vector<std::string> told = fields_beside_the_answer();
-      for (const auto& [theirs, ours] : kSamImageEncoder.hub()[0].keys) told.push_back(ours);
+      const std::vector<HubKeys> encoder = kSamImageEncoder.hub();
+      for (const auto& [theirs, ours] : encoder[0].keys) told.push_back(ours);
       require_fields(target, config_["encoder_config"],
                      Json::parse(kSamImageEncoder.default_config(kSamImageEncoder)), told);
     }
