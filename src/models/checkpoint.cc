@@ -23,23 +23,29 @@ Tensor initial(const Shape& shape, const Init& init) {
   return Tensor::full(shape, init.value);
 }
 
+/// Names that the library spells otherwise than the file.
+std::unordered_map<std::string, std::size_t> spelled_names(const StateDict& state, const Renames& renames) {
+  std::unordered_map<std::string, std::size_t> out;
+  if (renames.aliases.empty()) return out;
+  const auto& tensors = state.index().tensors();
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    std::size_t level = 0;
+    const std::string name(state.behind(tensors[i].name, level));
+    if (std::string spelled = renames.spelled(name); spelled != name) out.emplace(std::move(spelled), i);
+  }
+  return out;
+}
+
 }  // namespace
 
 CheckpointSource::CheckpointSource(StateDict state, const Renames& renames)
-    : state_(std::move(state)), renames_(renames) {
-  if (renames.aliases.empty()) return;
-  const auto& tensors = state_.index().tensors();
-  for (std::size_t i = 0; i < tensors.size(); ++i) {
-    std::size_t level = 0;
-    const std::string name(state_.behind(tensors[i].name, level));
-    if (std::string spelled = renames.spelled(name); spelled != name) spelled_.emplace(std::move(spelled), i);
-  }
-}
+    : state_(std::move(state)), renames_(renames), spelled_(spelled_names(state_, renames_)) {}
 
 CheckpointSource::CheckpointSource(const TensorFile& file, const Renames& renames)
-    : CheckpointSource(StateDict(*new TensorIndex(file), ""), renames) {
-  own_index_.reset(&state_.index());
-}
+    : own_index_(std::make_shared<TensorIndex>(file)),
+      state_(*own_index_, ""),
+      renames_(renames),
+      spelled_(spelled_names(state_, renames_)) {}
 
 std::size_t CheckpointSource::find(const std::string& library_name) const {
   const std::size_t found = state_.find(library_name);

@@ -45,12 +45,8 @@ bool is_a_size(const std::string& key) {
 bool trains_only(const std::string& key) { return key.find("drop") == 0; }
 
 /// Fields in which two configurations (all fields) differ.
-std::vector<std::string> differing(const std::string& a, const std::string& b) {
-  const Json x = Json::parse(a), y = Json::parse(b);
-  std::vector<std::string> out;
-  for (const auto& item : x.items())
-    if (!y.contains(item.key()) || y[item.key()] != item.value()) out.push_back(item.key());
-  return out;
+std::set<std::string> differing(const std::string& a, const std::string& b) {
+  return config_keys(config_difference(b, a));
 }
 
 /// Reads a file as one family under one naming and prefix.
@@ -134,7 +130,7 @@ class Attempt {
   std::string sized(const ModelEntry& entry, std::string* why) const {
     const std::string variant = whole(entry), config = configuration(variant, nullptr, why);
     if (config.empty()) return variant;
-    const std::vector<std::string> keys = differing(variant, config);
+    const std::set<std::string> keys = differing(variant, config);
     const bool same = std::all_of(keys.begin(), keys.end(),
                                   [](const std::string& key) { return is_a_size(key) || trains_only(key); });
     return same ? config : variant;
