@@ -5,6 +5,7 @@
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/profile.h"
+#include "core/untraced.h"
 #include "ops/arithmetic_broadcast.h"
 #include "ops/conv2d_reference.h"
 #include "ops/depthwise_conv2d.h"
@@ -166,28 +167,54 @@ void run(const ConvShape& s, Pass pass, const float* x, const float* weight, con
 
 enum class Pass { forward, data, weights };
 
-// Plain loops, for builds without oneDNN.
+// The products of images [first, last) that one pass adds up: into y, x or weight. Plain loops, for builds
+// without oneDNN.
+LOCANT_UNTRACED void add_products(const ConvShape& s, Pass pass, std::int64_t first, std::int64_t last,
+                                  float* x, float* weight, float* y) {
+  const std::int64_t in = s.C / s.groups, out = s.out / s.groups, step = s.stride_columns;
+  for (std::int64_t b = first; b < last; ++b)
+    for (std::int64_t o = 0; o < s.out; ++o)
+      for (std::int64_t c = 0; c < in; ++c)
+        for (std::int64_t u = 0; u < s.kh; ++u)
+          for (std::int64_t v = 0; v < s.kw; ++v) {
+            float& w = weight[((o * in + c) * s.kh + u) * s.kw + v];
+            // Columns j of y for which j * step - pad + v is a column of x.
+            const std::int64_t shift = v - s.pad_columns;
+            const std::int64_t from = shift < 0 ? (-shift + step - 1) / step : 0;
+            const std::int64_t to = shift >= s.W ? 0 : std::min(s.columns, (s.W - 1 - shift) / step + 1);
+            for (std::int64_t i = 0; i < s.rows; ++i) {
+              const std::int64_t h = i * s.stride_rows - s.pad_rows + u;
+              if (h < 0 || h >= s.H) continue;
+              float* row_x = x + ((b * s.C + o / out * in + c) * s.H + h) * s.W;
+              float* row_y = y + ((b * s.out + o) * s.rows + i) * s.columns;
+              if (pass == Pass::forward)
+                for (std::int64_t j = from; j < to; ++j) row_y[j] += row_x[j * step + shift] * w;
+              else if (pass == Pass::data)
+                for (std::int64_t j = from; j < to; ++j) row_x[j * step + shift] += row_y[j] * w;
+              else
+                for (std::int64_t j = from; j < to; ++j) w += row_x[j * step + shift] * row_y[j];
+            }
+          }
+}
+
 void run(const ConvShape& s, Pass pass, const float* x, const float* weight, const float* bias,
          const float* y) {
   auto* dx = const_cast<float*>(x);
   auto* dweight = const_cast<float*>(weight);
   auto* out = const_cast<float*>(y);
-  const std::int64_t pixels = s.rows * s.columns;
-  if (pass == Pass::weights) {
-    std::fill_n(dweight, s.out * (s.C / s.groups) * s.kh * s.kw, 0.0f);
-    reference::for_each_product(s, 0, s.B, [&](auto i, auto k, auto o) { dweight[k] += x[i] * y[o]; });
-    return;
-  }
-  parallel_for(s.B, 1, [&](std::int64_t begin, std::int64_t end) {
-    if (pass == Pass::data) {
-      std::fill(dx + begin * s.C * s.H * s.W, dx + end * s.C * s.H * s.W, 0.0f);
-      reference::for_each_product(s, begin, end, [&](auto i, auto k, auto o) { dx[i] += weight[k] * y[o]; });
-      return;
-    }
-    for (std::int64_t p = begin * s.out; p < end * s.out; ++p)
+  const std::int64_t pixels = s.rows * s.columns, weights = s.out * (s.C / s.groups) * s.kh * s.kw;
+  if (pass == Pass::weights) std::fill_n(dweight, weights, 0.0f);
+  const auto images = [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t size_x = s.C * s.H * s.W, size_y = s.out * pixels;
+    if (pass == Pass::data) std::fill(dx + begin * size_x, dx + end * size_x, 0.0f);
+    for (std::int64_t p = begin * s.out; p < end * s.out && pass == Pass::forward; ++p)
       std::fill_n(out + p * pixels, pixels, bias != nullptr ? bias[p % s.out] : 0.0f);
-    reference::for_each_product(s, begin, end, [&](auto i, auto k, auto o) { out[o] += x[i] * weight[k]; });
-  });
+    trace_reads(x + begin * size_x, 1, (end - begin) * size_x, 0);
+    trace_reads(y + begin * size_y, 1, (end - begin) * size_y, 0);
+    trace_reads(weight, 1, weights, 0);
+    add_products(s, pass, begin, end, dx, dweight, out);
+  };
+  pass == Pass::weights ? images(0, s.B) : parallel_for(s.B, 1, images);
 }
 
 #endif

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <chrono>
 #include <mutex>
+#include <vector>
 
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
+#include "core/untraced.h"
 #include "ops/dnnl_engine_inl.h"
 
 namespace locant {
@@ -46,27 +48,41 @@ void multiply(const MatmulArgs& args, int threads) {
 
 #else
 
-// Row i of C: alpha sum_k op(A)[i, k] op(B)[k, :] + beta C[i, :].
-void multiply_row(const MatmulArgs& args, std::int64_t i) {
-  float* c = args.c + i * args.ldc;
-  for (std::int64_t j = 0; j < args.N; ++j) c[j] = args.beta == 0.0f ? 0.0f : args.beta * c[j];
-  for (std::int64_t k = 0; k < args.K && !args.transpose_b; ++k) {
-    const float a = args.alpha * (args.transpose_a ? args.a[k * args.lda + i] : args.a[i * args.lda + k]);
-    const float* b = args.b + k * args.ldb;
-    for (std::int64_t j = 0; j < args.N; ++j) c[j] += a * b[j];
-  }
-  for (std::int64_t j = 0; j < args.N && args.transpose_b; ++j) {
-    const float* b = args.b + j * args.ldb;
-    float sum = 0.0f;
+// Rows [begin, end) of C: alpha op(A) op(B) + beta C, by kStrip columns, which `strip` (K, kStrip) holds
+// together.
+constexpr std::int64_t kStrip = 32;
+LOCANT_UNTRACED void multiply_rows(const MatmulArgs& args, std::int64_t begin, std::int64_t end,
+                                   float* strip) {
+  const std::int64_t row_a = args.transpose_a ? 1 : args.lda, column_a = args.transpose_a ? args.lda : 1;
+  const std::int64_t row_b = args.transpose_b ? 1 : args.ldb, column_b = args.transpose_b ? args.ldb : 1;
+  for (std::int64_t first = 0; first < args.N; first += kStrip) {
+    const std::int64_t columns = std::min(kStrip, args.N - first);
     for (std::int64_t k = 0; k < args.K; ++k)
-      sum += (args.transpose_a ? args.a[k * args.lda + i] : args.a[i * args.lda + k]) * b[k];
-    c[j] += args.alpha * sum;
+      for (std::int64_t j = 0; j < kStrip; ++j)
+        strip[k * kStrip + j] = j < columns ? args.b[k * row_b + (first + j) * column_b] : 0.0f;
+    for (std::int64_t i = begin; i < end; ++i) {
+      float sums[kStrip] = {};
+      for (std::int64_t k = 0; k < args.K; ++k) {
+        const float a = args.a[i * row_a + k * column_a];
+        for (std::int64_t j = 0; j < kStrip; ++j) sums[j] += a * strip[k * kStrip + j];
+      }
+      float* c = args.c + i * args.ldc + first;
+      for (std::int64_t j = 0; j < columns; ++j)
+        c[j] = args.alpha * sums[j] + (args.beta == 0.0f ? 0.0f : args.beta * c[j]);
+    }
   }
 }
 
 void multiply(const MatmulArgs& args, int threads) {
   const auto rows = [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) multiply_row(args, i);
+    if (args.transpose_a)
+      trace_reads(args.a + begin, args.K, end - begin, args.lda);
+    else
+      trace_reads(args.a + begin * args.lda, end - begin, args.K, args.lda);
+    trace_reads(args.b, args.transpose_b ? args.N : args.K, args.transpose_b ? args.K : args.N, args.ldb);
+    trace_writes(args.c + begin * args.ldc, end - begin, args.N, args.ldc);
+    std::vector<float> strip(static_cast<std::size_t>(args.K * kStrip));
+    multiply_rows(args, begin, end, strip.data());
   };
   if (threads == 1) return rows(0, args.M);
   parallel_for(args.M, std::max<std::int64_t>(1, 65536 / std::max<std::int64_t>(args.N * args.K, 1)), rows);
