@@ -251,7 +251,7 @@ void from_shapes(const NamedShapes& s, Dinov2Config& c) {
     c.head_input = s.dim("head.weight", 1) == c.dim       ? Dinov2Config::HeadInput::cls
                    : s.dim("head.weight", 1) == 2 * c.dim ? Dinov2Config::HeadInput::cls_mean
                                                           : Dinov2Config::HeadInput::four_cls_mean;
-  s.assume("heads", c.heads, usual_heads(c.dim));
+  assume_heads("dinov2", s, c.dim, c.heads);
   s.assume("norm_eps", c.norm_eps);
   // With registers all agree. Of the others only timm drops the token of masked training.
   if (c.registers > 0)

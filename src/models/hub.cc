@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "models/config_json.h"
 #include "models/family.h"
+#include "models/recipes.h"
 #include "models/registry.h"
 
 namespace locant {
@@ -191,8 +192,8 @@ bool tensors_tell(const std::string& argument) {
 
 /// What timm's model_args say of the family's fields; JSON object.
 Json read_model_args(const Json& args, const HubConfig& hub) {
-  const Json fields =
-      hub.family == nullptr ? Json::object() : Json::parse(hub.family->default_config(*hub.family));
+  const Json fields = hub.family == nullptr ? Json{{"heads", 0}, {"img_size", 0}, {"window", 0}}
+                                            : Json::parse(hub.family->default_config(*hub.family));
   Json out = Json::object();
   for (const auto& item : args.items()) {
     const std::string& key = item.key();
@@ -223,11 +224,19 @@ HubConfig read_timm(const Json& json) {
     out.family = &find_family(out.entry->family);
     out.base = merge_config(out.family->default_config(*out.family), out.entry->config);
   } else {
+    const std::string otherwise = untold_computation(out.model_type);
+    require(otherwise.empty(), "hub",
+            "config.json: architecture {} has {}, which Locant has not and no tensor shows", out.model_type,
+            otherwise);
     out.notes.push_back(
         fmt::format("config.json: architecture {} is not registered; the tensors tell", out.model_type));
+    out.config = untold_fields(out.model_type);
   }
   const auto args = json.find("model_args");
-  if (args != json.end() && args->is_object()) out.config = read_model_args(*args, out).dump();
+  if (args != json.end() && args->is_object()) {
+    const std::string told = read_model_args(*args, out).dump();
+    out.config = out.config.empty() ? told : merge_config(out.config, told);
+  }
   const auto pretrained = json.find("pretrained_cfg");
   const bool flat = pretrained == json.end();  // before 2023
   const Json& cfg = flat ? json : *pretrained;

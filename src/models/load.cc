@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <set>
 
 #include "core/error.h"
 #include "io/model_folder.h"
@@ -62,8 +63,10 @@ const Renames& own_names() {
 }
 
 LoadedModel load_own(const TensorFile& file, const LoadOptions& options) {
-  const std::string family = meta(file, kFamilyKey), config = meta(file, kConfigKey);
+  const std::string family = meta(file, kFamilyKey);
+  std::string config = meta(file, kConfigKey);
   require(!config.empty(), "load", "{}: metadata has {} without {}", file.path(), kFamilyKey, kConfigKey);
+  if (!options.config.empty()) config = merge_config(config, options.config);
   CheckpointSource source(file, own_names());
   const CheckpointFit fit = source.fit(own_parameters(file, family, config));
   if (fit.faults() > 0)
@@ -83,23 +86,55 @@ std::string name_of(const Reading& reading) {
                      reading.renames->naming, reading.prefix.empty() ? "" : ", under " + reading.prefix);
 }
 
+/// How to say what a family's reason asks for.
+std::string way_to_tell(const std::string& why) {
+  if (why.find("must be told") == std::string::npos) return "";
+  return " (--config '{\"KEY\": VALUE}', --model NAME, or its config.json beside the file)";
+}
+
 [[noreturn]] void refuse(const TensorFile& file, const std::vector<Reading>& readings,
                          const LoadOptions& options, bool described) {
   const bool told = !options.model.empty();
   const std::string under = options.key ? fmt::format(" under \"{}\"", *options.key) : "";
   if (readings.empty() && told)
     fail("load", "{}: none of its tensors{} has a name of this model", file.path(), under);
+  if (readings.empty() && options.key) {
+    std::vector<std::string> others;
+    for (const Reading& reading : tell(TensorIndex(file), {}))
+      if (reading.fit.faults() == 0 && !reading.config.empty() &&
+          std::find(others.begin(), others.end(), reading.prefix) == others.end())
+        others.push_back(reading.prefix);
+    if (!others.empty())
+      fail("load", "{}: no model stands{}; one stands under \"{}\"", file.path(), under,
+           fmt::join(others, "\", one under \""));
+  }
   if (readings.empty())
     fail("load",
          "{}: no known model has tensors of these names{}; `locant inspect` lists them, `locant list` the "
          "models",
          file.path(), under);
   const Reading& best = readings[0];
-  for (const Reading& reading : readings)  // of the family that a description names, or that is nearest
-    if ((described || reading.family == best.family) && reading.config.empty() && !reading.why.empty() &&
-        best.fit.faults() > 0)
-      fail("load", "{}: {}: {}", file.path(), name_of(reading), reading.why);
-  if (best.config.empty()) fail("load", "{}: {}: {}", file.path(), name_of(best), best.why);
+  // Of the family that a description names, that is nearest, or that lacks no name where the nearest is far.
+  const bool far = 2 * best.fit.matched < file.tensors().size();
+  for (const Reading& reading : readings)
+    if ((described || reading.family == best.family || (far && !way_to_tell(reading.why).empty())) &&
+        reading.config.empty() && !reading.why.empty() && best.fit.faults() > 0)
+      fail("load", "{}: {}: {}{}", file.path(), name_of(reading), reading.why, way_to_tell(reading.why));
+  if (best.config.empty())
+    fail("load", "{}: {}: {}{}", file.path(), name_of(best), best.why, way_to_tell(best.why));
+  if (told && !best.apart.empty() &&
+      best.fit.wrong_shape.size() > best.fit.missing.size() + best.fit.foreign.size())
+    fail("load", "{}: its names are those of {}, its sizes are not: {}; without --model the tensors tell",
+         file.path(), best.entry->name, fmt::join(best.apart, ", "));
+  const auto lora =
+      std::find_if(best.fit.foreign.begin(), best.fit.foreign.end(),
+                   [](const std::string& name) { return name.find("lora_") != std::string::npos; });
+  if (lora != best.fit.foreign.end())
+    fail("load",
+         "{}: matrices of LoRA ({}) stand beside the weights and are not merged into them; merge them where "
+         "they "
+         "were trained (peft: merge_and_unload()) and save the result",
+         file.path(), *lora);
   std::string others;
   std::size_t listed = 0;
   for (std::size_t i = 1; i < readings.size() && listed < 3 && !told; ++i)
@@ -168,24 +203,34 @@ void follow_image(const Reading& best, Preprocess& preprocess) {
 /// Preprocessing by variant and naming; what no folder says is assumed where recipes differ.
 void choose_preprocess(const Reading& best, const std::vector<Reading>& readings,
                        const std::string& file_name, LoadedModel& out) {
+  std::string of = "ImageNet";
   if (best.entry == nullptr) {
     const std::vector<ModelEntry> entries = best.family->variants(*best.family);
-    if (!entries.empty()) out.preprocess = entries[0].preprocess;
-    out.assumed.push_back(
-        fmt::format("preprocessing of {}", entries.empty() ? std::string("ImageNet") : entries[0].name));
+    if (!entries.empty()) {
+      out.preprocess = entries[0].preprocess;
+      of = entries[0].name;
+    }
   } else {
     out.preprocess = best.entry->preprocess;
+    of = best.entry->name;
   }
-  out.preprocess = Preprocess::from_json(best.renames->configure_preprocess(out.preprocess.to_json()));
+  const std::string own = out.preprocess.to_json(), theirs = best.renames->configure_preprocess(own);
+  if (theirs != own) of = fmt::format("{}'s {}", best.renames->naming, best.family->name);
+  out.preprocess = Preprocess::from_json(theirs);
   follow_image(best, out.preprocess);
   std::string word;
   const bool vit = best.family == &kVit || best.family == &kDeit;  // one shape, many recipes
-  if (vit && !best.named && recipe_of_name(file_name, out.preprocess, word)) {
-    std::erase_if(out.assumed, [](const std::string& what) { return what.rfind("preprocessing", 0) == 0; });
-    out.notes.push_back(fmt::format("pictures are prepared as for {}, which the file's name says", word));
+  const std::int64_t classes = out.model->num_classes();
+  const bool as_released = classes == 0 || classes == 1000;
+  if (vit && !best.named && as_released && recipe_of_name(file_name, out.preprocess, word)) {
+    out.assumed.push_back(fmt::format("preprocessing of {}, which the file's name says", word));
     return;
   }
-  if (best.entry == nullptr || best.named) return;
+  if (best.named) return;
+  if (best.entry == nullptr) {
+    out.assumed.push_back("preprocessing of " + of);
+    return;
+  }
   std::vector<const ModelEntry*> others;
   const auto add = [&](const ModelEntry* entry) {
     const bool made_for_others = !entry->naming.empty() && entry->naming != best.renames->naming;
@@ -199,8 +244,10 @@ void choose_preprocess(const Reading& best, const std::vector<Reading>& readings
         other.fit.matched == best.fit.matched && other.prefix == best.prefix)
       add(other.entry);
   if (!others.empty())
-    out.assumed.push_back(fmt::format("preprocessing of {}: the tensors fit {} as well (--model chooses)",
-                                      best.entry->name, names_of(others)));
+    out.assumed.push_back(fmt::format("preprocessing of {}: the tensors fit {} as well (--model chooses)", of,
+                                      names_of(others)));
+  else if (vit)
+    out.assumed.push_back("preprocessing of " + of);
 }
 
 /// What a folder says of the head and of how pictures are prepared.
@@ -237,6 +284,14 @@ LoadedModel load_foreign(const TensorFile& file, const ModelFolder& folder, cons
   request.key = options.key;
   request.ignore = options.ignore;
   request.file_name = std::filesystem::path(file.path()).filename().string();
+  request.option = options.config;
+  const std::string otherwise = untold_computation(request.file_name);
+  if (request.model == nullptr && !otherwise.empty())
+    fail("load",
+         "{}: its name is that of a model with {}, which Locant has not and no tensor shows; --model NAME "
+         "loads "
+         "it as another",
+         file.path(), otherwise);
   if (hub && request.model == nullptr) {
     request.family = hub->family;
     request.config = hub->config;
@@ -254,6 +309,10 @@ LoadedModel load_foreign(const TensorFile& file, const ModelFolder& folder, cons
          file.path(), names_of(best.rivals));
   LoadedModel out;
   CheckpointSource source(StateDict(index, best.prefix), *best.renames);
+  const std::set<std::string> asked =
+      options.config.empty() ? std::set<std::string>{} : config_keys(options.config);
+  for (const std::string& line : best.overruled)
+    if (asked.count(line.substr(0, line.find(' '))) != 0) fail("load", "{}: asked for {}", file.path(), line);
   for (const std::string& line : best.overruled)  // names counted, no shape: blocks are missing, or too many
     if (line.rfind("depth", 0) == 0)
       fail("load", "{}: config.json says {}: {}", file.path(), line,
@@ -267,6 +326,25 @@ LoadedModel load_foreign(const TensorFile& file, const ModelFolder& folder, cons
   note_reading(best, readings, out);
   if (hub) follow_folder(folder, *hub, out);
   return out;
+}
+
+/// Of the caller: in our words, or in those of a library's file.
+void follow_option(const std::string& text, LoadedModel& out) {
+  const Json json = Json::parse(text, nullptr, false);
+  require(json.is_object(), "load", "the preprocessing asked for is no JSON object: {}", text.substr(0, 80));
+  const auto any_of = [&](std::initializer_list<const char*> keys) {
+    return std::any_of(keys.begin(), keys.end(), [&](const char* key) { return json.contains(key); });
+  };
+  ProcessorResult told;
+  if (any_of({"image_mean", "image_processor_type", "feature_extractor_type", "do_resize", "do_normalize"}))
+    told = processor_from_json(text, "", out.preprocess);
+  else if (any_of({"pretrained_cfg", "input_size", "interpolation", "crop_mode"}))
+    told = processor_from_timm(text, out.preprocess);
+  else
+    told.preprocess = Preprocess::from_json(merge_config(out.preprocess.to_json(), text));
+  out.preprocess = told.preprocess;
+  out.notes.insert(out.notes.end(), told.notes.begin(), told.notes.end());
+  std::erase_if(out.assumed, [](const std::string& what) { return what.rfind("preprocessing", 0) == 0; });
 }
 
 }  // namespace
@@ -284,6 +362,7 @@ LoadedModel load_model(const std::string& path, const LoadOptions& options) {
       out.notes.push_back(
           fmt::format("{} was asked for, but the file says that it is {}", told.name, out.name));
   }
+  if (!options.preprocess.empty()) follow_option(options.preprocess, out);
   const std::string classes = meta(*file, kClassesKey);
   if (!classes.empty())
     out.classes = parse_classes(*file, classes);

@@ -19,7 +19,7 @@ struct LoadOptions {
   std::vector<std::string> ignore = {};  ///< glob patterns of tensors that are left out although the model
                                          ///< has no place for them
   bool folder_config = true;             ///< config.json and preprocessor_config.json beside the file count
-  std::string config = {};      ///< fields of the family's configuration, JSON object; they beat all but shapes
+  std::string config = {};  ///< fields of the family's configuration, JSON object; they beat all but shapes
   std::string preprocess = {};  ///< JSON object that beats what is known: fields of Preprocess::to_json, a
                                 ///< preprocessor_config.json, or timm's pretrained_cfg
 };

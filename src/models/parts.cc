@@ -115,10 +115,15 @@ std::vector<float> drop_rates(std::int64_t total, double last) {
   return out;
 }
 
-std::int64_t usual_heads(std::int64_t width) {
+void assume_heads(std::string_view op, const NamedShapes& s, std::int64_t width, std::int64_t& heads) {
+  std::int64_t usual = width < 64 ? 1 : width % 64 == 0 ? width / 64 : 0;
   for (const std::int64_t wide : {1152, 1280, 1408, 1664, 1792})
-    if (width == wide) return 16;
-  return std::max<std::int64_t>(width / 64, 1);
+    if (width == wide) usual = 16;
+  const bool told = s.told("heads") && heads > 0 && width % heads == 0;
+  require(told || usual > 0, op,
+          "a width of {} is no multiple of the usual 64 channels of a head, so that heads must be told",
+          width);
+  s.assume("heads", heads, usual, told);
 }
 
 std::int64_t scaled_width(std::int64_t width, double ratio) {

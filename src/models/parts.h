@@ -190,9 +190,9 @@ class GridLayerOf final : public ModelOf<C> {
 /// Drop-path rates of `total` blocks, rising linearly from 0 to `last`.
 std::vector<float> drop_rates(std::int64_t total, double last);
 
-/// Heads of a plain transformer of this width where no file says: 64 channels each, but for a few released
-/// widths.
-std::int64_t usual_heads(std::int64_t width);
+/// Heads of a plain transformer of this width where nobody tells: 64 channels each, but for a few released
+/// widths. Throws Error where there are no such heads.
+void assume_heads(std::string_view op, const NamedShapes& s, std::int64_t width, std::int64_t& heads);
 
 /// width * ratio, rounded down as the official code does.
 std::int64_t scaled_width(std::int64_t width, double ratio);

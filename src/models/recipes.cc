@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
 #include <vector>
 
 namespace locant {
 namespace {
 
 struct Recipe {
-  const char* word;  ///< begins at the name's start, or behind what is no letter
+  const char* word;  ///< of the name, between what are no letters and digits
   std::vector<float> mean, std;
   double crop_pct;
   ResizeFilter filter;
@@ -31,15 +32,23 @@ const std::vector<Recipe>& recipes() {
   return kRecipes;
 }
 
+/// In small letters, parted by what is no letter and no digit.
+std::vector<std::string> words_of(const std::string& name) {
+  std::vector<std::string> out(1);
+  for (const char c : name)
+    if (std::isalnum(static_cast<unsigned char>(c)))
+      out.back() += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    else if (!out.back().empty())
+      out.emplace_back();
+  return out;
+}
+
 }  // namespace
 
 bool recipe_of_name(const std::string& file_name, Preprocess& preprocess, std::string& word) {
-  std::string name;
-  for (const char c : file_name) name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  const std::vector<std::string> words = words_of(file_name);
   for (const Recipe& recipe : recipes()) {
-    const std::size_t at = name.find(recipe.word);
-    if (at == std::string::npos || (at > 0 && std::isalpha(static_cast<unsigned char>(name[at - 1]))))
-      continue;
+    if (std::find(words.begin(), words.end(), recipe.word) == words.end()) continue;
     if (preprocess.channels != static_cast<std::int64_t>(recipe.mean.size())) return false;
     preprocess.mode = Preprocess::Mode::resize_short;
     preprocess.resize_to = 0;
@@ -51,6 +60,24 @@ bool recipe_of_name(const std::string& file_name, Preprocess& preprocess, std::s
     return true;
   }
   return false;
+}
+
+std::string untold_computation(const std::string& name) {
+  const std::vector<std::string> words = words_of(name);
+  const auto has = [&](const char* word) {
+    return std::find(words.begin(), words.end(), word) != words.end();
+  };
+  if (!has("vit")) return "";
+  if (has("rope")) return "rotary positions";
+  if (has("rpn")) return "norms behind the branches";
+  return "";
+}
+
+std::string untold_fields(const std::string& name) {
+  // timm's, whose heads are not 64 channels wide.
+  static const std::map<std::string, std::string> kFields = {{"vit_base_patch16_gap_224", R"({"heads":16})"}};
+  const auto found = kFields.find(name);
+  return found == kFields.end() ? "" : found->second;
 }
 
 }  // namespace locant

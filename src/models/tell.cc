@@ -57,7 +57,11 @@ class Attempt {
       : request_(request),
         family_(family),
         renames_(renames),
-        source_(std::make_shared<CheckpointSource>(StateDict(index, std::move(prefix)), renames)) {}
+        source_(std::make_shared<CheckpointSource>(StateDict(index, std::move(prefix)), renames)) {
+    // Of a description without a family what this one knows.
+    told_ = request.family != nullptr ? request.config : known_fields(request.config);
+    if (!request.option.empty()) told_ = told_.empty() ? request.option : merge_config(told_, request.option);
+  }
 
   /// The variant that lacks least of what the file has; for files that fit none.
   void read_nearest(Reading& out) const {
@@ -111,6 +115,14 @@ class Attempt {
       return "";
     }
   }
+  std::string known_fields(const std::string& config) const {
+    if (config.empty()) return "";
+    const Json fields = Json::parse(family_.default_config(family_));
+    Json out = Json::parse(config);
+    for (auto it = out.begin(); it != out.end();)
+      it = fields.contains(it.key()) ? std::next(it) : out.erase(it);
+    return out.empty() ? "" : out.dump();
+  }
   /// Notes "key value" but of these keys.
   static std::vector<std::string> without(std::vector<std::string> notes, const std::set<std::string>& keys) {
     std::erase_if(notes,
@@ -120,9 +132,10 @@ class Attempt {
   CheckpointFit fit(const std::string& config) const {
     return source_->fit(model_parameters(family_.name, config), request_.ignore);
   }
-  /// All fields of a registered variant under this naming.
+  /// All fields of a registered variant under this naming, but for what the caller says.
   std::string whole(const ModelEntry& entry) const {
-    return renames_.configure(merge_config(family_.default_config(family_), entry.config));
+    const std::string out = renames_.configure(merge_config(family_.default_config(family_), entry.config));
+    return request_.option.empty() ? out : merge_config(out, request_.option);
   }
 
   /// A variant at the file's sizes; of another width or depth as it is, so that what is missing is said of
@@ -140,13 +153,20 @@ class Attempt {
     out.entry = &entry;
     out.config = sized(entry, &out.why);
     out.fit = fit(out.config);
-    return out.fit.matched > 0;
+    const std::string variant = whole(entry), config = configuration(variant, nullptr, nullptr);
+    if (config.empty()) return out.fit.matched + out.fit.wrong_shape.size() > 0;
+    const Json has = Json::parse(variant), file = Json::parse(config);
+    for (const std::string& key : differing(variant, config))
+      if (!is_a_size(key) && !trains_only(key))
+        out.apart.push_back(
+            fmt::format("{} {} ({} has {})", key, file[key].dump(), entry.name, has[key].dump()));
+    return true;
   }
 
   /// The configuration of `request.config`, or of shapes alone. Fields of it that a shape contradicts give
   /// way.
   bool told_by_config(Reading& out) const {
-    const std::string& told = request_.config;
+    const std::string& told = told_;
     const std::string& base = request_.base;
     if (!base.empty())
       out.config = configuration(told.empty() ? base : merge_config(base, told), &out.assumed, nullptr);
@@ -158,8 +178,8 @@ class Attempt {
     Json kept = Json::object();  // what is told beats what the naming implies
     for (const auto& item : wanted.items()) {
       if (!got.contains(item.key())) continue;
-      if (got[item.key()] == item.value() || same_number(got[item.key()], item.value()))
-        kept[item.key()] = item.value();
+      if (same(got[item.key()], item.value()))
+        kept[item.key()] = got[item.key()];
       else
         out.overruled.push_back(fmt::format("{} {} (the tensors say {})", item.key(), item.value().dump(),
                                             got[item.key()].dump()));
@@ -168,8 +188,14 @@ class Attempt {
     return true;
   }
 
-  /// 224 and [224, 224]
-  static bool same_number(const Json& got, const Json& wanted) {
+  /// Also 224 and [224, 224], and objects of such.
+  static bool same(const Json& got, const Json& wanted) {
+    if (got == wanted) return true;
+    if (got.is_object() && wanted.is_object()) {
+      for (auto it = wanted.begin(); it != wanted.end(); ++it)
+        if (!got.contains(it.key()) || !same(got[it.key()], it.value())) return false;
+      return true;
+    }
     return wanted.is_number() && got.is_array() &&
            std::all_of(got.begin(), got.end(), [&](const Json& x) { return x == wanted; });
   }
@@ -253,6 +279,7 @@ class Attempt {
   const Family& family_;
   const Renames& renames_;
   std::shared_ptr<CheckpointSource> source_;
+  std::string told_;  // what description and caller say of this family
 };
 
 std::string with_dot(std::string key) { return key.empty() || key.back() == '.' ? key : key + "."; }
@@ -299,7 +326,14 @@ std::vector<Reading> tell(const TensorIndex& index, const TellRequest& request) 
       for (std::string& prefix : prefixes_for(index, request, *family, renames)) {
         attempts.emplace_back(index, request, *family, renames, std::move(prefix));
         Reading reading;
-        if (attempts.back().read(reading)) out.push_back(std::move(reading));
+        try {
+          if (attempts.back().read(reading)) out.push_back(std::move(reading));
+        } catch (const Error& error) {  // the caller's fields are none of this family's
+          if (request.option.empty()) throw;
+          reading.config.clear();
+          reading.why = error.what();
+          out.push_back(std::move(reading));
+        }
       }
   }
   std::stable_sort(out.begin(), out.end(), better);
@@ -307,6 +341,7 @@ std::vector<Reading> tell(const TensorIndex& index, const TellRequest& request) 
       !out.empty() && (!out[0].config.empty() || !out[0].rivals.empty()) && out[0].fit.faults() == 0;
   if (fits || request.model != nullptr) return out;
   for (const Attempt& attempt : attempts) {
+    if (!request.option.empty()) break;
     Reading reading;
     attempt.read_nearest(reading);
     if (!reading.config.empty() && reading.fit.matched > 0) out.push_back(std::move(reading));

@@ -15,6 +15,7 @@ struct TellRequest {
   const Family* family = nullptr;        ///< it is of this family
   std::string config = {};               ///< fields of the family's configuration; JSON object, empty: none
   std::string base = {};                 ///< such fields that give way without a word
+  std::string option = {};               ///< such fields that beat config, base and variants
   std::optional<std::string> key = {};   ///< what stands before the model's names, or the first parts of it
   std::vector<std::string> ignore = {};  ///< glob patterns of tensors that are left out
   std::string file_name = {};            ///< may hold a variant's name
@@ -33,6 +34,8 @@ struct Reading {
   std::vector<std::string> overruled;  ///< "depth 12 (the tensors have 10)"
   /// Variants whose tensors are the same and whose answers are not; the caller must be told which.
   std::vector<const ModelEntry*> rivals;
+  /// Where it is no `request.model`: "dim 384 (vit_base_patch16_224 has 768)".
+  std::vector<std::string> apart = {};
   bool named = false;  ///< the file's name holds the entry's
   /// Variants that differ from `entry` in how pictures are prepared alone.
   std::vector<const ModelEntry*> alike;

@@ -200,7 +200,7 @@ void from_shapes(const NamedShapes& s, VitConfig& c) {
   if (told > 0 && (rows == told || rows == told + c.prefix()))
     c.pos_embed_prefix = rows != told || c.prefix() == 0;
   c.input.image_of(s, "vit", rows - (c.pos_embed_prefix ? c.prefix() : 0));
-  s.assume("heads", c.heads, usual_heads(c.dim));
+  assume_heads("vit", s, c.dim, c.heads);
   s.assume("norm_eps", c.norm_eps);
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <map>
 
@@ -267,12 +268,92 @@ TEST_F(Load, NamesOfFilesTellTheRecipe) {
   EXPECT_EQ(mean_of("dino_deitsmall16_pretrain.safetensors"), 0.485f);
   EXPECT_EQ(mean_of("vit_in21k_miil.safetensors"), 0.0f);
   EXPECT_EQ(mean_of("simmae.safetensors"), 0.5f);  // within a word
-  const LoadedModel told = load_model(path("mae_pretrain_vit.safetensors"));
-  for (const std::string& what : told.assumed) EXPECT_FALSE(contains(what, "preprocessing")) << what;
-  bool assumed = false;
-  for (const std::string& what : load_model(path("mine.safetensors")).assumed)
-    assumed |= contains(what, "preprocessing");
-  EXPECT_TRUE(assumed);
+  EXPECT_EQ(mean_of("maerz_mydino_deit3.safetensors"), 0.5f);
+  const auto assumed_of = [&](const char* name) {
+    return fmt::format("{}", fmt::join(load_model(path(name)).assumed, "; "));
+  };
+  EXPECT_TRUE(contains(assumed_of("mae_pretrain_vit.safetensors"), "preprocessing of mae"));
+  EXPECT_TRUE(contains(assumed_of("mine.safetensors"), "preprocessing of vit"));
+  // Seven classes are somebody's own, trained on whatever they had.
+  tensors.emplace_back("head.weight", testing::random_tensor({7, 64}, 1));
+  tensors.emplace_back("head.bias", testing::random_tensor({7}, 2));
+  EXPECT_EQ(mean_of("mae_finetuned.safetensors"), 0.5f);
+}
+
+/// A plain transformer of 96 channels, which no usual number of heads divides.
+TEST_F(Load, HeadsThatNothingTellsAreAskedFor) {
+  const std::string config = R"({"img_size":32,"patch_size":8,"dim":96,"depth":1,"heads":3,"num_classes":4})";
+  RandomSource source(1);
+  const auto model = make_model("vit", config, Weights(source, WeightMode::train));
+  Tensors tensors;
+  for (const Parameter& p : model->parameters()) tensors.emplace_back(p.name, p.value.value());
+  const std::string file = write("own.safetensors", tensors);
+  const std::string message = message_of([&] { load_model(file); });
+  EXPECT_TRUE(contains(message, "heads must be told")) << message;
+  EXPECT_TRUE(contains(message, "--config")) << message;
+  const LoadedModel loaded = load_model(file, {.config = R"({"heads":3})"});
+  for (const std::string& what : loaded.assumed) EXPECT_FALSE(contains(what, "heads")) << what;
+  const Var pictures(testing::random_tensor({1, 3, 32, 32}, 3));
+  const Tensor want = model->forward({}, pictures).value(), got = loaded.model->forward({}, pictures).value();
+  for (std::int64_t i = 0; i < want.numel(); ++i) EXPECT_NEAR(got[i], want[i], 2e-5f);
+  EXPECT_TRUE(contains(message_of([&] { load_model(file, {.config = R"({"heads":5})"}); }), "heads"));
+  EXPECT_TRUE(contains(message_of([&] { load_model(file, {.config = R"({"haeds":3})"}); }), "haeds"));
+  EXPECT_TRUE(contains(message_of([&] { load_model(file, {.config = R"({"heads":3,"dim":48})"}); }), "dim"));
+}
+
+/// {"img_size": 160} beside a table of 160 / 16 is what the table says, too.
+TEST_F(Load, APictureSizeThatIsSaidTwiceCounts) {
+  RandomSource source(1);
+  const auto model = make_model("vit", R"({"img_size":160,"dim":192,"depth":1,"heads":3,"num_classes":4})",
+                                Weights(source, WeightMode::train));
+  Tensors tensors;
+  for (const Parameter& p : model->parameters()) tensors.emplace_back(p.name, p.value.value());
+  const std::string file = write("model.safetensors", tensors);
+  std::ofstream(path("config.json"))
+      << R"({"architecture":"vit_tiny_patch16_224","model_args":{"img_size":160}})";
+  EXPECT_EQ(load_model(file).preprocess.rows, 160);
+  std::ofstream(path("config.json"))
+      << R"({"architecture":"vit_of_mine","model_args":{"img_size":160,"num_heads":6}})";
+  const LoadedModel loaded = load_model(file);
+  EXPECT_EQ(loaded.preprocess.rows, 160);
+  EXPECT_TRUE(contains(loaded.model->config(), "\"heads\":6")) << loaded.model->config();
+  std::filesystem::remove(path("config.json"));
+}
+
+TEST_F(Load, PreprocessingAsTheCallerSays) {
+  const std::string file =
+      write("digits.safetensors", library_tensors("swin_digits", find_renames("swin", "timm")));
+  const auto with = [&](const char* text) { return load_model(file, {.preprocess = text}); };
+  const Preprocess own = load_model(file).preprocess, mean = with(R"({"mean":[0.25]})").preprocess;
+  EXPECT_EQ(mean.mean, std::vector<float>{0.25f});
+  EXPECT_EQ(mean.std, own.std);
+  const Preprocess theirs =
+      with(R"({"image_processor_type":"ViTImageProcessor","image_mean":[0.75],"image_std":[0.5],
+                                     "size":{"height":28,"width":28}})")
+          .preprocess;
+  EXPECT_EQ(theirs.mean, std::vector<float>{0.75f});
+  EXPECT_EQ(with(R"({"input_size":[1,56,28]})").preprocess.rows, 56);
+  EXPECT_TRUE(contains(message_of([&] { with(R"({"maen":[0.25]})"); }), "maen"));
+  EXPECT_TRUE(contains(message_of([&] { with("[1]"); }), "JSON object"));
+}
+
+/// Names of timm's models whose tensors are those of another and whose answers are not.
+TEST_F(Load, NamesThatSayAnotherComputation) {
+  RandomSource source(1);
+  const auto model = make_model("vit", R"({"img_size":32,"dim":64,"depth":1,"heads":1})",
+                                Weights(source, WeightMode::train));
+  Tensors tensors;
+  for (const Parameter& p : model->parameters()) tensors.emplace_back(p.name, p.value.value());
+  for (const char* name : {"vit_base_patch16_rope_ape_224", "vit_base_patch16_rpn_224"}) {
+    const std::string file = write(fmt::format("{}.safetensors", name).c_str(), tensors);
+    EXPECT_TRUE(contains(message_of([&] { load_model(file); }), "no tensor shows")) << name;
+    std::filesystem::remove(file);
+    write("model.safetensors", tensors);
+    std::ofstream(path("config.json")) << fmt::format(R"({{"architecture":"{}"}})", name);
+    EXPECT_TRUE(contains(message_of([&] { load_model(path("model.safetensors")); }), "no tensor shows"))
+        << name;
+    std::filesystem::remove(path("config.json"));
+  }
 }
 
 TEST_F(Load, AFileWithoutAHeadHasFeatures) {
