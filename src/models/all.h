@@ -11,6 +11,8 @@
   FAMILY(kTinyVit)              \
   FAMILY(kConvit)               \
   FAMILY(kGpsaLayer)            \
+  FAMILY(kDeitIrpe)             \
+  FAMILY(kDetrIrpe)             \
   FAMILY(kWindowAttentionV2)    \
   FAMILY(kSam)                  \
   FAMILY(kSamImageEncoder)      \

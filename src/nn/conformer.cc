@@ -1,7 +1,5 @@
 #include "nn/conformer.h"
 
-#include <cmath>
-
 #include "core/error.h"
 #include "ops/activation.h"
 #include "ops/arithmetic.h"
@@ -14,8 +12,7 @@ namespace locant {
 namespace {
 
 Linear::Options xavier(std::int64_t in, std::int64_t out, bool bias = true) {
-  const double bound = std::sqrt(6.0 / static_cast<double>(in + out));
-  return {.bias = bias, .weight_init = Init{Init::Kind::uniform, static_cast<float>(bound)}};
+  return {.bias = bias, .weight_init = Init::xavier_uniform(in, out)};
 }
 
 // A pointwise convolution, as a product over channels that lie last.

@@ -1,6 +1,7 @@
 #include "nn/irpe_attention.h"
 
-#include <cmath>
+#include <memory>
+#include <utility>
 
 #include "core/error.h"
 #include "ops/layout.h"
@@ -10,7 +11,7 @@
 namespace locant {
 
 IrpeEncoding::IrpeEncoding(const Weights& w, const IrpeOptions& options)
-    : options_(options), path_(w.path()), maps_(irpe_maps(options.form, options.grid)) {
+    : options_(options), path_(w.path()) {
   const std::int64_t C = options.width, H = options.heads;
   require_heads("irpe_attention", H, C);
   require(options.on.find_first_not_of("qkv") == std::string::npos, "irpe_attention",
@@ -20,10 +21,14 @@ IrpeEncoding::IrpeEncoding(const Weights& w, const IrpeOptions& options)
   const auto tables = [&](char side) {
     IrpeTables out;
     if (options.on.find(side) == std::string::npos) return out;
-    const Shape shape = irpe_shape(options.form, side, options.shared ? 1 : H, C / H, options.grid.skip);
+    const Shape shape = irpe_shape(options.form, side, options.shared ? 1 : H, C / H, options.skip);
+    Init start = Init::zeros();
+    if (options.xavier_tables) {  // of three axes: the last is PyTorch's receptive field
+      const std::int64_t field = shape.rank() == 3 ? shape[2] : 1;
+      start = Init::xavier_uniform(shape[1] * field, shape[0] * field);
+    }
     for (int part = 0; part < (options.form.method == IrpeMethod::cross ? 2 : 1); ++part)
-      out[static_cast<std::size_t>(part)] =
-          w.get(irpe_name(options.form, side, part), shape, Init::zeros(), {.decay = false});
+      out[static_cast<std::size_t>(part)] = w.get(irpe_name(options.form, side, part), shape, start);
     return out;
   };
   tables_.on_q = tables('q');
@@ -31,13 +36,16 @@ IrpeEncoding::IrpeEncoding(const Weights& w, const IrpeOptions& options)
   tables_.on_v = tables('v');
 }
 
-Var IrpeEncoding::attend(const Context& ctx, const Var& q, const Var& k, const Var& v,
+Var IrpeEncoding::attend(const Context& ctx, const Var& q, const Var& k, const Var& v, const IrpeMaps* maps,
                          const AttentionVisibility& visibility) const {
   AttentionOptions options;
   options.heads = options_.heads;
   options.dropout = options_.dropout;
   options.visibility = visibility;
-  add_irpe(ctx, tables_, maps_, q, k, options_.width / options_.heads, options);
+  require(maps != nullptr || options_.on.empty(), "irpe_attention", "iRPE on \"{}\" needs the maps of a grid",
+          options_.on);
+  if (maps != nullptr && !options_.on.empty())
+    add_irpe(ctx, tables_, *maps, q, k, options_.width / options_.heads, options);
   if (ctx.probe != nullptr) show_scores(ctx, q, k, v, options);
   return attention(ctx, q, k, v, options);
 }
@@ -77,35 +85,64 @@ void IrpeEncoding::show_scores(const Context& ctx, const Var& q, const Var& k, c
 
 IrpeAttention::IrpeAttention(const Weights& w, const IrpeOptions& options)
     : width_(options.width), path_(w.path()), encoding_(w, options) {
-  qkv_ = Linear(w / "qkv", width_, 3 * width_);
+  qkv_ = Linear(w / "qkv", width_, 3 * width_, {.bias = options.qkv_bias});
   proj_ = Linear(w / "proj", width_, width_);
 }
 
-Var IrpeAttention::operator()(const Context& ctx, const Var& x) const {
+Var IrpeAttention::operator()(const Context& ctx, const Var& x, const IrpeMaps& maps, const Var& skip) const {
   const Var qkv = qkv_(ctx, x);
   ctx.show([&] { return join_path(path_, "qkv"); }, qkv);
   const auto third = [&](std::int64_t t) { return slice_axis(ctx, qkv, 2, t * width_, (t + 1) * width_); };
-  return proj_(ctx, encoding_.attend(ctx, third(0), third(1), third(2), {}));
+  return proj_(ctx, encoding_.attend(ctx, third(0), third(1), third(2), &maps, {}), Activation::none, skip);
 }
 
-IrpeDetrAttention::IrpeDetrAttention(const Weights& w, const IrpeOptions& options)
-    : width_(options.width), encoding_(w, options) {
-  // Xavier-uniform, as DETR starts every matrix.
-  const auto C = static_cast<float>(width_);
-  weight_ =
-      w.get("in_proj_weight", {3 * width_, width_}, {Init::Kind::uniform, std::sqrt(6.0f / (C + 3.0f * C))});
-  bias_ = w.get("in_proj_bias", {3 * width_}, Init::zeros());
-  out_proj_ = Linear(w / "out_proj", width_, width_,
-                     {.weight_init = {Init::Kind::uniform, std::sqrt(6.0f / (C + C))}});
+IrpeDetrAttention::IrpeDetrAttention(const Weights& w, IrpeOptions options) : width_(options.width) {
+  options.xavier_tables = true;
+  encoding_ = IrpeEncoding(w, options);
+  const std::int64_t C = width_;
+  const Init start = Init::xavier_uniform(C, 3 * C);
+  const Shape shape{3 * C, C};
+  if (w.mode() == WeightMode::train) {
+    weight_ = w.get("in_proj_weight", shape, start);
+    bias_ = w.get("in_proj_bias", {3 * C}, Init::zeros());
+  } else {
+    const Tensor weight = w.take("in_proj_weight", shape, start);
+    bias_ = w.get("in_proj_bias", {3 * C}, Init::zeros());
+    if (w.mode() == WeightMode::inference)
+      for (std::int64_t t = 0; t < 3; ++t)
+        packed_[t] = PackedLinear(weight.slice(t * C, (t + 1) * C), bias_.value().slice(t * C, (t + 1) * C));
+    w.release("in_proj_weight");
+  }
+  out_proj_ = Linear(w / "out_proj", C, C, {.weight_init = Init::xavier_uniform(C, C)});
 }
 
-Var IrpeDetrAttention::operator()(const Context& ctx, const Var& query, const Var& value,
-                                  const AttentionVisibility& visibility) const {
-  const auto part = [&](const Var& x, std::int64_t t) {
-    return linear(ctx, x, slice_axis(ctx, weight_, 0, t * width_, (t + 1) * width_),
-                  slice_axis(ctx, bias_, 0, t * width_, (t + 1) * width_));
-  };
-  return out_proj_(ctx, encoding_.attend(ctx, part(query, 0), part(query, 1), part(value, 2), visibility));
+Var IrpeDetrAttention::part(const Context& ctx, const Var& x, std::int64_t t) const {
+  if (packed_[t].defined()) return Var(packed_[t].forward(x.value(), Activation::none, Tensor()));
+  return linear(ctx, x, slice_axis(ctx, weight_, 0, t * width_, (t + 1) * width_),
+                slice_axis(ctx, bias_, 0, t * width_, (t + 1) * width_));
+}
+
+Var IrpeDetrAttention::operator()(const Context& ctx, const Var& query, const Var& key, const Var& value,
+                                  const IrpeMaps* maps, const AttentionVisibility& visibility,
+                                  const Var& skip) const {
+  const Var x =
+      encoding_.attend(ctx, part(ctx, query, 0), part(ctx, key, 1), part(ctx, value, 2), maps, visibility);
+  return out_proj_(ctx, x, Activation::none, skip);
+}
+
+AttentionVisibility irpe_keys_within(const std::vector<std::vector<std::int64_t>>& sizes,
+                                     const IrpeGrid& grid) {
+  const auto within = [](std::int64_t size, std::int64_t side) { return size >= 1 && size <= side; };
+  auto seen = std::make_shared<std::vector<std::uint8_t>>();
+  for (const std::vector<std::int64_t>& size : sizes) {
+    require(size.size() == 2 && within(size[0], grid.rows) && within(size[1], grid.columns), "irpe_attention",
+            "a sample of {} places; (rows, columns) within {} x {} were expected", fmt::join(size, " x "),
+            grid.rows, grid.columns);
+    for (std::int64_t j = 0; j < grid.rows * grid.columns; ++j)
+      seen->push_back(j / grid.columns < size[0] && j % grid.columns < size[1] ? 1 : 0);
+  }
+  return {.dense = std::move(seen),
+          .dense_shape = {static_cast<std::int64_t>(sizes.size()), 1, 1, 1, grid.rows * grid.columns}};
 }
 
 }  // namespace locant

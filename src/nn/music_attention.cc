@@ -12,8 +12,7 @@ MusicAttention::MusicAttention(const Weights& w, const Options& options) : optio
   require(options.rows >= 1, "music_attention", "a table of {} rows; there must be one at least",
           options.rows);
   // Xavier-uniform over the three matrices as one.
-  const Init start{Init::Kind::uniform, static_cast<float>(std::sqrt(6.0 / static_cast<double>(4 * C)))};
-  weight_ = w.get("in_proj_weight", {3 * C, C}, start);
+  weight_ = w.get("in_proj_weight", {3 * C, C}, Init::xavier_uniform(C, 3 * C));
   bias_ = w.get("in_proj_bias", {3 * C}, Init::zeros());
   // tensor2tensor's start; the port's numbers are uniform in [0, 1), which is as wide, but not around zero.
   music_.table =

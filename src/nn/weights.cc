@@ -19,6 +19,10 @@ Init Init::fan_in(std::int64_t fan_in) {
   return {Kind::uniform, static_cast<float>(1.0 / std::sqrt(static_cast<double>(fan_in)))};
 }
 
+Init Init::xavier_uniform(std::int64_t in, std::int64_t out) {
+  return {Kind::uniform, static_cast<float>(std::sqrt(6.0 / static_cast<double>(in + out)))};
+}
+
 Tensor RandomSource::get(const std::string& name, const Shape& shape, const Init& init) {
   if (init.kind == Init::Kind::given) {
     require(init.numbers->shape() == shape, "weights", "{} of shape {} starts from numbers of another shape",

@@ -27,6 +27,8 @@ struct Init {
   static Init given(const Tensor& numbers) { return {Kind::given, 0.0f, &numbers}; }
   /// PyTorch's default of Linear and Conv2d, weight and bias alike: U(-1/sqrt(fan_in), 1/sqrt(fan_in)).
   static Init fan_in(std::int64_t fan_in);
+  /// U(-b, b), b = sqrt(6 / (in + out)): Glorot and Bengio 2010.
+  static Init xavier_uniform(std::int64_t in, std::int64_t out);
 };
 
 /// Where a model's numbers come from: a checkpoint, a random start, a formula. Names are the model's own.

@@ -9,6 +9,10 @@ namespace locant {
 
 namespace {
 
+IrpeGrid grid_of(const LayerArgs& args) {
+  return {args.integer("height"), args.integer("width"), args.integer("skip")};
+}
+
 IrpeOptions options_of(const LayerArgs& args, const char* layout) {
   IrpeOptions out;
   out.width = args.integer("dim");
@@ -28,40 +32,32 @@ IrpeOptions options_of(const LayerArgs& args, const char* layout) {
   require(args.number("ratio", out.form.bins.alpha) == out.form.bins.alpha, "verify",
           "the ratio {} is not alpha {}", args.number("ratio", 0.0), out.form.bins.alpha);
   out.shared = args.boolean("shared_head");
-  out.grid = {args.integer("height"), args.integer("width"), args.integer("skip")};
-  const std::int64_t buckets = irpe_buckets(out.form.method, out.form.bins, out.grid.skip);
+  out.skip = args.integer("skip");
+  const std::int64_t buckets = irpe_buckets(out.form.method, out.form.bins, out.skip);
   require(args.integer("num_buckets", buckets) == buckets, "verify",
           "num_buckets is {}; these options make {}", args.integer("num_buckets", 0), buckets);
   return out;
 }
 
 OracleLayer irpe_attention(const LayerArgs& args, const Weights& w) {
-  return of_first_input(IrpeAttention(w, options_of(args, "NLC")));
-}
-
-// Keys inside the valid [h, w] of each sample: (B, 1, 1, 1, N).
-AttentionVisibility visibility_of(const std::vector<std::vector<std::int64_t>>& valid, const IrpeGrid& grid) {
-  auto seen = std::make_shared<std::vector<std::uint8_t>>();
-  for (const std::vector<std::int64_t>& size : valid) {
-    require(size.size() == 2, "verify", "valid_hw has {} numbers for a sample; [h, w] was expected",
-            size.size());
-    for (std::int64_t j = 0; j < grid.rows * grid.columns; ++j)
-      seen->push_back(j / grid.columns < size[0] && j % grid.columns < size[1] ? 1 : 0);
-  }
-  const auto B = static_cast<std::int64_t>(valid.size());
-  return {.dense = std::move(seen), .dense_shape = {B, 1, 1, 1, grid.rows * grid.columns}};
+  const IrpeOptions options = options_of(args, "NLC");
+  return [layer = IrpeAttention(w, options), maps = irpe_maps(options.form, grid_of(args))](
+             const Context& ctx, const std::vector<Var>& in) {
+    return std::vector<Var>{layer(ctx, input_at(in, 0), maps)};
+  };
 }
 
 OracleLayer irpe_detr_attention(const LayerArgs& args, const Weights& w) {
   const IrpeOptions options = options_of(args, "LNC");
-  require(options.grid.skip == 0, "verify", "DETR has no tokens in front of its grid; skip is {}",
-          options.grid.skip);
+  require(options.skip == 0, "verify", "DETR has no tokens in front of its grid; skip is {}", options.skip);
   const IrpeDetrAttention layer(w, options);
+  const IrpeMaps maps = irpe_maps(options.form, grid_of(args));
   AttentionVisibility visibility;
-  if (args.has("valid_hw")) visibility = visibility_of(args.integer_rows("valid_hw"), options.grid);
-  return [layer, visibility](const Context& ctx, const std::vector<Var>& in) {
+  if (args.has("valid_hw")) visibility = irpe_keys_within(args.integer_rows("valid_hw"), maps.grid);
+  return [layer, maps, visibility](const Context& ctx, const std::vector<Var>& in) {
     const auto turned = [&](const Var& x) { return permute(ctx, x, {1, 0, 2}); };
-    return std::vector<Var>{turned(layer(ctx, turned(input_at(in, 0)), turned(input_at(in, 1)), visibility))};
+    const Var query = turned(input_at(in, 0));
+    return std::vector<Var>{turned(layer(ctx, query, query, turned(input_at(in, 1)), &maps, visibility))};
   };
 }
 

@@ -36,8 +36,9 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
   }
 }
 
-// Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. ViT, DeiT: timm's.
-// Segment Anything: position tables as in ViTDet and MViTv2; its tokens as class tokens.
+// Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. ViT, DeiT: timm's. iRPE: its tables
+// do, as in the official code. Segment Anything: position tables as in ViTDet and MViTv2; its tokens as class
+// tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
@@ -46,6 +47,8 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
       {"convit", {"cls_token", "pos_embed"}},
       {"deit", {"cls_token", "dist_token", "pos_embed"}},
       {"dinov2", {"cls_token", "mask_token", "pos_embed", "register_tokens"}},
+      {"deit_irpe", {"cls_token", "pos_embed"}},
+      {"detr_irpe", {}},
       {"simple_vit", {}},
       {"tiny_vit", {"layers.N.blocks.N.attn.attention_biases"}},
       {"sam_image_encoder", {"blocks.N.attn.rel_pos_h", "blocks.N.attn.rel_pos_w", "pos_embed"}},

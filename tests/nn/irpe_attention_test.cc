@@ -10,7 +10,10 @@ namespace irpe_attention_test {
 using testing::golden_input;
 using testing::SineSource;
 
-IrpeOptions small() { return {.width = 4, .heads = 2, .on = "qkv", .grid = {2, 2, 1}}; }
+IrpeOptions small() { return {.width = 4, .heads = 2, .on = "qkv", .skip = 1}; }
+IrpeMaps maps_of(const IrpeOptions& o, std::int64_t rows, std::int64_t columns) {
+  return irpe_maps(o.form, {rows, columns, o.skip});
+}
 
 // The spec's golden layer: product 1.9, contextual, shared, on q, k and v, a class token before 2 x 2.
 TEST(IrpeAttention, GoldenOfTheSpec) {
@@ -21,7 +24,7 @@ TEST(IrpeAttention, GoldenOfTheSpec) {
                      "rpe_k.lookup_table_weight", "rpe_v.lookup_table_weight"});
   for (const WeightMode mode : {WeightMode::train, WeightMode::inference}) {
     const IrpeAttention layer(Weights(source, mode), small());
-    const Tensor out = layer({}, Var(golden_input({1, 5, 4}))).value();
+    const Tensor out = layer({}, Var(golden_input({1, 5, 4})), maps_of(small(), 2, 2)).value();
     for (std::int64_t x = 0; x < 20; ++x) EXPECT_NEAR(out[x], kWant[x], 2e-6) << x;
   }
 }
@@ -47,18 +50,23 @@ TEST(IrpeAttention, DetrLayerIsTheSameAttention) {
   SineSource other({"in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias",
                     "rpe_q.lookup_table_weight", "rpe_k.lookup_table_weight", "rpe_v.lookup_table_weight"});
   IrpeOptions options = small();
-  options.grid = {2, 3, 0};
+  options.skip = 0;
+  const IrpeMaps maps = maps_of(options, 2, 3);
   const IrpeAttention deit(Weights(one, WeightMode::train), options);
   const IrpeDetrAttention detr(Weights(other, WeightMode::train), options);
   const Var x(golden_input({2, 6, 4}));
-  testing::expect_close(detr({}, x, x).value(), testing::to_double(deit({}, x).value()), 1e-6, "out");
+  testing::expect_close(detr({}, x, x, x, &maps).value(), testing::to_double(deit({}, x, maps).value()), 1e-6,
+                        "out");
 }
 
 TEST(IrpeAttention, RefusesWhatDoesNotFit) {
   RandomSource source(1);
   const Weights w(source, WeightMode::train);
   IrpeOptions options = small();
-  EXPECT_THROW(IrpeAttention(w, options)({}, Var(Tensor::zeros({1, 6, 4}))), Error);
+  const IrpeMaps maps = maps_of(options, 2, 2);
+  const Var x(Tensor::zeros({1, 6, 4}));
+  EXPECT_THROW(IrpeAttention(w, options)({}, x, maps), Error);
+  EXPECT_THROW(IrpeDetrAttention(w, options)({}, x, x, x, nullptr), Error);
   options.heads = 3;
   EXPECT_THROW(IrpeAttention(w, options), Error);
   options = small(), options.on = "qx";

@@ -17,6 +17,7 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import VisionTransformer
 
 from .case import Case, features, fill, first, formula_input, in_float64, numbers
+from .irpe import with_irpe
 
 SHAPE = [1, 3, 16, 16]
 SIZES = {"img_size": 16, "patch_size": 4, "embed_dim": 16, "depth": 2, "num_heads": 1, "mlp_ratio": 1.25}
@@ -234,6 +235,18 @@ def official_names(root):
     made = File(root, name, model, made_by=f"timm {timm.__version__} ConVit")
     made.save({"model": with_prefix("module.", made.state()), "epoch": 2})
     made.classifier("one gated block and one plain; heads by pos_proj", "module.", family="convit")
+
+    name = "irpe_release"
+    model = fill(with_irpe(VisionTransformer(**(SIZES | {"num_heads": 2, "num_classes": 5})), (4, 4), shared=False), name)
+    with torch.no_grad():
+        for block in model.blocks:  # so that they act
+            for side in (block.attn.rpe_q, block.attn.rpe_k, block.attn.rpe_v):
+                side.lookup_table_weight *= 10
+    made = File(root, name, model, made_by=f"{VIT} with iRPE by its formulas",
+                file="deit_small_patch16_224_ctx_product_50_shared_qkv.pth")
+    made.save({"model": made.state()})
+    made.classifier("iRPE on q, k and v, tables of each head, under the name of a variant of other sizes", "",
+                    family="deit_irpe")
 
 
 def segment_anything(root):
