@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/data/hub: tiny folders and files of the official forms, and what they must give.
 
-    python3 -m venv /tmp/fixtures && /tmp/fixtures/bin/pip install torch transformers==5.24.0 timm==1.0.31 \
+    python3 -m venv /tmp/fixtures && /tmp/fixtures/bin/pip install torch torchvision transformers==5.24.0 timm==1.0.31 \
         segment_anything safetensors
     /tmp/fixtures/bin/python scripts/goldens/make_hub_fixtures.py tests/data/hub [GROUP ...]
 
@@ -14,7 +14,7 @@ import sys
 
 import torch
 
-GROUPS = ["transformers_folders", "training_files", "refused", "timm_folders", "readme"]
+GROUPS = ["transformers_folders", "training_files", "refused", "timm_folders", "torchvision_files", "readme"]
 
 
 def main():

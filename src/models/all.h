@@ -4,6 +4,7 @@
 #define LOCANT_FAMILIES(FAMILY) \
   FAMILY(kSwin)                 \
   FAMILY(kSwinV2)               \
+  FAMILY(kVideoSwin)            \
   FAMILY(kVit)                  \
   FAMILY(kDeit)                 \
   FAMILY(kDinov2)               \

@@ -14,12 +14,12 @@ namespace locant {
 
 struct Family;
 
-/// What a picture looks like to a model before its head.
+/// What a picture, or a clip of them, looks like to a model before its head.
 struct Features {
   /// The tokens of one resolution.
   struct Level {
-    Var tokens = {};          ///< (B, rows * columns, C), row-major
-    Grid grid = {};           ///< of the tokens
+    Var tokens = {};  ///< (B, rows * columns, C), row-major; of a clip (B, frames * rows * columns, C)
+    Grid grid = {};   ///< of the tokens
     std::int64_t stride = 0;  ///< pixels of the picture a token, along a side
   };
   std::vector<Level> levels = {};  ///< finest first; the last is normed, and all that a plain transformer has

@@ -80,20 +80,7 @@ class Block {
   Mlp mlp_;
 };
 
-/// reduction(norm x): of four neighbours' channels, twice those of one.
-class Merging {
- public:
-  Merging(const Weights& w, const SwinConfig& c, std::size_t stage)
-      : norm_(w / "norm", 4 * c.width(stage), c.grid_eps()),
-        reduction_(w / "reduction", 4 * c.width(stage), c.width(stage + 1), {.bias = false}) {}
-  Var operator()(const Context& ctx, const Var& x) const { return reduction_(ctx, norm_(ctx, x)); }
-
- private:
-  LayerNorm norm_;
-  Linear reduction_;
-};
-
-using Swin = SwinPyramid<SwinConfig, Block, Merging>;
+using Swin = SwinPyramid<SwinConfig, Block, SwinMerging>;
 
 std::int64_t table_rows(const Pair& window) { return (2 * window.rows - 1) * (2 * window.columns - 1); }
 
@@ -119,11 +106,7 @@ void from_shapes(const NamedShapes& s, SwinConfig& c) {
   };
   c.input.from_shapes(s, "patch_embed.proj.weight", "head.weight");
   c.dim = s.dim("patch_embed.proj.weight", 0);
-  c.depths = c.heads = {};
-  do {
-    c.heads.push_back(s.dim(table(c.stages()), 1));
-    c.depths.push_back(s.count(fmt::format("layers.{}.blocks", c.stages()), ".norm1.weight"));
-  } while (c.stages() < SwinConfig::kMostStages && s.has(table(c.stages())));
+  c.SwinStages::from_shapes(s, SwinBias::kTable, 1);
   const std::size_t last = c.stages() - 1;
   const Pair final = window_of(s, table(last), c.window);
   c.window = window_of(s, table(0), c.window);

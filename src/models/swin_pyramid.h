@@ -20,12 +20,67 @@
 
 namespace locant {
 
-struct SwinPyramidConfig {
+/// Stages of blocks, of which each has half the grid and twice the width of the one before.
+struct SwinStages {
   static constexpr std::size_t kMostStages = 8;
+  std::int64_t dim = 96;  // of stage 0
+  std::vector<std::int64_t> depths = {2, 2, 6, 2}, heads = {3, 6, 12, 24};
+
+  std::size_t stages() const { return depths.size(); }
+  std::int64_t width(std::size_t stage) const { return dim << stage; }
+  /// Depths by the blocks' names, heads by the axis of an attention tensor that has one entry each.
+  void from_shapes(const NamedShapes& s, const std::string& per_head, int axis) {
+    depths = heads = {};
+    const auto tensor = [&] { return fmt::format("layers.{}.blocks.0.attn.{}", stages(), per_head); };
+    do {
+      heads.push_back(s.dim(tensor(), axis));
+      depths.push_back(s.count(fmt::format("layers.{}.blocks", stages()), ".norm1.weight"));
+    } while (stages() < kMostStages && s.has(tensor()));
+  }
+};
+
+template <class Archive, class Config>
+void stage_fields(Archive& a, Config& c) {
+  a.field("dim", c.dim, at_least(1));
+  a.field("depths", c.depths, range(1, 1024));
+  a.field("heads", c.heads, at_least(1));
+}
+
+inline void check_stages(const std::string& op, const SwinStages& c) {
+  require(c.stages() >= 1 && c.stages() <= c.kMostStages && c.heads.size() == c.stages(), op,
+          "{} depths and {} heads; one of each a stage and 1 to {} stages were expected", c.depths.size(),
+          c.heads.size(), c.kMostStages);
+  for (std::size_t s = 0; s < c.stages(); ++s)
+    require(c.width(s) % c.heads[s] == 0, op, "stage {}: width {} does not divide into {} heads", s,
+            c.width(s), c.heads[s]);
+}
+
+/// Channels of 2 x 2 neighbours of a frame beside each other: (B, N, C) of a grid -> (B, N', 4 C), and its
+/// grid.
+inline Var merge_neighbours(const Context& ctx, const Var& tokens, Grid& grid) {
+  const std::int64_t B = tokens.dim(0), C = tokens.dim(2);
+  const Var merged = merge_patches(ctx, reshape(ctx, tokens, {B * grid.frames, grid.rows, grid.columns, C}));
+  grid = {grid.frames, merged.dim(1), merged.dim(2)};
+  return reshape(ctx, merged, {B, grid.tokens(), 4 * C});
+}
+
+/// reduction(norm x): of four neighbours' channels, twice those of one.
+class SwinMerging {
+ public:
+  template <class Config>
+  SwinMerging(const Weights& w, const Config& c, std::size_t stage)
+      : norm_(w / "norm", 4 * c.width(stage), c.grid_eps()),
+        reduction_(w / "reduction", 4 * c.width(stage), c.width(stage + 1), {.bias = false}) {}
+  Var operator()(const Context& ctx, const Var& x) const { return reduction_(ctx, norm_(ctx, x)); }
+
+ private:
+  LayerNorm norm_;
+  Linear reduction_;
+};
+
+struct SwinPyramidConfig : SwinStages {
   // img_size decides windows, and so what positions in them mean, at construction; any size runs.
   PatchInput input = {.patch_size = {4, 4}, .patch_remainder = PatchInput::Remainder::pad};
-  std::int64_t dim = 96;  // of stage 0; doubles from stage to stage
-  std::vector<std::int64_t> depths = {2, 2, 6, 2}, heads = {3, 6, 12, 24};
   Pair window = {7, 7};
   GridFit window_fit = GridFit::shrink;
   PadOrder pad_order = PadOrder::pad_then_roll;
@@ -35,8 +90,6 @@ struct SwinPyramidConfig {
   float merge_norm_eps = 0.0f;  // of patch norm and merging norms; 0: norm_eps
   double drop_path = 0.0;       // of the last block; rises linearly from 0
 
-  std::size_t stages() const { return depths.size(); }
-  std::int64_t width(std::size_t stage) const { return dim << stage; }
   float grid_eps() const { return merge_norm_eps > 0 ? merge_norm_eps : norm_eps; }
   WindowLayout layout(Window of, Grid grid, bool shifted) const {
     return fit_windows(of, grid, window_fit, pad_order, shifted);
@@ -46,9 +99,7 @@ struct SwinPyramidConfig {
 template <class Archive, class Config>
 void pyramid_fields(Archive& a, Config& c) {
   patch_fields(a, c.input);
-  a.field("dim", c.dim, at_least(1));
-  a.field("depths", c.depths, range(1, 1024));
-  a.field("heads", c.heads, at_least(1));
+  stage_fields(a, c);
   a.field("window", c.window, range(1, 256));
   a.choice("window_fit", c.window_fit, {"shrink", "shrink_axis", "pad"});
   a.choice("pad_order", c.pad_order, {"pad_then_roll", "roll_then_pad"});
@@ -68,12 +119,7 @@ inline void check_pyramid(const std::string& op, const SwinPyramidConfig& c) {
   require(image.rows >= patch.rows && image.columns >= patch.columns, op,
           "img_size {} x {} is smaller than a patch of {} x {}", image.rows, image.columns, patch.rows,
           patch.columns);
-  require(c.stages() >= 1 && c.stages() <= c.kMostStages && c.heads.size() == c.stages(), op,
-          "{} depths and {} heads; one of each a stage and 1 to {} stages were expected", c.depths.size(),
-          c.heads.size(), c.kMostStages);
-  for (std::size_t s = 0; s < c.stages(); ++s)
-    require(c.width(s) % c.heads[s] == 0, op, "stage {}: width {} does not divide into {} heads", s,
-            c.width(s), c.heads[s]);
+  check_stages(op, c);
 }
 
 /// C: a SwinPyramidConfig. Block(w, c, stage, window, drop path), called with (ctx, x (B, rows * columns, C),
@@ -181,12 +227,9 @@ void SwinPyramid<C, Block, Merging>::run_blocks(const Context& ctx, std::size_t 
 /// Twice the width, half the grid.
 template <class C, class Block, class Merging>
 void SwinPyramid<C, Block, Merging>::merge(const Context& ctx, std::size_t stage, Level& x) const {
-  Var& t = x.tokens;
-  t = merge_patches(ctx, reshape(ctx, t, {t.dim(0), x.grid.rows, x.grid.columns, t.dim(2)}));
-  x.grid = {1, t.dim(1), t.dim(2)};
+  x.tokens = mergings_[stage](ctx, merge_neighbours(ctx, x.tokens, x.grid));
   x.stride *= 2;
-  t = mergings_[stage](ctx, reshape(ctx, t, {t.dim(0), x.grid.tokens(), t.dim(3)}));
-  ctx.show([=] { return fmt::format("layers.{}.downsample", stage); }, t);
+  ctx.show([=] { return fmt::format("layers.{}.downsample", stage); }, x.tokens);
 }
 
 }  // namespace locant

@@ -331,16 +331,9 @@ void tell_windows(const NamedShapes& s, SwinV2Config& c) {
 
 void from_shapes(const NamedShapes& s, SwinV2Config& c) {
   using Bias = CosineConfig::Bias;
-  const auto logit_scale = [](std::size_t stage) {
-    return fmt::format("layers.{}.blocks.0.attn.logit_scale", stage);
-  };
   c.input.from_shapes(s, "patch_embed.proj.weight", "head.weight");
   c.dim = s.dim("patch_embed.proj.weight", 0);
-  c.depths = c.heads = {};
-  do {
-    c.heads.push_back(s.dim(logit_scale(c.stages()), 0));
-    c.depths.push_back(s.count(fmt::format("layers.{}.blocks", c.stages()), ".norm1.weight"));
-  } while (c.stages() < c.kMostStages && s.has(logit_scale(c.stages())));
+  c.SwinStages::from_shapes(s, "logit_scale", 0);
   const bool full = s.has("layers.0.blocks.0.attn.qkv.bias"), q_v = s.has("layers.0.blocks.0.attn.q_bias");
   c.attention.qkv_bias = full ? Bias::full_k_zeroed : q_v ? Bias::q_v : Bias::none;
   c.attention.cpb_hidden = s.dim("layers.0.blocks.0.attn.cpb_mlp.0.weight", 0);

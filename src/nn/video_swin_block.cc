@@ -1,5 +1,7 @@
 #include "nn/video_swin_block.h"
 
+#include <utility>
+
 #include "core/error.h"
 #include "ops/elementwise.h"
 
@@ -13,8 +15,9 @@ WindowAttention3d::Options attention_options(const VideoSwinBlock::Options& o) {
 
 }  // namespace
 
-VideoSwinBlock::VideoSwinBlock(const Weights& w, const Options& options)
-    : options_(options), maps_(std::make_shared<WindowMaps>()) {
+VideoSwinBlock::VideoSwinBlock(const Weights& w, const Options& options,
+                               std::shared_ptr<const WindowMaps> maps)
+    : options_(options), maps_(maps != nullptr ? std::move(maps) : std::make_shared<WindowMaps>()) {
   require(options.mlp_ratio > 0 && options.mlp_ratio < 1024, "video_swin_block",
           "an mlp_ratio of {}; it must be above 0 and below 1024", options.mlp_ratio);
   path_ = w.path();

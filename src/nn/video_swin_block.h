@@ -25,7 +25,8 @@ class VideoSwinBlock {
     WindowFit fit = WindowFit::corner;
   };
   VideoSwinBlock() = default;
-  VideoSwinBlock(const Weights& w, const Options& options);
+  /// `maps`: shared by the blocks of a model; its own where there are none.
+  VideoSwinBlock(const Weights& w, const Options& options, std::shared_ptr<const WindowMaps> maps = nullptr);
   /// x (B, frames rows columns, C) -> the same. Shows attn in window order, padding slots included, norm2 and
   /// mlp.
   Var operator()(const Context& ctx, const Var& x, Grid grid) const;

@@ -36,13 +36,14 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
   }
 }
 
-// Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. ViT, DeiT: timm's. iRPE: its tables
-// do, as in the official code. Segment Anything: position tables as in ViTDet and MViTv2; its tokens as class
-// tokens.
+// Swin, Video Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. ViT, DeiT: timm's. iRPE:
+// its tables do, as in the official code. Segment Anything: position tables as in ViTDet and MViTv2; its
+// tokens as class tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
       {"swin_v2", {"layers.N.blocks.N.attn.cpb_mlp.N.weight", "layers.N.blocks.N.attn.logit_scale"}},
+      {"video_swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
       {"vit", {"cls_token", "pos_embed"}},
       {"convit", {"cls_token", "pos_embed"}},
       {"deit", {"cls_token", "dist_token", "pos_embed"}},
