@@ -5,6 +5,9 @@
         segment_anything safetensors
     /tmp/fixtures/bin/python scripts/goldens/make_hub_fixtures.py tests/data/hub [GROUP ...]
 
+    /tmp/older/bin/pip install torch transformers==4.30.2 safetensors        # where Transformer-XL still is
+    /tmp/older/bin/python scripts/goldens/make_hub_fixtures.py tests/data/hub transfo_xl_folders
+
 A group is a module of hub_fixtures/. Every case is seeded by its own name, so that one group can be made alone.
 """
 
@@ -14,7 +17,15 @@ import sys
 
 import torch
 
-GROUPS = ["transformers_folders", "training_files", "refused", "timm_folders", "torchvision_files", "readme"]
+GROUPS = [
+    "transformers_folders",
+    "training_files",
+    "refused",
+    "timm_folders",
+    "torchvision_files",
+    "sequence_folders",
+    "readme",
+]
 
 
 def main():

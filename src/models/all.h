@@ -14,6 +14,8 @@
   FAMILY(kGpsaLayer)            \
   FAMILY(kDeitIrpe)             \
   FAMILY(kDetrIrpe)             \
+  FAMILY(kT5Encoder)            \
+  FAMILY(kTransformerXl)        \
   FAMILY(kWindowAttentionV2)    \
   FAMILY(kSam)                  \
   FAMILY(kSamImageEncoder)      \

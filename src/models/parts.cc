@@ -130,4 +130,16 @@ std::int64_t scaled_width(std::int64_t width, double ratio) {
   return static_cast<std::int64_t>(static_cast<double>(width) * ratio);
 }
 
+std::vector<std::int32_t> token_rows(std::string_view op, const Var& ids, std::int64_t vocabulary) {
+  require(ids.value().numel() > 0, op, "ids of shape {}; there must be one at least", ids.shape().str());
+  std::vector<std::int32_t> out;
+  out.reserve(static_cast<std::size_t>(ids.value().numel()));
+  for (const float id : ids.value().values()) {
+    require(id >= 0 && id < static_cast<float>(vocabulary), op, "the id {}; the vocabulary has {}, from 0 on",
+            id, vocabulary);
+    out.push_back(static_cast<std::int32_t>(id));
+  }
+  return out;
+}
+
 }  // namespace locant

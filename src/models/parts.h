@@ -187,6 +187,11 @@ class GridLayerOf final : public ModelOf<C> {
  private:
   Layer layer_;
 };
+
+/// Rows of a table of `vocabulary` tokens for ids (B, N), in their order. Throws Error under `op` for an id
+/// that the table has not, and for no ids.
+std::vector<std::int32_t> token_rows(std::string_view op, const Var& ids, std::int64_t vocabulary);
+
 /// Drop-path rates of `total` blocks, rising linearly from 0 to `last`.
 std::vector<float> drop_rates(std::int64_t total, double last);
 

@@ -11,22 +11,28 @@ namespace {
 constexpr const char* kName = "transformer_xl_attention";
 }
 
-TransformerXlAttention::TransformerXlAttention(const Weights& w, const Weights& biases,
-                                               const Options& options)
-    : options_(options), path_(w.path()) {
-  const std::int64_t C = options.width, H = options.heads, D = options.head_width, R = options.table_rows;
-  require(C >= 1 && H >= 1 && D >= 1 && R >= 0, kName, "width {}, {} heads of width {}, {} learned rows", C,
-          H, D, R);
+TransformerXl TransformerXlAttention::biases_of(const Weights& w, const Options& options) {
+  const std::int64_t H = options.heads, D = options.head_width, R = options.table_rows;
+  require(options.width >= 1 && H >= 1 && D >= 1 && R >= 0, kName,
+          "width {}, {} heads of width {}, {} learned rows", options.width, H, D, R);
   const Init normal = Init::normal(0.02f);
-  const Linear::Options plain{.bias = false, .weight_init = normal};
-  xl_.u = biases.get(TransformerXl::kU, {H, D}, normal, {.decay = false});
+  TransformerXl out;
+  out.u = w.get(TransformerXl::kU, {H, D}, normal, {.decay = false});
   if (R > 0) {
-    xl_.rows = biases.get(TransformerXl::kRows, {R, H, D}, normal, {.decay = false});
-    xl_.row_bias = biases.get(TransformerXl::kRowBias, {R, H}, Init::zeros(), {.decay = false});
+    out.rows = w.get(TransformerXl::kRows, {R, H, D}, normal, {.decay = false});
+    out.row_bias = w.get(TransformerXl::kRowBias, {R, H}, Init::zeros(), {.decay = false});
   } else {
-    xl_.v = biases.get(TransformerXl::kV, {H, D}, normal, {.decay = false});
-    r_ = Linear(w / "r_net", C, H * D, plain);
+    out.v = w.get(TransformerXl::kV, {H, D}, normal, {.decay = false});
   }
+  return out;
+}
+
+TransformerXlAttention::TransformerXlAttention(const Weights& w, const TransformerXl& biases,
+                                               const Options& options)
+    : options_(options), path_(w.path()), xl_(biases) {
+  const std::int64_t C = options.width, H = options.heads, D = options.head_width;
+  const Linear::Options plain{.bias = false, .weight_init = Init::normal(0.02f)};
+  if (options.table_rows == 0) r_ = Linear(w / "r_net", C, H * D, plain);
   qkv_ = Linear(w / "qkv_net", C, 3 * H * D, plain);
   out_ = Linear(w / "o_net", H * D, C, plain);
   norm_ = LayerNorm(w / "layer_norm", C, options.norm_eps);

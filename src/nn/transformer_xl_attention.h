@@ -27,7 +27,12 @@ class TransformerXlAttention {
   TransformerXlAttention() = default;
   /// `w`: the layer; `biases`: where r_w_bias and r_r_bias are (or r_w_bias, r_emb and r_bias). Throws Error
   /// on sizes below 1.
-  TransformerXlAttention(const Weights& w, const Weights& biases, const Options& options);
+  TransformerXlAttention(const Weights& w, const Weights& biases, const Options& options)
+      : TransformerXlAttention(w, biases_of(biases, options), options) {}
+  /// The same with what biases_of gave, which several layers may share.
+  TransformerXlAttention(const Weights& w, const TransformerXl& biases, const Options& options);
+  /// u and v (or u, the rows and their numbers) alone.
+  static TransformerXl biases_of(const Weights& w, const Options& options);
   /// Length first, as in the original: x (L, B, C), memory (M, B, C) or undefined, positions (M + L, C): the
   /// sinusoids of transformer_xl_sinusoids after dropout, undefined for them as they are (and with a learned
   /// table) -> (L, B, C). Shows qkv_net (M + L, B, 3 H D), r_net (M + L, 1, H D) and o_net (L, B, C). Throws

@@ -52,6 +52,13 @@ Var gated(const Context& ctx, const char* op, const Var& x, float factor) {
   });
 }
 
+// (1 + tanh(a)) / 2 = sigmoid(2 a), a = sqrt(2 / pi) (x + 0.044715 x^3).
+constexpr float kGate = 1.5957691216057308f, kCubic = 0.044715f;
+void tanh_gate(const float* x, std::int64_t n, float* to) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] = kGate * (x[i] + kCubic * x[i] * x[i] * x[i]);
+  row_ops().sigmoid(to, n, to);
+}
+
 float clip(float x, float most) { return x < 0.0f ? 0.0f : x > most ? most : x; }
 
 }  // namespace
@@ -96,6 +103,27 @@ Var hard_swish(const Context& ctx, const Var& x) {
 }
 
 Var quick_gelu(const Context& ctx, const Var& x) { return gated(ctx, "quick_gelu", x, 1.702f); }
+
+Var gelu_tanh(const Context& ctx, const Var& x) {
+  const ProfileScope scope("gelu_tanh");
+  Tensor y = by_kernel(x.value(), [](const float* z, std::int64_t n, float* to) {
+    tanh_gate(z, n, to);
+    for (std::int64_t i = 0; i < n; ++i) to[i] *= z[i];
+  });
+  return ctx.record({x}, std::move(y), [x](const Tensor& dy) {
+    const ProfileScope inner("gelu_tanh");
+    x.accumulate(
+        gradient_by_kernel(x.value(), dy, [](const float* z, const float* g, std::int64_t n, float* to) {
+          tanh_gate(z, n, to);
+          for (std::int64_t i = 0; i < n; ++i) {
+            const float s = to[i], edge = s * (1.0f - s);  // 0 where z^3 may be beyond float32
+            const float bend =
+                edge > 0.0f ? edge * z[i] * kGate * (1.0f + 3.0f * kCubic * z[i] * z[i]) : 0.0f;
+            to[i] = g[i] * (s + bend);
+          }
+        }));
+  });
+}
 
 Var elu(const Context& ctx, const Var& x) {
   const ProfileScope scope("elu");

@@ -13,7 +13,9 @@ Var silu(const Context& ctx, const Var& x);          ///< x sigmoid(x): Swish
 Var hard_sigmoid(const Context& ctx, const Var& x);  ///< relu6(x + 3) / 6
 Var hard_swish(const Context& ctx, const Var& x);    ///< x relu6(x + 3) / 6
 Var quick_gelu(const Context& ctx, const Var& x);    ///< x sigmoid(1.702 x)
-Var elu(const Context& ctx, const Var& x);           ///< x for x > 0, else e^x - 1
+/// x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2: the GELU of GPT and T5 1.1.
+Var gelu_tanh(const Context& ctx, const Var& x);
+Var elu(const Context& ctx, const Var& x);  ///< x for x > 0, else e^x - 1
 /// GLU on [a | b] (..., 2 C) -> a sigmoid(b) (..., C): the gate is the second half.
 Var glu(const Context& ctx, const Var& x);
 

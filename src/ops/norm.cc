@@ -1,5 +1,7 @@
 #include "ops/norm.h"
 
+#include <cmath>
+
 #include "core/error.h"
 #include "core/parallel.h"
 #include "core/profile.h"
@@ -67,6 +69,46 @@ Var layer_norm(const Context& ctx, const Var& x, const Var& weight, const Var& b
     if (dx.defined()) x.accumulate(std::move(dx));
     if (dweight.defined()) weight.accumulate(std::move(dweight));
     if (dbias.defined()) bias.accumulate(std::move(dbias));
+  });
+}
+
+Var rms_norm(const Context& ctx, const Var& x, const Var& weight, float eps) {
+  const std::int64_t width = x.shape().rank() < 1 ? 0 : x.dim(-1);
+  if (width < 1 || weight.shape() != Shape{width})
+    fail("rms_norm", "weight {} for x of shape {}; it must be as wide as the last axis, and that 1 at least",
+         weight.shape().str(), x.shape().str());
+  const std::int64_t rows = x.value().numel() / width;
+  const ProfileScope scope("rms_norm");
+  Tensor y(x.shape()), scales({rows});
+  const float *from = x.value().data(), *w = weight.value().data();
+  float *to = y.data(), *scale = scales.data();
+  parallel_for(rows, row_grain(width), [=](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) {
+      const float* row = from + r * width;
+      const double squares = sum_run(0, width, [=](std::int64_t i) { return row[i] * row[i]; });
+      const double mean = squares / static_cast<double>(width);
+      scale[r] = static_cast<float>(1.0 / std::sqrt(mean + static_cast<double>(eps)));
+      for (std::int64_t i = 0; i < width; ++i) to[r * width + i] = row[i] * scale[r] * w[i];
+    }
+  });
+  // With g = dy weight and s the row's scale: dx = s (g - x s^2 mean(g x)), dweight = sum over rows of dy x
+  // s.
+  return ctx.record({x, weight}, std::move(y), [=](const Tensor& dy) {
+    const ProfileScope inner("rms_norm");
+    Tensor dx(x.shape());
+    Tensor dweight = reduce_rows(rows, width, [&](std::int64_t begin, std::int64_t end, float* sums) {
+      for (std::int64_t r = begin; r < end; ++r) {
+        const float *row = x.value().data() + r * width, *g = dy.data() + r * width;
+        const float *gain = weight.value().data(), s = scales[r];
+        const double dot = sum_run(0, width, [=](std::int64_t i) { return g[i] * gain[i] * row[i]; });
+        const auto mean = static_cast<float>(dot / static_cast<double>(width)) * s * s;
+        float* out = dx.data() + r * width;
+        for (std::int64_t i = 0; i < width; ++i) out[i] = s * (g[i] * gain[i] - row[i] * mean);
+        for (std::int64_t i = 0; i < width; ++i) sums[i] += g[i] * row[i] * s;
+      }
+    });
+    x.accumulate(std::move(dx));
+    weight.accumulate(std::move(dweight));
   });
 }
 

@@ -12,4 +12,7 @@ void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& me
                          const Tensor& dy, Tensor* dx, Tensor* dweight, Tensor* dbias);
 Var layer_norm(const Context& ctx, const Var& x, const Var& weight, const Var& bias, float eps);
 
+/// x / sqrt(mean(x^2) + eps) * weight over the last axis (root mean square; Zhang and Sennrich 2019).
+Var rms_norm(const Context& ctx, const Var& x, const Var& weight, float eps);
+
 }  // namespace locant

@@ -10,4 +10,7 @@ Tensor softmax_forward(const Tensor& x);
 Tensor softmax_backward(const Tensor& y, const Tensor& dy);
 Var softmax(const Context& ctx, const Var& x);
 
+/// x - log sum exp(x) over the last axis.
+Var log_softmax(const Context& ctx, const Var& x);
+
 }  // namespace locant

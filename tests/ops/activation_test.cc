@@ -36,6 +36,8 @@ const Formula kFormulas[] = {
     {"hard_sigmoid", hard_sigmoid, [](Z x) { return ramp(x + 3.0) / 6.0; }},
     {"hard_swish", hard_swish, [](Z x) { return x * ramp(x + 3.0) / 6.0; }},
     {"quick_gelu", quick_gelu, [](Z x) { return x * logistic(1.702 * x); }},
+    {"gelu_tanh", gelu_tanh,
+     [](Z x) { return x * logistic(2.0 * std::sqrt(2.0 / M_PI) * (x + 0.044715 * x * x * x)); }},
     {"elu", elu, [](Z x) { return x.real() > 0 ? x : std::exp(x) - 1.0; }}};
 
 TEST(Activation, ResultsAndGradients) {
@@ -71,6 +73,8 @@ TEST(Activation, CornersAndNaN) {
   EXPECT_EQ(gradient(hard_swish, 3.0f), 1.0f);
   EXPECT_EQ(gradient(hard_swish, -3.0f), 0.0f);
   EXPECT_EQ(gradient(elu, 0.0f), 1.0f);
+  EXPECT_EQ(gradient(gelu_tanh, 1e20f), 1.0f);  // whose cube is beyond float32
+  EXPECT_EQ(gradient(gelu_tanh, -1e20f), 0.0f);
   for (const Formula& formula : kFormulas)
     for (const std::int64_t n : {1, 16})
       EXPECT_TRUE(std::isnan(formula.op({}, Var(Tensor::full({n}, std::nanf("")))).value()[n - 1]))

@@ -72,6 +72,48 @@ TEST(LayerNorm, WrongShapesAreErrors) {
   EXPECT_THROW(layer_norm_backward(x, width, Tensor({1}), Tensor({2}), x, nullptr, nullptr, nullptr), Error);
 }
 
+TEST(RmsNorm, ResultAndGradients) {
+  for (const Shape& shape : {Shape{1, 3}, {5, 7}, {2, 3, 33}, {150, 4}}) {
+    const std::int64_t width = shape[-1];
+    const float eps = 0.05f;
+    expect_op(
+        "rms_norm", {random_tensor(shape, 1), random_tensor({width}, 2)},
+        [=](const Context& ctx, const auto& v) { return rms_norm(ctx, v[0], v[1], eps); },
+        [=](const auto& in) {
+          auto y = in[0];
+          for (std::size_t r = 0; r < y.size(); r += static_cast<std::size_t>(width)) {
+            auto squares = y[0] * 0.0;
+            for (std::size_t i = 0; i < static_cast<std::size_t>(width); ++i)
+              squares += in[0][r + i] * in[0][r + i];
+            for (std::size_t i = 0; i < static_cast<std::size_t>(width); ++i)
+              y[r + i] *=
+                  in[1][i] / std::sqrt(squares / static_cast<double>(width) + static_cast<double>(eps));
+          }
+          return y;
+        });
+  }
+  EXPECT_THROW(rms_norm({}, Var(Tensor({2, 5})), Var(Tensor({4})), 1e-6f), Error);
+}
+
+TEST(LogSoftmax, ResultAndGradients) {
+  for (const Shape& shape : {Shape{1}, {3, 1}, {2, 3, 17}, {5, 49}})
+    expect_op(
+        "log_softmax", {random_tensor(shape, 1, 3.0f)},
+        [](const Context& ctx, const auto& v) { return log_softmax(ctx, v[0]); },
+        [&](const auto& in) {
+          auto y = in[0];
+          const auto width = static_cast<std::size_t>(shape[-1]);
+          for (std::size_t r = 0; r < y.size(); r += width) {
+            auto sum = y[0] * 0.0;
+            for (std::size_t i = 0; i < width; ++i) sum += std::exp(in[0][r + i]);
+            for (std::size_t i = 0; i < width; ++i) y[r + i] -= std::log(sum);
+          }
+          return y;
+        });
+  const Tensor far = log_softmax({}, Var(Tensor::full({4}, 300.0f))).value();
+  EXPECT_FLOAT_EQ(far[0], -std::log(4.0f));
+}
+
 TEST(Softmax, ResultAndGradients) {
   for (const Shape& shape : {Shape{1}, {3, 1}, {2, 3, 17}, {5, 49}})
     expect_op(

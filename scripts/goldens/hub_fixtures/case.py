@@ -107,6 +107,13 @@ class Case:
             "prefix": prefix, "img_size": list(shape[2:]), "input": {"shape": list(shape), "formula": FORMULA},
             "tolerance": TOLERANCE} | results)
 
+    def reads(self, about, made_by, path, family, prefix, output, **how):
+        """Of sequences. `how`: ids, mask, segment_len."""
+        self._write({
+            "about": about, "made_by": made_by, "path": path, "command": {}, "loads": True, "error_contains": [],
+            "family": family, "num_classes": 0, "classes": None, "answer": None, "prefix": prefix, "input": how,
+            "tolerance": TOLERANCE, "output": numbers(output)})
+
     def refused(self, about, made_by, path, error_contains, *, family=None, command=None):
         self._write({"about": about, "made_by": made_by, "path": path, "command": command or {}, "loads": False,
                      "error_contains": error_contains, "family": family})

@@ -23,7 +23,8 @@ of a ViT by 2e-4 to 1e-3 of the largest, wrong heads by 0.2 to 0.8.
 | answer | one_class: softmax; each_class: a sigmoid each; values: the number itself; null without a head |
 | prefix | what stands before the tensors' names, with its last dot; of `vit_msn_classifier` before some of them |
 | notes | words that a note has to have |
-| img_size, input | the model's sides; shape and formula of the input |
+| img_size, input | the model's sides; shape and formula of the input; of sequences `ids`, `mask` and `segment_len` themselves |
+| output | of sequences: shape and numbers of the first output |
 | logits, cls, mean | numbers to meet |
 | tokens, embedding, masks | shape, and the first 32 numbers |
 | point, iou_scores | Segment Anything: the prompt, in pixels of the input, and the scores of its three masks |
