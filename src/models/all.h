@@ -15,7 +15,7 @@
   FAMILY(kDeitIrpe)             \
   FAMILY(kDetrIrpe)             \
   FAMILY(kT5Encoder)            \
-  FAMILY(kTransformerXl)        \
+  FAMILY(kTransformerXlModel)   \
   FAMILY(kWindowAttentionV2)    \
   FAMILY(kSam)                  \
   FAMILY(kSamImageEncoder)      \

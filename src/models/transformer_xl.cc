@@ -594,7 +594,7 @@ std::vector<HubKeys> hub() {
 
 }  // namespace
 
-const Family kTransformerXl =
+const Family kTransformerXlModel =
     family<TransformerXlModel, variants, renames, from_shapes, hub>("transformer_xl");
 
 }  // namespace locant

@@ -93,7 +93,9 @@ TEST(Registry, UnknownNamesGetTheNearest) {
   EXPECT_NE(message([] { find_model("swin_tinny"); }).find("swin_tiny"), std::string::npos);
   ShapeSource source;
   const Weights weights(source, WeightMode::shapes);
-  EXPECT_NE(message([&] { make_model("swing", "{}", weights); }).find("swin, swin_v2, vit, deit, dinov2"),
+  EXPECT_NE(message([&] {
+              make_model("swing", "{}", weights);
+            }).find("swin, swin_v2, video_swin, vit, deit, dinov2"),
             std::string::npos);
 }
 
