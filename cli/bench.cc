@@ -43,11 +43,14 @@ namespace {
 struct Options {
   BenchOptions common;
   bench::ModelOptions model;
+  WeightsOptions weights;
 };
 
 int run_model(const Options& options) {
   bench::ModelOptions model = options.model;
   model.seconds = options.common.seconds;
+  model.weights = options.weights.weights;
+  if (!model.weights.empty()) model.load = load_options(options.weights);
   bench::ModelResult result =
       bench::bench_model(model, [] { return static_cast<double>(peak_rss_bytes()) * 1e-6; });
   result.row.model = loaded_json(result.loaded, false);
@@ -92,8 +95,8 @@ void add_bench_model(CLI::App& bench, GlobalOptions& globals) {
   sub->add_option(
       "NAME", model.name,
       "Model name (locant list); weights start at random; mobile_sam, sam_vit_b: the image encoder");
-  sub->add_option("--weights", model.weights, "Checkpoint or folder of the hub instead of a random start")
-      ->type_name("FILE");
+  add_weights_options(sub, options->weights, "Checkpoint or folder of the hub instead of a random start");
+  sub->remove_option(sub->get_option("--model"));  // NAME
   sub->add_option("--batch", model.batch, "Pictures at once")->type_name("N")->check(CLI::Range(1, 4096));
   sub->add_option("--img-size", model.img_size, "Input side in pixels; 0: the model's own")
       ->type_name("N")

@@ -23,7 +23,7 @@ struct Options {
   int top = 5;
   std::int64_t img_size = 0;
   std::int64_t batch = 8;
-  bool json = false, csv = false, strict = false;
+  bool json = false, csv = false, strict = false, multi_label = false;
   DecodeOptions decode;
 };
 
@@ -81,6 +81,7 @@ class Classifier {
             "{}: {} without a classification head; try: locant features", weights.weights, loaded_.name);
     if (options_.img_size > 0) set_input_size(loaded_.preprocess, options_.img_size);
     if (!options_.labels.empty()) use_labels(loaded_, options_.labels);
+    if (options_.multi_label) loaded_.answer = LoadedModel::Answer::each_class;
   }
 
   void read(const std::string& path, Batch& batch) {
@@ -115,6 +116,8 @@ class Classifier {
       std::string text;
       if (!list.attempt({path, std::nullopt}, [&] { text = answer(path, logits.slice(b, b + 1), times); }))
         continue;
+      if (done_ == 0 && !options_.json && !options_.csv && loaded_.answer == LoadedModel::Answer::each_class)
+        out("each class by itself (sigmoid)\n");
       write_out(text);  // not within the attempt: a full disk is no picture's failure
       ++done_;
     }
@@ -158,7 +161,9 @@ void add_classify(CLI::App& app, GlobalOptions& globals) {
   sub->add_option("-k,--top", options->top, "Answers a picture")
       ->type_name("K")
       ->check(CLI::Range(1, 100000));
-  sub->add_option("--labels", options->labels, "Class names, one a line, in index order")->type_name("FILE");
+  add_labels_option(sub, options->labels);
+  sub->add_flag("--multi-label", options->multi_label,
+                "Each class by itself (sigmoid), not one of all (softmax); a folder may say it too");
   sub->add_option("--img-size", options->img_size, "Input side in pixels; 0: the checkpoint's")
       ->type_name("N")
       ->check(CLI::Range(0, 8192));

@@ -2,11 +2,15 @@
 #include "cli/convert.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 
 #include "cli/cli.h"
 #include "cli/weights_options.h"
+#include "core/error.h"
 #include "models/convert.h"
+#include "models/family.h"
+#include "models/renames.h"
 
 namespace locant::cli {
 namespace {
@@ -23,7 +27,24 @@ std::string json_list(const std::vector<std::string>& texts) {
   return fmt::format("[{}]", fmt::join(out, ","));
 }
 
+/// Throws Error that lists the targets unless the model's family has such names.
+void require_naming(const Options& o) {
+  const LoadedModel model = load_model(o.weights.weights, load_options(o.weights, WeightMode::shapes));
+  std::vector<std::string> targets = {"locant"};
+  for (const Renames& renames : renames_of(model.model->family().name)) {
+    if (renames.naming == o.to) return;
+    if (std::find(targets.begin(), targets.end(), renames.naming) == targets.end())
+      targets.push_back(renames.naming);
+  }
+  fail("convert", "{} has no tensor names \"{}\"; there are {}", model.name, o.to, fmt::join(targets, ", "));
+}
+
 int run(const Options& o, const GlobalOptions& globals) {
+  const bool folder = o.to == "transformers" || o.to == "timm";
+  require(!folder || !o.output.ends_with(".safetensors"), "convert",
+          "{}: --to {} writes a folder, with config.json beside the tensors: -o {} (one file: --to locant)",
+          o.output, o.to, o.output.substr(0, o.output.size() - std::string_view(".safetensors").size()));
+  if (!folder && o.to != "locant") require_naming(o);
   ConvertOptions options;
   options.to = o.to;
   options.load = load_options(o.weights);

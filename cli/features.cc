@@ -1,9 +1,13 @@
 // locant features: class and patch features of pictures, and a picture of what the model sees.
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
+#include "cli/answers.h"
 #include "cli/cli.h"
 #include "cli/decode_options.h"
 #include "cli/outputs.h"
@@ -11,6 +15,7 @@
 #include "cli/picture_list.h"
 #include "cli/weights_options.h"
 #include "core/error.h"
+#include "models/sam.h"
 
 namespace locant::cli {
 namespace {
@@ -19,18 +24,21 @@ struct Options {
   std::vector<std::string> pictures;
   WeightsOptions weights;
   std::string output, picture;
-  std::int64_t img_size = 448;
+  std::optional<std::int64_t> img_size;
   DecodeOptions decode;
-  bool strict = false;
+  bool crop = false, strict = false;
 };
 
+constexpr std::int64_t kShortSide = 448;
+
 /// "cls", "patches", "attention" for one picture; "NAME.cls", ... for several, a repeated name with its
-/// number.
+/// number. `metadata` gets their grids and sizes in pixels, of the file and of what went into the model, each
+/// [rows, columns].
 std::vector<std::pair<std::string, Tensor>> named_tensors(const std::vector<PictureFeatures>& pictures,
-                                                          std::string& grid) {
+                                                          std::map<std::string, std::string>& metadata) {
   std::vector<std::pair<std::string, Tensor>> tensors;
   std::set<std::string> used;
-  std::vector<std::string> grids;
+  std::vector<std::string> grids, sizes;
   for (const PictureFeatures& picture : pictures) {
     std::string name = picture.name;
     for (int again = 2; !used.insert(name).second; ++again) name = fmt::format("{}_{}", picture.name, again);
@@ -40,8 +48,11 @@ std::vector<std::pair<std::string, Tensor>> named_tensors(const std::vector<Pict
     if (picture.attention.defined()) tensors.emplace_back(prefix + "attention", picture.attention);
     grids.push_back(
         fmt::format("{}:[{},{}]", json_string(name), picture.patches.dim(0), picture.patches.dim(1)));
+    sizes.push_back(fmt::format(R"({}:{{"picture":[{},{}],"input":[{},{}]}})", json_string(name),
+                                picture.rows, picture.columns, picture.photo.rows, picture.photo.columns));
   }
-  grid = fmt::format("{{{}}}", fmt::join(grids, ","));
+  metadata["grid"] = fmt::format("{{{}}}", fmt::join(grids, ","));
+  metadata["sizes"] = fmt::format("{{{}}}", fmt::join(sizes, ","));
   return tensors;
 }
 
@@ -60,7 +71,8 @@ std::vector<PictureFeatures> all_features(const LoadedModel& loaded, PictureList
     const bool done = list.attempt(picture, [&] {
       const Image image = read_image(picture.path, options.decode);
       decode_s = decode.seconds();
-      pictures.push_back(picture_features(loaded, image, picture.path, options.img_size));
+      pictures.push_back(picture_features(loaded, image, picture.path,
+                                          options.crop ? 0 : options.img_size.value_or(kShortSide)));
     });
     if (list.stopped()) list.finish();  // throws before anything is written
     if (done) {
@@ -81,10 +93,11 @@ void write(const std::vector<PictureFeatures>& pictures, const std::string& mode
            const GlobalOptions& globals, const Say& say) {
   if (pictures.empty()) return;
   if (!options.output.empty()) {
-    std::string grid;
-    const auto tensors = named_tensors(pictures, grid);
-    save_safetensors(options.output, tensors,
-                     {{"model", model}, {"grid", grid}, {"weights", printable(options.weights.weights)}});
+    std::map<std::string, std::string> metadata = {{"model", model},
+                                                   {"weights", printable(options.weights.weights)},
+                                                   {"preprocessing", pictures.front().preprocessing}};
+    const auto tensors = named_tensors(pictures, metadata);
+    save_safetensors(options.output, tensors, metadata);
     say(fmt::format("wrote {}: {} tensors", output_name(options.output), tensors.size()));
   }
   if (options.picture.empty()) return;
@@ -104,13 +117,24 @@ int run(const Options& options, const GlobalOptions& globals) {
   outputs.add("--picture", options.picture);
   outputs.keep(options.weights.weights);
   for (const ListedPicture& picture : list.pictures()) outputs.keep(picture.path);
+  const std::string suffix = std::filesystem::path(options.output).extension().string();
+  require(suffix.empty() || suffix == ".safetensors", "features",
+          "-o {}: features are written as safetensors; give it a name that ends in .safetensors, or -",
+          options.output);
   const auto say = [&](const std::string& line) {
     outputs.on_stdout() ? write_note(globals, line) : write_out(line + "\n");
   };
   banner(globals);
   const Stopwatch watch;
-  const LoadedModel loaded = load_weights(options.weights, globals);
+  LoadedModel loaded = load_weights(options.weights, globals);
   const double load_s = watch.seconds();
+  if (const auto* sam = dynamic_cast<const Sam*>(loaded.model.get()))
+    require(
+        !options.crop && options.img_size.value_or(sam->image_size()) == sam->image_size(), "features",
+        "{}: the long side of Segment Anything's pictures is {} and nothing is cropped; leave --img-size and "
+        "--crop out",
+        loaded.name, sam->image_size());
+  if (options.crop && options.img_size) set_input_size(loaded.preprocess, *options.img_size);
 
   const std::vector<PictureFeatures> pictures = all_features(loaded, list, options, globals, say);
   write(pictures, loaded.name, options, globals, say);
@@ -143,10 +167,16 @@ void add_features(CLI::App& app, GlobalOptions& globals) {
          "PNG: the photo, three principal components of the patches as colours, attention of the last layer; "
          "- for stdout")
       ->type_name("FILE");
-  sub->add_option("--img-size", options->img_size,
-                  "Short side in pixels; the aspect is kept, up to whole patches")
+  sub->add_option(
+         "--img-size", options->img_size,
+         "Short side in pixels; the aspect is kept, up to whole patches. Without it 448, with --crop the "
+         "checkpoint's. Segment Anything has its own long side")
       ->type_name("N")
       ->check(CLI::Range(1, 8192));
+  sub->add_flag(
+      "--crop", options->crop,
+      "Pictures as the model's library evaluates it, resized and their middle cut out, in place of the "
+      "whole picture");
   add_decode_options(sub, globals, options->decode);
   add_strict(sub, options->strict);
 }

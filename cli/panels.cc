@@ -11,11 +11,16 @@
 #include "core/error.h"
 #include "core/finite.h"
 #include "io/pil_resize.h"
+#include "io/preprocess.h"
 #include "models/principal_components.h"
+#include "models/sam.h"
+#include "segment/transforms.h"
 
 namespace locant::cli {
 
 namespace {
+
+using Json = nlohmann::ordered_json;
 
 constexpr std::int64_t kGap = 8;                // pixels between panels
 constexpr std::int64_t kLargestSide = 1 << 13;  // pixels; attention is quadratic in the area
@@ -97,15 +102,25 @@ void paste(Image& canvas, const Image& part, std::int64_t row, std::int64_t colu
                 canvas.rgb.data() + ((row + y) * canvas.columns + column) * 3);
 }
 
-}  // namespace
-
-std::string picture_name(const std::string& path) {
-  return path == "-" ? "stdin" : std::filesystem::path(path).stem().string();
+/// As `embed` has it: the long side at the model's size, zeros right and below.
+Tensor longest_side_input(const Sam& sam, const Preprocess& options, const Image& picture,
+                          PictureFeatures& result) {
+  SamNormalisation normalisation;
+  for (std::size_t c = 0; c < 3; ++c) {
+    normalisation.mean[c] = static_cast<float>(options.mean.at(c) * 255.0);
+    normalisation.std[c] = static_cast<float>(options.std.at(c) * 255.0);
+  }
+  result.photo = ResizeLongestSide(sam.image_size()).apply_image(picture);
+  const Json options_json = Json::parse(options.to_json());
+  result.preprocessing =
+      Json{{"longest_edge", sam.image_size()}, {"mean", options_json["mean"]}, {"std", options_json["std"]}}
+          .dump();
+  return sam_input(result.photo, sam.image_size(), normalisation);
 }
 
-PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture, const std::string& path,
-                                 std::int64_t short_side) {
-  Stopwatch watch;
+/// Both sides whole patches.
+Tensor short_side_input(const LoadedModel& loaded, const Image& picture, const std::string& path,
+                        std::int64_t short_side, PictureFeatures& result) {
   const auto patch = patch_size(*loaded.model);
   const double scale =
       static_cast<double>(short_side) / static_cast<double>(std::min(picture.rows, picture.columns));
@@ -117,19 +132,72 @@ PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture
   require(std::max(options.rows, options.columns) <= kLargestSide, "features",
           "{} of {} x {} pixels would be {} x {}; the longest side may have {}: give a smaller --img-size",
           path, picture.columns, picture.rows, options.columns, options.rows, kLargestSide);
+  result.photo = pil_resize(picture, options.columns, options.rows, options.filter);
+  Json said = Json::parse(options.to_json());
+  for (const char* key : {"rows", "columns", "crop_pct", "resize_to"}) said.erase(key);  // of each picture
+  said["short_side"] = short_side;
+  result.preprocessing = said.dump();
+  return preprocess(picture, options).reshaped({1, options.channels, options.rows, options.columns});
+}
+
+/// As the model's library evaluates it.
+Tensor own_input(const Preprocess& options, const Image& picture, PictureFeatures& result) {
+  const std::int64_t pixels = options.rows * options.columns, channels = options.channels;
+  Tensor input = preprocess(picture, options).reshaped({1, channels, options.rows, options.columns});
+  std::vector<std::uint8_t> planes(static_cast<std::size_t>(channels * pixels));
+  preprocess_bytes(picture, options, planes.data());
+  result.photo = {options.rows, options.columns,
+                  std::vector<std::uint8_t>(static_cast<std::size_t>(3 * pixels))};
+  for (std::int64_t n = 0; n < 3 * pixels; ++n)
+    result.photo.rgb[static_cast<std::size_t>(n)] =
+        planes[static_cast<std::size_t>(std::min(n % 3, channels - 1) * pixels + n / 3)];
+  result.preprocessing = options.to_json();
+  return input;
+}
+
+/// Keeps the patches that hold a pixel of the photo, and their mean.
+void cut_padding(PictureFeatures& result, std::int64_t stride) {
+  const Tensor& all = result.patches;
+  const std::int64_t rows = (result.photo.rows + stride - 1) / stride,
+                     columns = (result.photo.columns + stride - 1) / stride, C = all.dim(2);
+  Tensor kept({rows, columns, C});
+  for (std::int64_t y = 0; y < rows; ++y)
+    std::copy_n(all.data() + y * all.dim(1) * C, columns * C, kept.data() + y * columns * C);
+  result.patches = kept;
+  result.cls = Tensor({C});
+  for (std::int64_t c = 0; c < C; ++c) {
+    double sum = 0.0;
+    for (std::int64_t n = 0; n < rows * columns; ++n) sum += kept[n * C + c];
+    result.cls[c] = static_cast<float>(sum / static_cast<double>(rows * columns));
+  }
+}
+
+}  // namespace
+
+std::string picture_name(const std::string& path) {
+  return path == "-" ? "stdin" : std::filesystem::path(path).stem().string();
+}
+
+PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture, const std::string& path,
+                                 std::int64_t short_side) {
+  Stopwatch watch;
   PictureFeatures result;
   result.name = printable(picture_name(path));  // a tensor's name is UTF-8
-  result.photo = pil_resize(picture, options.columns, options.rows, options.filter);
-  const Tensor one = preprocess(picture, options);
+  result.rows = picture.rows;
+  result.columns = picture.columns;
+  const auto* sam = dynamic_cast<const Sam*>(loaded.model.get());
+  const Tensor input = sam != nullptr   ? longest_side_input(*sam, loaded.preprocess, picture, result)
+                       : short_side > 0 ? short_side_input(loaded, picture, path, short_side, result)
+                                        : own_input(loaded.preprocess, picture, result);
   result.preprocess_s = watch.seconds();
   watch.restart();
-  const Features features = loaded.model->features(
-      Context{}, Var(one.reshaped({1, options.channels, options.rows, options.columns})));
+  const Features features = loaded.model->features(Context{}, Var(input));
   result.inference_s = watch.seconds();
   const auto& [tokens, grid, stride] = features.last();
   const std::int64_t C = tokens.dim(2);
   result.cls = features.cls.value().reshaped({C});
   result.patches = tokens.value().reshaped({grid.rows, grid.columns, C});
+  if (sam != nullptr) cut_padding(result, stride);
   if (features.attention.defined())
     result.attention = features.attention.reshaped({features.attention.dim(1), grid.rows, grid.columns});
   for (const Tensor& numbers : {result.cls, result.patches, result.attention}) {

@@ -16,14 +16,18 @@ struct PictureFeatures {
   Tensor cls;        ///< (C)
   Tensor patches;    ///< (rows, columns, C)
   Tensor attention;  ///< (H, rows, columns), class token to patches in the last layer; undefined without one
+  std::int64_t rows = 0, columns = 0;  ///< of the picture as it was read
+  std::string preprocessing;           ///< JSON: what made `photo` of it, and the model's input of that
   double preprocess_s = 0.0, inference_s = 0.0;
 };
 
 /// A path's file name without folder and extension; "stdin" of "-".
 std::string picture_name(const std::string& path);
 
-/// The picture, with its aspect, at a short side of `short_side` pixels; both sides are rounded to whole
-/// patches of the model. `path` gives the name. Throws Error, also for features that are not finite.
+/// The picture, with its aspect, at a short side of `short_side` pixels, both sides rounded to whole patches
+/// of the model; 0: as loaded.preprocess has it. Segment Anything's pictures have its own size at their long
+/// side whatever is asked; they are padded, and what is of the padding is cut away again. `path` gives the
+/// name. Throws Error, also for features that are not finite.
 PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture, const std::string& path,
                                  std::int64_t short_side);
 

@@ -2,13 +2,12 @@
 #include "train/train.h"
 
 #include <CLI/CLI.hpp>
-#include <fstream>
 #include <memory>
-#include <sstream>
 
 #include "cli/cli.h"
 #include "cli/train_report.h"
 #include "cli/train_segment.h"
+#include "cli/weights_options.h"
 #include "core/error.h"
 #include "train/state.h"
 
@@ -25,15 +24,8 @@ struct Options {
 TrainOptions chosen(const Options& options, const CLI::App& sub, const GlobalOptions& globals) {
   TrainOptions train = options.train;
   train.data.cache_bytes = static_cast<std::int64_t>(options.cache_gb * 1e9);
-  if (!options.config.empty() && options.config.find('{') == std::string::npos) {
-    std::ifstream file(options.config);
-    std::stringstream text;
-    text << file.rdbuf();
-    require(file.good(), "train", "cannot read the configuration {}", options.config);
-    train.config = text.str();
-  } else {
-    train.config = options.config;
-  }
+  train.config = json_of_option("--config", options.config);
+  if (!train.init.empty()) require_weights(train.init);
   if (!options.resume.empty()) {
     for (const CLI::Option* option : sub.get_options()) {
       const std::string name = option->get_name();
@@ -121,6 +113,7 @@ void add_data_options(CLI::App* sub, const std::shared_ptr<Options>& o) {
       ->type_name("JSON");
   sub->add_option("--init", t.init, "Checkpoint to start from; another number of classes gets a new head")
       ->type_name("FILE");
+  add_key_options(sub, t.key, t.ignore);
   sub->add_option("--out", t.out, "Folder for model.safetensors, state.safetensors, train.log.jsonl")
       ->type_name("DIR");
   sub->add_option("--resume", o->resume,

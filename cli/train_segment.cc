@@ -6,15 +6,17 @@
 #include <optional>
 
 #include "cli/train_report.h"
+#include "cli/weights_options.h"
 #include "core/error.h"
 
 namespace locant::cli {
 
 FineTuneOptions fine_tune_options(FineTuneOptions own, const TrainOptions& train, const CLI::App& sub) {
   static const std::vector<std::string> kKnown = {
-      "--task",      "--data",  "--init",  "--out",    "--model", "--embeddings",   "--image-size",
-      "--epochs",    "--batch", "--lr",    "--min-lr", "--clip",  "--weight-decay", "--warmup-epochs",
-      "--val-split", "--seed",  "--force", "--strict", "--help",  "--quiet",        "--threads"};
+      "--task",   "--data",       "--init",         "--key",           "--ignore",    "--out",
+      "--model",  "--embeddings", "--image-size",   "--epochs",        "--batch",     "--lr",
+      "--min-lr", "--clip",       "--weight-decay", "--warmup-epochs", "--val-split", "--seed",
+      "--force",  "--strict",     "--help",         "--quiet",         "--threads"};
   for (const CLI::Option* option : sub.get_options())
     require(
         option->count() == 0 || std::find(kKnown.begin(), kKnown.end(), option->get_name()) != kKnown.end(),
@@ -24,6 +26,9 @@ FineTuneOptions fine_tune_options(FineTuneOptions own, const TrainOptions& train
   };
   own.data = train.data.path;
   own.init = train.init;
+  if (!own.init.empty()) require_weights(own.init);
+  own.key = train.key;
+  own.ignore = train.ignore;
   own.out = train.out;
   own.model = sub.get_option("--model")->count() > 0 ? train.model : "";
   take("--epochs", own.epochs, train.epochs);

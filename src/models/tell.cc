@@ -193,7 +193,7 @@ class Attempt {
     if (got == wanted) return true;
     if (got.is_object() && wanted.is_object()) {
       for (auto it = wanted.begin(); it != wanted.end(); ++it)
-        if (!got.contains(it.key()) || !same(got[it.key()], it.value())) return false;
+        if (got.contains(it.key()) && !same(got[it.key()], it.value())) return false;  // absent: the default
       return true;
     }
     return wanted.is_number() && got.is_array() &&

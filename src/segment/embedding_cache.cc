@@ -43,6 +43,11 @@ std::string value_of(const TensorFile& file, const char* key) {
   return it == file.metadata().end() ? std::string() : it->second;
 }
 
+/// "sam_vit_b, 0123456789ab...", of a model without a name its identity alone.
+std::string named(const std::string& name, const std::string& identity) {
+  return fmt::format("{}{}{}...", name, name.empty() ? "" : ", ", identity.substr(0, 12));
+}
+
 }  // namespace
 
 std::string picture_key(std::span<const std::uint8_t> file_bytes) { return sha256_hex(file_bytes); }
@@ -113,9 +118,8 @@ std::string EmbeddingCache::refusal(const std::string& key, const TensorFile& fi
   const std::string picture = value_of(file, kPictureKey);
   if (picture != key) return fmt::format("belongs to another picture, {}: the file was renamed", picture);
   if (model != origin_.model)
-    return fmt::format("was made by other weights ({}, {}...) than these ({}, {}...)",
-                       value_of(file, kNameKey), model.substr(0, 12), origin_.model_name,
-                       origin_.model.substr(0, 12));
+    return fmt::format("was made by other weights ({}) than these ({})",
+                       named(value_of(file, kNameKey), model), named(origin_.model_name, origin_.model));
   const std::string preprocess = value_of(file, kPreprocessKey);
   if (preprocess != preprocess_)
     return fmt::format("its picture was prepared otherwise: {} where {} is expected", preprocess,

@@ -97,6 +97,7 @@ class FineTune {
   using Objects = std::vector<const SegmentObject*>;
   void split();
   bool encode();
+  LoadedSam load(WeightMode mode, std::int64_t image_size, Sam::Parts parts) const;
   void epoch(std::int64_t index);
   double step(const Objects& objects, std::int64_t index);
   SamMasks answer(const Context& ctx, const Objects& objects, bool boxes, Rng* rng) const;
@@ -134,10 +135,7 @@ FineTune::FineTune(const FineTuneOptions& options, const FineTuneCallbacks& call
   const fs::path saved = fs::path(options_.out) / "sam.safetensors";
   require(options_.force || !fs::exists(saved), kOp,
           "{} is there already; give another folder, or replace it", saved.string());
-  const LoadedSam loaded = load_sam(options_.init, {.model = options_.model,
-                                                    .mode = WeightMode::train,
-                                                    .image_size = options_.image_size,
-                                                    .parts = Sam::Parts::decoder});
+  const LoadedSam loaded = load(WeightMode::train, options_.image_size, Sam::Parts::decoder);
   decoder_ = loaded.sam;
   name_ = loaded.name;
   naming_ = loaded.naming;
@@ -163,6 +161,16 @@ FineTune::FineTune(const FineTuneOptions& options, const FineTuneCallbacks& call
   split();
 }
 
+LoadedSam FineTune::load(WeightMode mode, std::int64_t image_size, Sam::Parts parts) const {
+  LoadSamOptions load{.model = options_.model,
+                      .mode = mode,
+                      .image_size = image_size,
+                      .parts = parts,
+                      .ignore = options_.ignore};
+  if (!options_.key.empty()) load.key = options_.key;
+  return load_sam(options_.init, load);
+}
+
 /// Whole pictures are held out.
 void FineTune::split() {
   const auto count = static_cast<std::int64_t>(data_.pictures.size());
@@ -186,8 +194,7 @@ bool FineTune::encode() {
     if (cache_->check(picture.key).state != EmbeddingCache::State::fresh) missing.push_back(&picture);
   if (missing.empty()) return true;
   say(fmt::format("encoding {} of {} pictures", missing.size(), data_.pictures.size()));
-  const LoadedSam whole =
-      load_sam(options_.init, {.model = options_.model, .image_size = decoder_->image_size()});
+  const LoadedSam whole = load(WeightMode::inference, decoder_->image_size(), Sam::Parts::all);
   const ResizeLongestSide transform(whole.sam->image_size());
   for (std::size_t n = 0; n < missing.size(); ++n) {
     if (stopped()) return false;

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "io/skipped_picture.h"
 #include "models/sam.h"
@@ -12,12 +13,14 @@ namespace locant {
 /// Fine-tunes a mask decoder on pictures and masks (segment/segment_data.h). The image encoder and the prompt
 /// encoder stay as they are; each picture is encoded once, and its embedding kept in a cache.
 struct FineTuneOptions {
-  std::string data;             ///< folder with images/ and masks/
-  std::string init;             ///< checkpoint of Segment Anything to start from
-  std::string out;              ///< folder for sam.safetensors and train.log.jsonl
-  std::string embeddings;       ///< folder of the cache; empty: OUT/embeddings
-  std::string model;            ///< variant; empty: told by the checkpoint
-  std::int64_t image_size = 0;  ///< side of the encoder's square, a multiple of 16; 0: the checkpoint's
+  std::string data;                 ///< folder with images/ and masks/
+  std::string init;                 ///< checkpoint of Segment Anything to start from
+  std::string out;                  ///< folder for sam.safetensors and train.log.jsonl
+  std::string embeddings;           ///< folder of the cache; empty: OUT/embeddings
+  std::string model;                ///< variant; empty: told by the checkpoint
+  std::string key;                  ///< what stands before its names in the checkpoint; empty: it tells
+  std::vector<std::string> ignore;  ///< glob patterns of tensors in it that are left out
+  std::int64_t image_size = 0;      ///< side of the encoder's square, a multiple of 16; 0: the checkpoint's
   std::int64_t epochs = 10;
   std::int64_t batch = 8;  ///< objects a step
   double lr = 1e-4, min_lr = 0.0, weight_decay = 0.01, clip = 1.0;

@@ -61,12 +61,15 @@ Json parse_overrides(const std::string& text) {
 }
 
 LoadedModel load_init(const TrainOptions& options) {
+  LoadOptions load{.mode = WeightMode::train, .ignore = options.ignore};
+  if (!options.key.empty()) load.key = options.key;
   // A file of ours knows its own configuration; others may need to be told the model.
   try {
-    return load_model(options.init, {"", WeightMode::train});
+    return load_model(options.init, load);
   } catch (const Error&) {
     if (options.model.empty()) throw;
-    return load_model(options.init, {options.model, WeightMode::train});
+    load.model = options.model;
+    return load_model(options.init, load);
   }
 }
 
@@ -148,9 +151,12 @@ TrainModel build_train_model(const TrainOptions& options, std::int64_t classes) 
   const std::size_t total = out.model->parameters().size();
   out.notes.push_back(
       fmt::format("{} of {} tensors start from {}", total - source.fresh.size(), total, options.init));
-  if (!source.fresh.empty())
-    out.notes.push_back(fmt::format("the head starts at random, {} classes instead of {}: {}", classes,
-                                    loaded.model->num_classes(), fmt::join(source.fresh, ", ")));
+  if (source.fresh.empty()) return out;
+  const std::int64_t had = loaded.model->num_classes();
+  const std::string head =
+      had > 0 ? fmt::format("the head starts at random, {} classes instead of {}", classes, had)
+              : fmt::format("the file has no head; a new one with {} classes starts at random", classes);
+  out.notes.push_back(fmt::format("{}: {}", head, fmt::join(source.fresh, ", ")));
   return out;
 }
 

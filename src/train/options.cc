@@ -17,6 +17,8 @@ void fields(Archive& archive, Options& o) {
   archive.field("model", o.model);
   archive.field("config", o.config);
   archive.field("init", o.init);
+  archive.field("key", o.key);
+  archive.field("ignore", o.ignore);
   archive.field("epochs", o.epochs);
   archive.field("batch", o.batch);
   archive.field("lr", o.lr);

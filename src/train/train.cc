@@ -214,10 +214,11 @@ void Trainer::plan_rate() {
 
 // What a resumed run must share with the options that it began with.
 void Trainer::check_options(const TrainState& state) {
-  const Json was = Json::parse(state.options, nullptr, false), is = Json::parse(state_.options);
+  const Json was = Json::parse(state.options, nullptr, false), is = Json::parse(state_.options),
+             plain = Json::parse(TrainOptions{}.to_json());  // of a version that had fewer
   require(was.is_object(), "train", "{}: the options in it are broken", state_path(options_.out));
   for (const auto& [key, value] : is.items()) {
-    const Json before = was.contains(key) ? was[key] : Json();
+    const Json before = was.contains(key) ? was[key] : plain[key];
     if (before == value || key == "data" || key == "val")
       continue;  // data may have moved: its content is checked below
     if (key == "threads") {

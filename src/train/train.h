@@ -16,7 +16,9 @@ struct TrainOptions {
   std::string
       config;        ///< JSON object whose keys override the model's configuration; "family" without a model
   std::string init;  ///< checkpoint to start from; a head of another class count starts at random
-  std::string out;   ///< folder: model.safetensors, state.safetensors, train.log.jsonl
+  std::string key;   ///< which of several models in it, by what stands before its names; empty: it tells
+  std::vector<std::string> ignore;  ///< glob patterns of tensors in it that are left out
+  std::string out;                  ///< folder: model.safetensors, state.safetensors, train.log.jsonl
 
   std::int64_t epochs = 100;
   std::int64_t batch = 64;

@@ -40,6 +40,12 @@ out_has '"format":"safetensors"'
 run 0 convert $weights -o "$work/digits.safetensors" --to microsoft/Swin-Transformer
 
 mistake 'no tensor names "nobody"; there are' convert $weights -o "$work/x.safetensors" --to nobody
+mistake 'no tensor names "huggingface"; there are .*transformers' convert $hub/vit_5_labels/model -o "$work/x" --to huggingface
+mistake 'no tensor names "onnx"; there are .*transformers' convert $hub/vit_5_labels/model -o "$work/x.onnx" --to onnx
+mistake "--to transformers writes a folder.*: -o $work/y " convert $hub/vit_5_labels/model -o "$work/y.safetensors" --to transformers
+mistake '--to timm writes a folder' convert $hub/timm_vit/model -o "$work/y.safetensors" --to timm
+checks=$((checks + 1))
+[ -z "$(find "$work" -name '[xy]*' -newer "$work/names.safetensors")" ] || die 'a refused conversion left files'
 mistake 'ends in .safetensors' convert $weights -o "$work/x" --to torchvision
 mistake '--to' convert $weights -o "$work/x"
 mistake 'nowhere' convert nowhere.pth -o "$work/x" --to timm

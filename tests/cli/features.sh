@@ -11,6 +11,9 @@ run 0 inspect "$work/f.safetensors"
 out_has '^cls +F32 +\([0-9]+\)'
 out_has '^patches +F32 +\([0-9]+, [0-9]+, [0-9]+\)'
 out_has '^metadata grid: \{"3_a":\[[0-9]+,[0-9]+\]\}'
+out_has '^metadata model: swin_digits$'
+out_has '^metadata sizes: \{"3_a":\{"picture":\[[0-9]+,[0-9]+\],"input":\[56,56\]\}\}$'
+out_has '^metadata preprocessing: \{.*"mode":"squash"'
 # The picture holds two panels of 56 pixels and a gap of 8, and the same call writes the same bytes.
 [ "$(od -An -tu1 -j16 -N8 "$work/f.png" | xargs)" = "0 0 0 120 0 0 0 56" ] || die "f.png is not 120 x 56"
 run 0 features $digits/3_a.png --weights $weights -o "$work/g.safetensors" --picture "$work/g.png" --img-size 56
@@ -19,6 +22,28 @@ cmp "$work/f.safetensors" "$work/g.safetensors" && cmp "$work/f.png" "$work/g.pn
 run 0 features $digits/3_a.png $digits/4_a.png $digits/3_a.png --weights $weights -o "$work/f.safetensors"
 run 0 inspect "$work/f.safetensors"
 for name in 3_a.cls 3_a.patches 4_a.cls 3_a_2.patches; do out_has "^$name +F32"; done
+
+# As the model's library evaluates it: of a wide picture the middle.
+run 0 features tests/data/photos/chelsea.png --weights tests/data/hub/vit_5_labels/model -o "$work/f.safetensors" --picture "$work/f.png" --crop
+out_has ': 4 x 4 patches of 18 features from 16 x 16 pixels,'
+run 0 inspect "$work/f.safetensors"
+out_has '^metadata sizes: \{"chelsea":\{"picture":\[300,451\],"input":\[16,16\]\}\}$'
+run 0 inspect "$work/f.safetensors" --json
+out_has '"preprocessing":"\{.*\\"rows\\":16'
+run 0 features $digits/3_a.png --weights $weights -o "$work/f.safetensors" --picture "$work/f.png" --crop --img-size 56
+out_has ' from 56 x 56 pixels,'
+
+# Segment Anything: the long side at the model's size, the padding cut away again. The rows that are kept are those
+# of the same picture with the padding drawn into it: 128 x 64 pixels.
+sam=tests/data/hub/sam_with_processor/model
+{ printf 'P6\n128 64\n255\n'; head -c 24576 LICENSE README.md HACKING.md docs/encodings.md | head -c 24576; } >"$work/wide.ppm"
+run 0 features "$work/wide.ppm" --weights $sam -o "$work/f.safetensors" --picture "$work/f.png"
+out_has ': 4 x 8 patches of 16 features from 64 x 32 pixels,'
+run 0 inspect "$work/f.safetensors"
+out_has '^metadata sizes: \{"wide":\{"picture":\[64,128\],"input":\[32,64\]\}\}$'
+out_has '^metadata preprocessing: \{"longest_edge":64,'
+run 2 features "$work/wide.ppm" --weights $sam -o "$work/f.safetensors" --crop
+err_has 'nothing is cropped'
 
 # A vision transformer has a class token: its attention is written and drawn, three panels.
 "$locant" train -q --data tests/data/digits500 --epochs 1 --warmup-epochs 0 --out "$work/vit" --config \
@@ -49,6 +74,7 @@ err_has 'wrote standard output: 2 tensors'
 run 0 features $digits/3_a.png --weights $weights --img-size 56 --picture -
 cmp "$work/out" "$work/g.png" || die "--picture - is not the file"
 
+mistake 'x.npy: features are written as safetensors' features $digits/3_a.png --weights $weights -o "$work/x.npy"
 mistake 'nowhere to write' features $digits/3_a.png --weights $weights
 mistake '--weights' features $digits/3_a.png -o x.safetensors
 mistake 'no file or folder' features nowhere.png --weights $weights -o x.safetensors

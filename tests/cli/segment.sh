@@ -6,7 +6,8 @@ photo=tests/data/photos/chelsea.png
 sam=(--weights "$work/sam.safetensors" --image-size 128 --cache "$work/cache")
 
 run 0 inspect "$work/sam.safetensors"
-out_has '^model: mobile_sam \(.* names\): all [0-9]+ tensors fit$'
+out_has '^model: mobile_sam, of the family sam \(.* names\)$'
+out_has '^segment and embed: mobile_sam \(.* names\), squares of 1024 pixels$'
 
 # The embedding is made once, and the second answer is the same.
 run 0 segment $photo "${sam[@]}" --point 150,120 -o "$work/a.png" --coco "$work/a.json"

@@ -79,6 +79,21 @@ grep -q "straight" "$work/stdout" || fail "the model trained on folders says $(c
 expect_code 0 "the head starts at random, 10 classes instead of 2" "$locant" train --data tests/data/digits500 \
   --init "$work/vit/model.safetensors" --epochs 1 --out "$work/tuned"
 
+
+# Which of several models in the file, and what of it is left out.
+init=tests/data/hub/timm_training/model_best.pth.tar
+tune=(train --data tests/data/digits500 --epochs 1 --warmup-epochs 0 --batch 250)
+expect_code 0 'under "state_dict."' "$locant" "${tune[@]}" --init $init --key state_dict --out "$work/raw"
+expect_code 0 'under "state_dict_ema."' "$locant" "${tune[@]}" --init $init --out "$work/averaged"
+cmp -s "$work/raw/model.safetensors" "$work/averaged/model.safetensors" && fail "--key changes nothing"
+expect_code 0 "" "$locant" train --resume "$work/raw"
+init=tests/data/hub/refused_q_norm/model.safetensors
+expect_code 2 "q_norm" "$locant" "${tune[@]}" --init $init --out "$work/x"
+expect_code 0 "tensors start from" "$locant" "${tune[@]}" --init $init --ignore '*.q_norm.*' --ignore '*.k_norm.*' --out "$work/ignored"
+expect_code 0 "the file has no head; a new one with 10 classes starts at random" "$locant" "${tune[@]}" \
+  --init tests/data/hub/vit_headless_pooler/model --out "$work/headless"
+expect_code 2 "nothing is downloaded" "$locant" "${tune[@]}" --init me/my-vit --out "$work/x"
+
 # More epochs, of the finished run above.
 expect_code 0 "3 epochs instead of 2" "$locant" train --resume "$work/straight" --epochs 3
 [[ $(grep -c '"kind":"epoch"' "$work/straight/train.log.jsonl") == 3 ]] || fail "the third epoch is not in the log"
