@@ -58,6 +58,8 @@ ModelResult bench_model(const ModelOptions& options, double (*peak_mb)()) {
   LoadedModel loaded = open_model(options);
   const Model& model = *loaded.model;
   require(!options.train || model.num_classes() > 0, "bench", "{} has no head to train", loaded.name);
+  require(model.inputs().front().name == "images", "bench",
+          "{} takes {}, and pictures are what is timed here", loaded.name, model.inputs().front().name);
   const Var images(random_images(loaded.preprocess, options));
   const auto pass = [&] {
     if (options.train)

@@ -159,7 +159,7 @@ void print_loaded(const LoadedModel& loaded, const TensorFile& file, const std::
       family == loaded.name ? "" : ", of the family " + family, loaded.naming,
       loaded.key.empty() ? "" : ", under " + printable(loaded.key));
   const Preprocess& pictures = loaded.preprocess;
-  const bool sees = loaded.model->inputs().front().axes == "B C H W";
+  const bool sees = loaded.model->sees();
   if (sees)
     out("pictures: {} x {} pixels, {} channel{}\n", pictures.columns, pictures.rows, pictures.channels,
         pictures.channels == 1 ? "" : "s");

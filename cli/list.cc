@@ -53,22 +53,29 @@ class Lister {
       if (!by_alias && !wanted("models", entry.name)) continue;
       heading("models", printed);
       ++shown_;
-      print(entry, numbers_of(entry), width);
+      print(entry, width);
     }
   }
 
-  static std::int64_t numbers_of(const ModelEntry& entry) {
+  static std::unique_ptr<Model> shapes_of(const ModelEntry& entry) {
+    ShapeSource source;
+    return make_model(entry.family, entry.config, Weights(source, WeightMode::shapes));
+  }
+  static std::int64_t numbers_of(const Model& model) {
     std::int64_t numbers = 0;
-    for (const Parameter& parameter : model_parameters(entry.family, entry.config))
-      numbers += parameter.shape.numel();
+    for (const Parameter& parameter : model.parameters()) numbers += parameter.shape.numel();
     return numbers;
   }
 
-  void print(const ModelEntry& entry, std::int64_t numbers, std::size_t width) const {
+  void print(const ModelEntry& entry, std::size_t width) const {
+    const std::unique_ptr<Model> model = shapes_of(entry);
+    const std::int64_t numbers = numbers_of(*model), rows = model->sees() ? entry.preprocess.rows : 0,
+                       columns = model->sees() ? entry.preprocess.columns : 0;
+    const std::string takes = rows > 0 ? fmt::format("{}x{}", rows, columns) : model->inputs().front().name;
     if (!options_.json) {
-      out("  {:<{}}  {:>7.2f} M  {}x{}  {}{}{}\n", entry.name, width, static_cast<double>(numbers) * 1e-6,
-          entry.preprocess.rows, entry.preprocess.columns, fmt::join(entry.aliases, ", "),
-          entry.aliases.empty() || entry.note.empty() ? "" : "; ", entry.note);
+      out("  {:<{}}  {:>7.2f} M  {:<7}  {}{}{}\n", entry.name, width, static_cast<double>(numbers) * 1e-6,
+          takes, fmt::join(entry.aliases, ", "), entry.aliases.empty() || entry.note.empty() ? "" : "; ",
+          entry.note);
       return;
     }
     std::vector<std::string> aliases;
@@ -76,8 +83,8 @@ class Lister {
     out("{{\"kind\":\"model\",\"name\":{},\"aliases\":[{}],\"family\":{},\"parameters\":{},\"rows\":{},"
         "\"columns\":{},"
         "\"note\":{}}}\n",
-        json_string(entry.name), fmt::join(aliases, ","), json_string(entry.family), numbers,
-        entry.preprocess.rows, entry.preprocess.columns, json_string(entry.note));
+        json_string(entry.name), fmt::join(aliases, ","), json_string(entry.family), numbers, rows, columns,
+        json_string(entry.note));
   }
 
   void segmenters() {
@@ -88,7 +95,7 @@ class Lister {
       if (entry.family != kSegmenters || (!by_alias && !wanted("segment", entry.name))) continue;
       heading("segment", printed);
       ++shown_;
-      const std::int64_t numbers = numbers_of(entry);
+      const std::int64_t numbers = numbers_of(*shapes_of(entry));
       if (options_.json)
         out("{{\"kind\":\"segment\",\"name\":{},\"parameters\":{},\"note\":{}}}\n", json_string(entry.name),
             numbers, json_string(entry.note));

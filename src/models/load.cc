@@ -203,6 +203,7 @@ void follow_image(const Reading& best, Preprocess& preprocess) {
 /// Preprocessing by variant and naming; what no folder says is assumed where recipes differ.
 void choose_preprocess(const Reading& best, const std::vector<Reading>& readings,
                        const std::string& file_name, LoadedModel& out) {
+  if (!out.model->sees()) return;
   std::string of = "ImageNet";
   if (best.entry == nullptr) {
     const std::vector<ModelEntry> entries = best.family->variants(*best.family);

@@ -7,6 +7,11 @@ namespace locant {
 
 const char* Model::op() const { return family_.name; }
 
+bool Model::sees() const {
+  const std::string first = inputs().front().name;
+  return first == "images" || first == "clips";
+}
+
 Values Model::run(const Context& ctx, const Values& inputs) const {
   check_inputs(op(), this->inputs(), inputs);
   return compute(ctx, inputs);

@@ -48,6 +48,8 @@ class Model {
   /// What run() takes and gives, the first of each being what forward() takes and gives.
   virtual std::vector<Port> inputs() const = 0;
   virtual std::vector<Port> outputs() const = 0;
+  /// Whether its first input is what a Preprocess makes of pictures, or of the frames of clips.
+  bool sees() const;
   /// Throws Error when an input does not fit its port.
   Values run(const Context& ctx, const Values& inputs) const;
   /// Of its first input alone, the first output.

@@ -24,7 +24,7 @@ std::unique_ptr<Model> shapes_of(const ModelEntry& entry) {
 }
 
 /// Not clips of a video, nor sequences.
-bool takes_pictures(const ModelEntry& entry) { return shapes_of(entry)->inputs().front().axes == "B C H W"; }
+bool takes_pictures(const ModelEntry& entry) { return shapes_of(entry)->inputs().front().name == "images"; }
 
 /// A registered configuration made tiny, whatever its family calls things: sizes go by parts of their names.
 Json tiny(const ModelEntry& entry) {
