@@ -135,7 +135,7 @@ void print_json(const TensorFile& file, const std::string& path, const Outlook& 
     all["naming"] = loaded.naming;
     all["key"] = loaded.key;
     all["config"] = Json::parse(loaded.model->config());
-    all["preprocessing"] = Json::parse(loaded.preprocess.to_json());
+    all["preprocessing"] = Json::parse(preprocessing_json(loaded));
     all["classes"] = {{"count", loaded.model->num_classes()},
                       {"named_by", namer.empty() ? Json() : Json(namer)},
                       {"names", loaded.classes}};
@@ -160,7 +160,10 @@ void print_loaded(const LoadedModel& loaded, const TensorFile& file, const std::
       loaded.key.empty() ? "" : ", under " + printable(loaded.key));
   const Preprocess& pictures = loaded.preprocess;
   const bool sees = loaded.model->sees();
-  if (sees)
+  const auto* sam = dynamic_cast<const Sam*>(loaded.model.get());
+  if (sam != nullptr)
+    out("pictures: {} pixels at the long side, padded to a square\n", sam->image_size());
+  else if (sees)
     out("pictures: {} x {} pixels, {} channel{}\n", pictures.columns, pictures.rows, pictures.channels,
         pictures.channels == 1 ? "" : "s");
   const std::int64_t classes = loaded.model->num_classes();
@@ -168,7 +171,7 @@ void print_loaded(const LoadedModel& loaded, const TensorFile& file, const std::
                        : namer.empty() ? fmt::format("{}, without names", classes)
                                        : fmt::format("{}, named by {}", classes, namer));
   out("configuration: {}\n", printable(loaded.model->config()));
-  if (sees) out("preprocessing: {}\n", printable(pictures.to_json()));
+  if (sees) out("preprocessing: {}\n", printable(preprocessing_json(loaded)));
   for (const std::string& line : loaded.assumed) out("assumed: {}\n", printable(line));
 }
 

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "cli/cli.h"
+#include "cli/weights_options.h"
 #include "core/error.h"
 #include "core/finite.h"
 #include "io/pil_resize.h"
@@ -111,10 +112,6 @@ Tensor longest_side_input(const Sam& sam, const Preprocess& options, const Image
     normalisation.std[c] = static_cast<float>(options.std.at(c) * 255.0);
   }
   result.photo = ResizeLongestSide(sam.image_size()).apply_image(picture);
-  const Json options_json = Json::parse(options.to_json());
-  result.preprocessing =
-      Json{{"longest_edge", sam.image_size()}, {"mean", options_json["mean"]}, {"std", options_json["std"]}}
-          .dump();
   return sam_input(result.photo, sam.image_size(), normalisation);
 }
 
@@ -151,7 +148,6 @@ Tensor own_input(const Preprocess& options, const Image& picture, PictureFeature
   for (std::int64_t n = 0; n < 3 * pixels; ++n)
     result.photo.rgb[static_cast<std::size_t>(n)] =
         planes[static_cast<std::size_t>(std::min(n % 3, channels - 1) * pixels + n / 3)];
-  result.preprocessing = options.to_json();
   return input;
 }
 
@@ -185,6 +181,7 @@ PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture
   result.name = printable(picture_name(path));  // a tensor's name is UTF-8
   result.rows = picture.rows;
   result.columns = picture.columns;
+  result.preprocessing = preprocessing_json(loaded);
   const auto* sam = dynamic_cast<const Sam*>(loaded.model.get());
   const Tensor input = sam != nullptr   ? longest_side_input(*sam, loaded.preprocess, picture, result)
                        : short_side > 0 ? short_side_input(loaded, picture, path, short_side, result)

@@ -162,9 +162,17 @@ std::string fields_json(const std::string& name, const std::string& family, cons
 
 }  // namespace
 
+std::string preprocessing_json(const LoadedModel& loaded) {
+  const auto* sam = dynamic_cast<const Sam*>(loaded.model.get());
+  if (sam == nullptr) return loaded.preprocess.to_json();
+  using Json = nlohmann::ordered_json;
+  const Json all = Json::parse(loaded.preprocess.to_json());
+  return Json{{"longest_edge", sam->image_size()}, {"mean", all["mean"]}, {"std", all["std"]}}.dump();
+}
+
 std::string loaded_json(const LoadedModel& loaded, bool precision) {
   return fields_json(loaded.name, loaded.model->family().name, loaded.naming, loaded.key,
-                     loaded.preprocess.to_json(), precision, loaded.assumed);
+                     preprocessing_json(loaded), precision, loaded.assumed);
 }
 
 std::string loaded_json(const LoadedSam& loaded) {

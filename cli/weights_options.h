@@ -40,6 +40,10 @@ LoadedModel load_weights(const WeightsOptions& options, const GlobalOptions& glo
 /// "assumed: heads 6; ..." on stderr, quiet or not; nothing where nothing is.
 void say_assumed(const std::vector<std::string>& assumed);
 
+/// How its pictures are prepared, a JSON object: Preprocess::to_json; of Segment Anything longest_edge, mean,
+/// std.
+std::string preprocessing_json(const LoadedModel& loaded);
+
 /// How a model was read, as the fields of a JSON object without its braces: model, family, naming, key,
 /// preprocessing, precision (unless it is said elsewhere), assumed.
 std::string loaded_json(const LoadedModel& loaded, bool precision = true);

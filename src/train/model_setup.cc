@@ -63,12 +63,15 @@ Json parse_overrides(const std::string& text) {
 LoadedModel load_init(const TrainOptions& options) {
   LoadOptions load{.mode = WeightMode::train, .ignore = options.ignore};
   if (!options.key.empty()) load.key = options.key;
-  // A file of ours knows its own configuration; others may need to be told the model.
+  // A file of ours knows its own configuration; others may need to be told the model, or a field of it.
   try {
     return load_model(options.init, load);
   } catch (const Error&) {
-    if (options.model.empty()) throw;
+    Json told = parse_overrides(options.config);
+    for (const char* key : {"family", "preprocess", "img_size", "num_classes"}) told.erase(key);
+    if (options.model.empty() && told.empty()) throw;
     load.model = options.model;
+    if (!told.empty()) load.config = told.dump();
     return load_model(options.init, load);
   }
 }

@@ -42,6 +42,23 @@ out_has ': 4 x 8 patches of 16 features from 64 x 32 pixels,'
 run 0 inspect "$work/f.safetensors"
 out_has '^metadata sizes: \{"wide":\{"picture":\[64,128\],"input":\[32,64\]\}\}$'
 out_has '^metadata preprocessing: \{"longest_edge":64,'
+# With a mean of zero the padding is black: the picture with that drawn below it has the same patches.
+{ printf 'P6\n64 64\n255\n'; head -c 6144 docs/encodings.md; head -c 6144 /dev/zero; } >"$work/square.ppm"
+{ printf 'P6\n64 32\n255\n'; head -c 6144 docs/encodings.md; } >"$work/half.ppm"
+for name in square half; do
+  run 0 features "$work/$name.ppm" --weights $sam --preprocess '{"mean": [0, 0, 0]}' -o "$work/$name.safetensors"
+done
+checks=$((checks + 1))
+python3 - "$work/square.safetensors" "$work/half.safetensors" <<'END' || die "the padding changes the patches that are kept"
+import json, struct, sys
+def patches(path):
+    data = open(path, "rb").read()
+    size = struct.unpack("<Q", data[:8])[0]
+    at = json.loads(data[8:8 + size])["patches"]
+    return at["shape"], data[8 + size:][slice(*at["data_offsets"])]
+(whole, all), (shape, kept) = map(patches, sys.argv[1:])
+assert whole == [8, 8, 16] and shape == [4, 8, 16] and all[:len(kept)] == kept
+END
 run 2 features "$work/wide.ppm" --weights $sam -o "$work/f.safetensors" --crop
 err_has 'nothing is cropped'
 

@@ -7,6 +7,8 @@ sam=(--weights "$work/sam.safetensors" --image-size 128 --cache "$work/cache")
 
 run 0 inspect "$work/sam.safetensors"
 out_has '^model: mobile_sam, of the family sam \(.* names\)$'
+out_has '^pictures: 1024 pixels at the long side, padded to a square$'
+out_has '^preprocessing: \{"longest_edge":1024,"mean":\[0.485,'
 out_has '^segment and embed: mobile_sam \(.* names\), squares of 1024 pixels$'
 
 # The embedding is made once, and the second answer is the same.

@@ -92,6 +92,13 @@ expect_code 2 "q_norm" "$locant" "${tune[@]}" --init $init --out "$work/x"
 expect_code 0 "tensors start from" "$locant" "${tune[@]}" --init $init --ignore '*.q_norm.*' --ignore '*.k_norm.*' --out "$work/ignored"
 expect_code 0 "the file has no head; a new one with 10 classes starts at random" "$locant" "${tune[@]}" \
   --init tests/data/hub/vit_headless_pooler/model --out "$work/headless"
+
+# Heads that no file says.
+wide='{"family":"vit","img_size":28,"patch_size":14,"dim":72,"depth":1,"heads":3}'
+expect_code 0 "" "$locant" "${tune[@]}" --config "$wide" --out "$work/wide"
+expect_code 0 "" "$locant" convert "$work/wide/model.safetensors" -o "$work/wide.safetensors" --to torchvision
+expect_code 2 "heads must be told" "$locant" "${tune[@]}" --init "$work/wide.safetensors" --out "$work/x"
+expect_code 0 "tensors start from" "$locant" "${tune[@]}" --init "$work/wide.safetensors" --config '{"heads": 3}' --out "$work/told"
 expect_code 2 "nothing is downloaded" "$locant" "${tune[@]}" --init me/my-vit --out "$work/x"
 
 # More epochs, of the finished run above.
