@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "cli/answers.h"
 #include "cli/cli.h"
 #include "cli/weights_options.h"
 #include "core/error.h"
@@ -17,7 +18,7 @@ namespace {
 
 struct Options {
   WeightsOptions weights;
-  std::string output, to;
+  std::string output, to, labels;
   bool force = false, json = false;
 };
 
@@ -49,6 +50,7 @@ int run(const Options& o, const GlobalOptions& globals) {
   options.to = o.to;
   options.load = load_options(o.weights);
   options.force = o.force;
+  if (!o.labels.empty()) options.classes = read_labels(o.labels);
   banner(globals);
   const Converted done = convert_model(o.weights.weights, o.output, options);
   for (const std::string& line : done.source.notes) write_note(globals, line);
@@ -88,6 +90,7 @@ void add_convert(CLI::App& app, GlobalOptions& globals) {
                   "microsoft/Swin-Transformer, ...")
       ->type_name("NAMING")
       ->required();
+  add_labels_option(sub, options->labels);
   sub->add_flag("--force", options->force, "Replace files that are there");
   sub->add_flag("--json", options->json, "One JSON object: what was read, written and noted");
 }

@@ -3,9 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "core/error.h"
 #include "io/json_text.h"
@@ -43,13 +41,6 @@ bool is_hub_id(const std::string& name) {
   return !std::filesystem::exists(name.substr(0, slash), error);
 }
 
-bool is_registered(const std::string& name) {
-  return std::any_of(model_entries().begin(), model_entries().end(), [&](const ModelEntry& entry) {
-    return entry.name == name ||
-           std::find(entry.aliases.begin(), entry.aliases.end(), name) != entry.aliases.end();
-  });
-}
-
 }  // namespace
 
 CLI::Option* add_weights_options(CLI::App* sub, WeightsOptions& o, const char* help) {
@@ -84,14 +75,12 @@ std::string json_of_option(const std::string& flag, const std::string& given) {
   if (first == std::string::npos) return {};
   const bool is_text = given[first] == '{';
   std::string text = given;
-  if (!is_text) {
-    std::ifstream file(given);
-    std::stringstream all;
-    all << file.rdbuf();
-    require(file.good(), "options", "{}: cannot read {}; it takes a JSON object, or a file that holds one",
-            flag, given);
-    text = all.str();
-  }
+  if (!is_text) try {
+      text = read_text_file(given, kMaxConfigBytes);
+    } catch (const Error& error) {
+      fail("options", "{}: cannot read {}; it takes a JSON object, or a file that holds one: {}", flag, given,
+           error.what());
+    }
   try {
     parse_json_object(text, given);
   } catch (const Error&) {  // speaks of downloads
@@ -118,7 +107,7 @@ void require_weights(const std::string& weights) {
           "`hf download {} --local-dir {}`, then give that folder",
           weights, weights, weights.substr(weights.find('/') + 1));
   require(
-      !is_registered(weights), "weights",
+      entry_called(weights) == nullptr, "weights",
       "{}: is the name of a model, and no file; nothing is downloaded: get its checkpoint from who published "
       "it (timm, torchvision, the hub), then --weights FILE --model {}",
       weights, weights);

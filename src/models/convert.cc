@@ -213,6 +213,13 @@ Converted convert_model(const std::string& input, const std::string& output, con
   load.mode = WeightMode::train;
   Converted out;
   out.source = load_model(input, load);
+  if (!options.classes.empty()) {
+    const auto names = static_cast<std::int64_t>(options.classes.size()),
+               rows = out.source.model->num_classes();
+    require(names == rows, "convert", "{} names of classes were given, the model has {} classes", names,
+            rows);
+    out.source.classes = options.classes;
+  }
   HubFolder folder;
   if (options.to == "transformers")
     folder = transformers_folder(out.source);

@@ -11,8 +11,9 @@ struct ConvertOptions {
   /// "transformers" and "timm" give a folder, every other naming of the model's family a file: "torchvision",
   /// "microsoft/Swin-Transformer", ...; "locant" is save_model's.
   std::string to;
-  LoadOptions load = {};  ///< how the input is read; its mode is not used
-  bool force = false;     ///< may replace files of the output
+  LoadOptions load = {};                  ///< how the input is read; its mode is not used
+  std::vector<std::string> classes = {};  ///< names by index, in place of the input's; empty: those
+  bool force = false;                     ///< may replace files of the output
 };
 
 /// What was written.

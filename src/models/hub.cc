@@ -157,14 +157,6 @@ HubConfig read_transformers(const Json& json, const std::string& type) {
   fail("hub", "config.json: model_type is {}; Locant reads {}, and timm's models", type, known_types());
 }
 
-const ModelEntry* entry_called(const std::string& name) {
-  for (const ModelEntry& entry : model_entries())
-    if (entry.name == name ||
-        std::find(entry.aliases.begin(), entry.aliases.end(), name) != entry.aliases.end())
-      return &entry;
-  return nullptr;
-}
-
 /// A field of the family that an argument of timm's constructors sets; empty where there is none.
 std::string field_of(const std::string& argument, const Json& fields) {
   static const std::map<std::string, std::vector<std::string>> kCalled = {

@@ -52,6 +52,14 @@ std::vector<Parameter> own_parameters(const TensorFile& file, const std::string&
   return model_parameters(family, config, file.tensors().size() + kSpare);
 }
 
+/// A model of the numbers of `source`; in shapes mode none is read.
+std::unique_ptr<Model> build(const std::string& family, const std::string& config, CheckpointSource& source,
+                             WeightMode mode) {
+  ShapeSource shapes;
+  WeightSource& from = mode == WeightMode::shapes ? static_cast<WeightSource&>(shapes) : source;
+  return make_model(family, config, Weights(from, mode));
+}
+
 /// Canonical names, as save_model writes them.
 const Renames& own_names() {
   static const Renames own = [] {
@@ -60,6 +68,30 @@ const Renames& own_names() {
     return out;
   }();
   return own;
+}
+
+/// In place of what was assumed.
+void take_preprocess(const ProcessorResult& told, LoadedModel& out) {
+  out.preprocess = told.preprocess;
+  out.notes.insert(out.notes.end(), told.notes.begin(), told.notes.end());
+  std::erase_if(out.assumed, [](const std::string& what) { return what.rfind("preprocessing", 0) == 0; });
+}
+
+/// Of the caller: in our words, or in those of a library's file.
+void follow_option(const std::string& text, const std::string& model_type, LoadedModel& out) {
+  const Json json = Json::parse(text, nullptr, false);
+  require(json.is_object(), "load", "the preprocessing asked for is no JSON object: {}", text.substr(0, 80));
+  const auto any_of = [&](std::initializer_list<const char*> keys) {
+    return std::any_of(keys.begin(), keys.end(), [&](const char* key) { return json.contains(key); });
+  };
+  ProcessorResult told;
+  if (any_of({"image_mean", "image_processor_type", "feature_extractor_type", "do_resize", "do_normalize"}))
+    told = processor_from_json(text, model_type, out.preprocess);
+  else if (any_of({"pretrained_cfg", "input_size", "interpolation", "crop_mode"}))
+    told = processor_from_timm(text, out.preprocess);
+  else
+    told.preprocess = Preprocess::from_json(merge_config(out.preprocess.to_json(), text));
+  take_preprocess(told, out);
 }
 
 LoadedModel load_own(const TensorFile& file, const LoadOptions& options) {
@@ -72,11 +104,12 @@ LoadedModel load_own(const TensorFile& file, const LoadOptions& options) {
   if (fit.faults() > 0)
     fail("load", "{}: does not fit its own configuration: {}", file.path(), describe(fit));
   LoadedModel out;
-  out.model = make_model(family, config, Weights(source, options.mode));
+  out.model = build(family, config, source, options.mode);
   out.name = meta(file, kModelKey).empty() ? family : meta(file, kModelKey);
   out.naming = own_names().naming;
   const std::string preprocess = meta(file, kPreprocessKey);
   if (!preprocess.empty()) out.preprocess = Preprocess::from_json(preprocess);
+  if (!options.preprocess.empty()) follow_option(options.preprocess, "", out);
   return out;
 }
 
@@ -122,8 +155,7 @@ std::string way_to_tell(const std::string& why) {
       fail("load", "{}: {}: {}{}", file.path(), name_of(reading), reading.why, way_to_tell(reading.why));
   if (best.config.empty())
     fail("load", "{}: {}: {}{}", file.path(), name_of(best), best.why, way_to_tell(best.why));
-  if (told && !best.apart.empty() &&
-      best.fit.wrong_shape.size() > best.fit.missing.size() + best.fit.foreign.size())
+  if (told && !best.apart.empty() && (!best.fit.wrong_shape.empty() || best.fit.foreign.empty()))
     fail("load", "{}: its names are those of {}, its sizes are not: {}; without --model the tensors tell",
          file.path(), best.entry->name, fmt::join(best.apart, ", "));
   const auto lora =
@@ -265,9 +297,7 @@ void follow_folder(const ModelFolder& folder, const HubConfig& hub, LoadedModel&
   const ProcessorResult told = folder.preprocessor.empty()
                                    ? processor_from_timm(hub.pretrained_cfg, out.preprocess)
                                    : processor_from_json(folder.preprocessor, hub.model_type, out.preprocess);
-  out.preprocess = told.preprocess;
-  out.notes.insert(out.notes.end(), told.notes.begin(), told.notes.end());
-  std::erase_if(out.assumed, [](const std::string& what) { return what.rfind("preprocessing", 0) == 0; });
+  take_preprocess(told, out);
 }
 
 /// The configuration with a field as the description has it, whatever the tensors say.
@@ -318,7 +348,7 @@ LoadedModel load_foreign(const TensorFile& file, const ModelFolder& folder, cons
     if (line.rfind("depth", 0) == 0)
       fail("load", "{}: config.json says {}: {}", file.path(), line,
            describe(source.fit(model_parameters(best.family->name, with_told(best, *hub, "depth")))));
-  out.model = make_model(best.family->name, best.config, Weights(source, options.mode));
+  out.model = build(best.family->name, best.config, source, options.mode);
   out.name = best.entry != nullptr ? best.entry->name : best.family->name;
   out.naming = best.renames->naming;
   out.key = best.prefix;
@@ -326,26 +356,8 @@ LoadedModel load_foreign(const TensorFile& file, const ModelFolder& folder, cons
   choose_preprocess(best, readings, request.file_name, out);
   note_reading(best, readings, out);
   if (hub) follow_folder(folder, *hub, out);
+  if (!options.preprocess.empty()) follow_option(options.preprocess, hub ? hub->model_type : "", out);
   return out;
-}
-
-/// Of the caller: in our words, or in those of a library's file.
-void follow_option(const std::string& text, LoadedModel& out) {
-  const Json json = Json::parse(text, nullptr, false);
-  require(json.is_object(), "load", "the preprocessing asked for is no JSON object: {}", text.substr(0, 80));
-  const auto any_of = [&](std::initializer_list<const char*> keys) {
-    return std::any_of(keys.begin(), keys.end(), [&](const char* key) { return json.contains(key); });
-  };
-  ProcessorResult told;
-  if (any_of({"image_mean", "image_processor_type", "feature_extractor_type", "do_resize", "do_normalize"}))
-    told = processor_from_json(text, "", out.preprocess);
-  else if (any_of({"pretrained_cfg", "input_size", "interpolation", "crop_mode"}))
-    told = processor_from_timm(text, out.preprocess);
-  else
-    told.preprocess = Preprocess::from_json(merge_config(out.preprocess.to_json(), text));
-  out.preprocess = told.preprocess;
-  out.notes.insert(out.notes.end(), told.notes.begin(), told.notes.end());
-  std::erase_if(out.assumed, [](const std::string& what) { return what.rfind("preprocessing", 0) == 0; });
 }
 
 }  // namespace
@@ -363,7 +375,6 @@ LoadedModel load_model(const std::string& path, const LoadOptions& options) {
       out.notes.push_back(
           fmt::format("{} was asked for, but the file says that it is {}", told.name, out.name));
   }
-  if (!options.preprocess.empty()) follow_option(options.preprocess, out);
   const std::string classes = meta(*file, kClassesKey);
   if (!classes.empty())
     out.classes = parse_classes(*file, classes);

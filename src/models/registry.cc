@@ -1,5 +1,7 @@
 #include "models/registry.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace locant {
@@ -21,15 +23,20 @@ const std::vector<ModelEntry>& model_entries() {
   return entries;
 }
 
+const ModelEntry* entry_called(std::string_view name) {
+  for (const ModelEntry& entry : model_entries())
+    if (entry.name == name ||
+        std::find(entry.aliases.begin(), entry.aliases.end(), name) != entry.aliases.end())
+      return &entry;
+  return nullptr;
+}
+
 const ModelEntry& find_model(std::string_view name) {
+  if (const ModelEntry* entry = entry_called(name)) return *entry;
   std::vector<std::string> names;
   for (const ModelEntry& entry : model_entries()) {
-    if (entry.name == name) return entry;
     names.push_back(entry.name);
-    for (const std::string& alias : entry.aliases) {
-      if (alias == name) return entry;
-      names.push_back(alias);
-    }
+    names.insert(names.end(), entry.aliases.begin(), entry.aliases.end());
   }
   const auto near = nearest_names(name, names, 3);
   fail("models", "no model is called \"{}\"; the nearest are {}", name, fmt::join(near, ", "));

@@ -14,7 +14,9 @@ const std::vector<std::string>& imagenet_classes();
 
 /// Every registered variant, grouped by family.
 const std::vector<ModelEntry>& model_entries();
-/// By name or alias. Throws Error with the nearest names.
+/// By name or alias; nullptr where there is none.
+const ModelEntry* entry_called(std::string_view name);
+/// The same. Throws Error with the nearest names.
 const ModelEntry& find_model(std::string_view name);
 /// Builds a model of a family from its JSON configuration. Throws Error on an unknown family, key or value.
 std::unique_ptr<Model> make_model(const std::string& family, const std::string& config,

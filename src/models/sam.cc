@@ -148,20 +148,13 @@ std::unique_ptr<Sam> build_sam(const std::string& config, const Weights& weights
 
 namespace {
 
-bool is_called(const ModelEntry& entry, const std::string& name) {
-  return entry.name == name ||
-         std::find(entry.aliases.begin(), entry.aliases.end(), name) != entry.aliases.end();
-}
-
 /// The registered one of this name; nullptr for no name.
-const ModelEntry* entry_called(const std::string& name) {
+const ModelEntry* sam_called(const std::string& name) {
   if (name.empty()) return nullptr;
+  const ModelEntry* entry = entry_called(name);
+  if (entry != nullptr && entry->family == kSam.name) return entry;
   std::vector<std::string> names;
-  for (const ModelEntry& entry : model_entries()) {
-    if (entry.family != kSam.name) continue;
-    if (is_called(entry, name)) return &entry;
-    names.push_back(entry.name);
-  }
+  for (const ModelEntry& other : kSam.variants(kSam)) names.push_back(other.name);
   fail(kOp, "no Segment Anything is called \"{}\"; there are {}", name, fmt::join(names, ", "));
 }
 
@@ -174,7 +167,7 @@ Reading read_sam(const TensorIndex& index, const ModelFolder& folder, const Load
     request.config = hub.config;
   }
   request.family = &kSam;
-  request.model = entry_called(options.model);
+  request.model = sam_called(options.model);
   request.key = options.key;
   request.ignore = options.ignore;
   const std::string& path = index.file().path();
@@ -214,8 +207,10 @@ LoadedSam load_sam(const std::string& path, const LoadSamOptions& options) {
   config = merge_config(config, fmt::format(R"({{"image_size":{}}})", side));
   if (!whole) config = merge_config(config, R"({"parts":"decoder"})");
   CheckpointSource source(StateDict(index, best.prefix), *best.renames);
+  ShapeSource shapes;
   LoadedSam out;
-  out.sam = build_sam(config, Weights(source, options.mode));
+  out.sam = build_sam(config, options.mode == WeightMode::shapes ? Weights(shapes, options.mode)
+                                                                 : Weights(source, options.mode));
   out.name = best.entry != nullptr ? best.entry->name : kSam.name;
   out.naming = best.renames->naming;
   out.key = best.prefix;

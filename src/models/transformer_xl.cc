@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "models/adaptive_softmax.h"
 #include "models/family.h"
 #include "models/parts.h"
 #include "nn/transformer_xl_attention.h"
@@ -23,41 +24,19 @@
 namespace locant {
 namespace {
 
-struct TransformerXlConfig {
+struct TransformerXlConfig : AdaptiveVocabulary {
   /// What the first segment sees where there is no memory yet: nothing, or mem_len tokens of zeros.
   enum class FirstMemory { empty, zeros };
-  /// Of the clusters' columns behind the shortlist: cluster 1 first, or last.
-  enum class ClusterOrder { rising, falling };
   enum class Output { hidden, log_probs };
-  std::int64_t vocab_size = 204, dim = 512, embed_dim = 512, depth = 12, heads = 8, head_dim = 64,
-               ffn_dim = 2048;
-  std::vector<std::int64_t> cutoffs = {};  // first ids of the clusters behind the shortlist
-  std::int64_t div_val = 1;  // each cluster's vectors are so many times narrower than the last's
-  bool tie_weight = true, tie_projs = true;  // of the softmax, to the embedding's; projections but the first
-  bool untie_r = false;                      // u and v of each layer's own
+  std::int64_t depth = 12, heads = 8, head_dim = 64, ffn_dim = 2048;
+  bool untie_r = false;  // u and v of each layer's own
   bool pre_norm = false, same_length = false;
   std::int64_t mem_len = 0;  // tokens that a segment leaves to the next
   double clamp_len = -1;     // distances beyond count as this one; -1: none do
   float norm_eps = 1e-5f;
   FirstMemory first_memory = FirstMemory::empty;
-  ClusterOrder cluster_order = ClusterOrder::falling;
   Output output = Output::hidden;
   double dropout = 0.0, dropatt = 0.0;  // dropatt: of probabilities
-
-  std::size_t clusters() const { return cutoffs.size() + 1; }
-  /// First id of a cluster; of the one behind the last: their number.
-  std::int64_t begin(std::size_t cluster) const {
-    return cluster == 0 ? 0 : cluster == clusters() ? vocab_size : cutoffs[cluster - 1];
-  }
-  std::int64_t width(std::size_t cluster) const {
-    std::int64_t out = embed_dim;
-    for (std::size_t i = 0; i < cluster; ++i) out /= div_val;
-    return out;
-  }
-  /// One table for all, or one a cluster.
-  bool one_table() const { return div_val == 1; }
-  bool projects() const { return !one_table() || embed_dim != dim; }
-  bool proj_is_tied(std::size_t cluster) const { return tie_projs && cluster > 0; }
 };
 
 template <class Archive, class Config>
@@ -99,185 +78,6 @@ void check(const std::string& op, const TransformerXlConfig& c) {
           c.cutoffs.size());
   require(!c.same_length || c.mem_len > 0, op, "same_length without mem_len: the tokens would see nothing");
 }
-
-/// Rows [begin, end) of a table; without a tape no copy of them.
-Var rows_of(const Context& ctx, const Var& table, std::int64_t begin, std::int64_t end) {
-  if (begin == 0 && end == table.dim(0)) return table;
-  if (ctx.tape == nullptr) return Var(table.value().slice(begin, end));
-  return slice_axis(ctx, table, 0, begin, end);
-}
-
-/// Tokens of each cluster among `ids`.
-std::vector<std::vector<std::int32_t>> members(const TransformerXlConfig& c,
-                                               const std::vector<std::int32_t>& ids) {
-  std::vector<std::vector<std::int32_t>> out(c.clusters());
-  for (std::size_t at = 0; at < ids.size(); ++at) {
-    const auto cluster = std::upper_bound(c.cutoffs.begin(), c.cutoffs.end(), ids[at]) - c.cutoffs.begin();
-    out[static_cast<std::size_t>(cluster)].push_back(static_cast<std::int32_t>(at));
-  }
-  return out;
-}
-
-/// Parts (n_i, ...) put at the places `where[i]` of T rows.
-Var in_places(const Context& ctx, const std::vector<Var>& parts,
-              const std::vector<std::vector<std::int32_t>>& where, std::size_t T) {
-  std::vector<std::int32_t> row(T);
-  std::int32_t next = 0;
-  for (const auto& places : where)
-    for (const std::int32_t place : places) row[static_cast<std::size_t>(place)] = next++;
-  return gather_rows(ctx, parts.size() == 1 ? parts[0] : concat_axis(ctx, parts, 0), row);
-}
-
-/// sqrt(C) times the vectors of tokens; those of rare ones are narrower, and projected: `word_emb`.
-class AdaptiveEmbedding {
- public:
-  AdaptiveEmbedding() = default;
-  AdaptiveEmbedding(const Weights& w, const TransformerXlConfig& c) : c_(c) {
-    for (std::size_t i = 0; i < (c.one_table() ? 1 : c.clusters()); ++i) {
-      const auto index = static_cast<std::int64_t>(i);
-      const std::int64_t rows = c.one_table() ? c.vocab_size : c.begin(i + 1) - c.begin(i);
-      tables_.push_back((w / "emb_layers" / index).get("weight", {rows, c.width(i)}, Init::normal(0.02f)));
-      if (c.projects())
-        projections_.push_back(
-            (w / "emb_projs").get(std::to_string(i), {c.dim, c.width(i)}, Init::normal(0.01f)));
-    }
-  }
-  /// T ids -> (T, C).
-  Var operator()(const Context& ctx, const std::vector<std::int32_t>& ids) const {
-    const float scale = std::sqrt(static_cast<float>(c_.dim));
-    if (c_.one_table()) {
-      const Var x = gather_rows(ctx, tables_[0], ids);
-      return affine(ctx, projections_.empty() ? x : linear(ctx, x, projections_[0], Var()), scale);
-    }
-    const std::vector<std::vector<std::int32_t>> where = members(c_, ids);
-    std::vector<Var> parts;
-    for (std::size_t i = 0; i < where.size(); ++i) {
-      if (where[i].empty()) continue;
-      std::vector<std::int32_t> rows;
-      for (const std::int32_t at : where[i])
-        rows.push_back(ids[static_cast<std::size_t>(at)] - static_cast<std::int32_t>(c_.begin(i)));
-      parts.push_back(linear(ctx, gather_rows(ctx, tables_[i], rows), projections_[i], Var()));
-    }
-    return affine(ctx, in_places(ctx, parts, where, ids.size()), scale);
-  }
-  /// Vectors (size, width) of a cluster, and its projection (C, width); undefined without one.
-  Var table(const Context& ctx, std::size_t cluster) const {
-    return c_.one_table() ? rows_of(ctx, tables_[0], c_.begin(cluster), c_.begin(cluster + 1))
-                          : tables_[cluster];
-  }
-  const Var& projection(std::size_t cluster) const { return projections_[c_.one_table() ? 0 : cluster]; }
-
- private:
-  TransformerXlConfig c_;
-  std::vector<Var> tables_, projections_;
-};
-
-/// log p(token) = log p(shortlist's token or cluster) + log p(token | cluster): `crit`.
-class AdaptiveSoftmax {
- public:
-  AdaptiveSoftmax() = default;
-  AdaptiveSoftmax(const Weights& w, const TransformerXlConfig& c,
-                  std::shared_ptr<const AdaptiveEmbedding> embedding)
-      : c_(c), embedding_(std::move(embedding)) {
-    for (std::size_t i = 0; i < (c.one_table() ? 1 : c.clusters()); ++i) {
-      const Weights layer = w / "out_layers" / static_cast<std::int64_t>(i);
-      const std::int64_t rows = c.one_table() ? c.vocab_size : c.begin(i + 1) - c.begin(i);
-      if (c.output == TransformerXlConfig::Output::log_probs && !c.tie_weight)
-        tables_.push_back(layer.get("weight", {rows, c.width(i)}, Init::normal(0.02f)));
-      biases_.push_back(layer.get("bias", {rows}, Init::zeros()));
-    }
-    if (c.output == TransformerXlConfig::Output::hidden) return;
-    const auto n = static_cast<std::int64_t>(c.cutoffs.size());
-    if (n > 0) {
-      cluster_weight_ = w.get("cluster_weight", {n, c.embed_dim}, Init::normal(0.02f));
-      cluster_bias_ = w.get("cluster_bias", {n}, Init::zeros());
-    }
-    for (std::size_t i = 0; i < c.clusters() && c.projects(); ++i)
-      projections_.push_back(
-          c.proj_is_tied(i)
-              ? embedding_->projection(i)
-              : (w / "out_projs").get(std::to_string(i), {c.dim, c.width(i)}, Init::normal(0.01f)));
-  }
-  /// x (T, C) -> (T, vocabulary).
-  Var log_probs(const Context& ctx, const Var& x) const {
-    const Var head = heads(ctx, x);
-    if (c_.clusters() == 1) return head;
-    std::vector<Var> parts = {slice_axis(ctx, head, 1, 0, c_.cutoffs[0])};
-    for (std::size_t i = 1; i < c_.clusters(); ++i)
-      parts.push_back(
-          add_broadcast(ctx, tail(ctx, x, i), slice_axis(ctx, head, 1, column(i), column(i) + 1)));
-    return concat_axis(ctx, parts, 1);
-  }
-  /// -log p of T tokens that come next, x (T, C) -> (T): tails are worked out for their own tokens alone.
-  Var nll(const Context& ctx, const Var& x, const std::vector<std::int32_t>& next) const {
-    const std::vector<std::vector<std::int32_t>> where = members(c_, next);
-    const Var head = heads(ctx, x);
-    std::vector<Var> parts;
-    for (std::size_t i = 0; i < where.size(); ++i) {
-      if (where[i].empty()) continue;
-      std::vector<std::int32_t> inside, outside;
-      for (const std::int32_t at : where[i]) {
-        inside.push_back(next[static_cast<std::size_t>(at)] - static_cast<std::int32_t>(c_.begin(i)));
-        outside.push_back(static_cast<std::int32_t>(column(i)));
-      }
-      const Var rows = gather_rows(ctx, head, where[i]);
-      if (i == 0) {
-        parts.push_back(pick(ctx, rows, inside));
-      } else {
-        const Var within = pick(ctx, tail(ctx, gather_rows(ctx, x, where[i]), i), inside);
-        parts.push_back(add(ctx, pick(ctx, rows, outside), within));
-      }
-    }
-    const auto T = static_cast<std::int64_t>(next.size());
-    return affine(ctx, reshape(ctx, in_places(ctx, parts, where, next.size()), {T}), -1.0f);
-  }
-
- private:
-  /// x (T, C) -> log p of the shortlist's tokens, then of clusters, (T, shortlist + clusters).
-  Var heads(const Context& ctx, const Var& x) const {
-    const Var y = projected(ctx, x, 0);
-    const Var words = linear(ctx, y, table(ctx, 0), bias(ctx, 0));
-    if (c_.clusters() == 1) return log_softmax(ctx, words);
-    return log_softmax(ctx, concat_axis(ctx, {words, linear(ctx, y, cluster_weight_, cluster_bias_)}, 1));
-  }
-  /// log p of a cluster's tokens within it.
-  Var tail(const Context& ctx, const Var& x, std::size_t cluster) const {
-    return log_softmax(ctx, linear(ctx, projected(ctx, x, cluster), table(ctx, cluster), bias(ctx, cluster)));
-  }
-  Var projected(const Context& ctx, const Var& x, std::size_t cluster) const {
-    return projections_.empty() ? x : product(ctx, x, projections_[cluster]);
-  }
-  Var table(const Context& ctx, std::size_t cluster) const {
-    if (tables_.empty()) return embedding_->table(ctx, cluster);
-    return c_.one_table() ? rows_of(ctx, tables_[0], c_.begin(cluster), c_.begin(cluster + 1))
-                          : tables_[cluster];
-  }
-  Var bias(const Context& ctx, std::size_t cluster) const {
-    return c_.one_table() ? rows_of(ctx, biases_[0], c_.begin(cluster), c_.begin(cluster + 1))
-                          : biases_[cluster];
-  }
-  /// Of a cluster in heads().
-  std::int64_t column(std::size_t cluster) const {
-    if (cluster == 0) return 0;
-    const bool rising = c_.cluster_order == TransformerXlConfig::ClusterOrder::rising;
-    return c_.cutoffs[0] + static_cast<std::int64_t>(rising ? cluster - 1 : c_.clusters() - 1 - cluster);
-  }
-  /// x[t, columns[t]] of x (T, n): (T, 1).
-  static Var pick(const Context& ctx, const Var& x, const std::vector<std::int32_t>& columns) {
-    const std::int64_t T = x.dim(0), n = x.dim(1);
-    require(T * n < (std::int64_t{1} << 31), "transformer_xl", "{} tokens of {} choices at once; take fewer",
-            T, n);
-    std::vector<std::int32_t> places;
-    for (std::size_t t = 0; t < columns.size(); ++t)
-      places.push_back(static_cast<std::int32_t>(static_cast<std::int64_t>(t) * n) + columns[t]);
-    return gather_rows(ctx, reshape(ctx, x, {T * n, 1}), places);
-  }
-
-  TransformerXlConfig c_;
-  std::shared_ptr<const AdaptiveEmbedding> embedding_;
-  std::vector<Var> tables_, biases_, projections_;
-  Var cluster_weight_, cluster_bias_;
-};
 
 /// x + CoreNet.3(relu(CoreNet.0 x)), normed after, or before the first.
 class FeedForward {
@@ -329,7 +129,7 @@ class TransformerXlModel final : public ModelOf<TransformerXlConfig> {
           attention, c.untie_r ? TransformerXlAttention::biases_of(attention, options) : shared, options);
       feed_forward_.emplace_back(layer / "pos_ff", c);
     }
-    softmax_ = AdaptiveSoftmax(w / "crit", c, embedding_);
+    softmax_ = AdaptiveSoftmax(w / "crit", c, embedding_, has_softmax());
   }
   static std::vector<std::string> call_options() { return {"segment_len", "segments"}; }
   std::vector<Port> inputs() const override {

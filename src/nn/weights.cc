@@ -13,13 +13,6 @@ namespace {
 // Or a kernel: what weight decay is for.
 bool is_matrix(const Shape& shape) { return shape.rank() >= 2; }
 
-/// In shapes mode nothing, for no number is to be read; a ShapeSource counts what is asked for.
-Tensor numbers(WeightSource& source, WeightMode mode, const std::string& name, const Shape& shape,
-               const Init& init) {
-  if (mode == WeightMode::shapes && dynamic_cast<ShapeSource*>(&source) == nullptr) return {};
-  return source.get(name, shape, init);
-}
-
 }  // namespace
 
 Init Init::fan_in(std::int64_t fan_in) {
@@ -89,7 +82,7 @@ std::string Weights::path(std::string_view name) const { return join_path(prefix
 Var Weights::own(std::string_view name, const Shape& shape, const Init& init, bool requires_grad,
                  bool decays) const {
   const std::string full = path(name);
-  Tensor value = numbers(*root_->source, root_->mode, full, shape, init);
+  Tensor value = root_->source->get(full, shape, init);
   if (value.is_borrowed()) {
     value = value.clone();
     root_->source->release(full);
@@ -112,7 +105,7 @@ Tensor Weights::take(std::string_view name, const Shape& shape, const Init& init
   require(root_->mode != WeightMode::train, "weights", "a training model keeps its parameters as they are");
   const std::string full = path(name);
   root_->parameters.push_back({full, shape, Var(), is_matrix(shape)});
-  return numbers(*root_->source, root_->mode, full, shape, init);
+  return root_->source->get(full, shape, init);
 }
 
 void Weights::release(std::string_view name) const { root_->source->release(path(name)); }

@@ -39,6 +39,21 @@ run 0 inspect "$work/own.safetensors" --json
 out_has '"format":"safetensors"'
 run 0 convert $weights -o "$work/digits.safetensors" --to microsoft/Swin-Transformer
 
+# Names of the classes go along.
+printf 'ant\nbee\ncat\ndog\nelk\n' >"$work/labels"
+for to in transformers timm; do
+  run 0 convert $hub/timm_vit/model -o "$work/named_$to" --to $to --labels "$work/labels"
+  checks=$((checks + 1))
+  grep -q '"elk"' "$work/named_$to/config.json" || die "config.json for $to does not name the classes"
+  run 0 inspect "$work/named_$to"
+  out_has '^classes: 5, named by (id2label|label_names)$'
+done
+echo '["ant", "bee", "cat", "dog", "elk"]' >"$work/labels.json"
+run 0 convert $hub/timm_vit/model -o "$work/named.safetensors" --to locant --labels "$work/labels.json"
+run 0 inspect "$work/named.safetensors"
+out_has '^metadata locant.classes: \["ant","bee","cat","dog","elk"\]$'
+echo fox >>"$work/labels"
+mistake '6 names of classes were given, the model has 5 classes' convert $hub/timm_vit/model -o "$work/z" --to timm --labels "$work/labels"
 mistake 'no tensor names "nobody"; there are' convert $weights -o "$work/x.safetensors" --to nobody
 mistake 'no tensor names "huggingface"; there are .*transformers' convert $hub/vit_5_labels/model -o "$work/x" --to huggingface
 mistake 'no tensor names "onnx"; there are .*transformers' convert $hub/vit_5_labels/model -o "$work/x.onnx" --to onnx

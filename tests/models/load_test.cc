@@ -356,6 +356,42 @@ TEST_F(Load, NamesThatSayAnotherComputation) {
   }
 }
 
+/// What timm's name says and no tensor does.
+TEST_F(Load, HeadsOfAnArchitectureThatIsNoVariant) {
+  RandomSource source(1);
+  const auto model = make_model("vit", R"({"img_size":32,"dim":64,"depth":1,"heads":16})",
+                                Weights(source, WeightMode::train));
+  Tensors tensors;
+  for (const Parameter& p : model->parameters()) tensors.emplace_back(p.name, p.value.value());
+  const std::string file = write("model.safetensors", tensors);
+  std::ofstream(path("config.json")) << R"({"architecture":"vit_base_patch16_gap_224"})";
+  EXPECT_TRUE(contains(load_model(file).model->config(), "\"heads\":16"));
+  std::filesystem::remove(path("config.json"));
+}
+
+TEST_F(Load, WrongModelsAndKeysAreToldApart) {
+  Tensors tensors = library_tensors("swin_digits", find_renames("swin", "timm")), below;
+  for (const auto& [name, tensor] : tensors) below.emplace_back("student." + name, tensor);
+  const std::string file = write("below.safetensors", below);
+  EXPECT_EQ(load_model(file, {.key = "student"}).key, "student.");
+  const std::string key = message_of([&] { load_model(file, {.key = "teacher"}); });
+  EXPECT_TRUE(contains(key, "under \"teacher\"")) << key;
+  EXPECT_TRUE(contains(key, "one stands under \"student.\"")) << key;
+  const std::string sizes = message_of([&] { load_model(file, {.model = "swin_tiny"}); });
+  EXPECT_TRUE(contains(sizes, "its sizes are not: ")) << sizes;
+  EXPECT_TRUE(contains(sizes, "dim ")) << sizes;
+}
+
+/// Names and shapes alone: the numbers of this file are not there to be read.
+TEST_F(Load, ShapesModeReadsNoNumber) {
+  Tensors tensors = library_tensors("swin_digits", find_renames("swin", "timm"));
+  for (auto& [name, tensor] : tensors)
+    if (name == "norm.bias") tensor = Tensor::full(tensor.shape(), std::nanf(""));
+  const std::string file = write("nan.safetensors", tensors);
+  EXPECT_TRUE(contains(message_of([&] { load_model(file); }), "norm.bias"));
+  EXPECT_EQ(load_model(file, {.mode = WeightMode::shapes}).name, "swin_digits");
+}
+
 TEST_F(Load, AFileWithoutAHeadHasFeatures) {
   Tensors tensors = library_tensors("swin_digits", find_renames("swin", "timm"));
   std::erase_if(tensors, [](const auto& entry) { return entry.first.find("head.") == 0; });
