@@ -11,6 +11,7 @@
 #include "models/family.h"
 #include "models/irpe_config.h"
 #include "models/parts.h"
+#include "models/sublayer.h"
 #include "ops/activation.h"
 #include "ops/elementwise.h"
 #include "ops/layout.h"
@@ -29,6 +30,15 @@ struct DetrIrpeConfig {
   bool return_intermediate = true;  // the queries after every decoder layer, not after the last alone
   double dropout = 0.0;             // of probabilities, hidden channels and branches
 
+  SublayerOptions sublayer() const {
+    SublayerOptions out;
+    out.width = dim;
+    out.ffn_dim = ffn_dim;
+    out.pre_norm = pre_norm;
+    out.norm_eps = norm_eps;
+    out.dropout = static_cast<float>(dropout);
+    return out;
+  }
   IrpeOptions attention(bool with_irpe) const {
     IrpeOptions out = irpe.options(dim, heads, kSkip);
     if (!with_irpe) out.on.clear();
@@ -59,76 +69,24 @@ struct Places {
   IrpeMaps maps = {};
 };
 
-/// norm(x + branch(x)), or with pre_norm x + branch(norm(x)).
-class Sublayer {
- public:
-  Sublayer(const Weights& norm, const DetrIrpeConfig& c)
-      : norm_(norm, c.dim, c.norm_eps),
-        residual_(0.0f, Var(), static_cast<float>(c.dropout)),
-        pre_norm_(c.pre_norm) {}
-  /// `branch(y, skip)` as in Residual.
-  template <class Branch>
-  Var operator()(const Context& ctx, const Var& x, const Branch& branch) const {
-    const Var y = pre_norm_ ? norm_(ctx, x) : x;
-    const Var sum = residual_(ctx, x, [&](const Var& skip) { return branch(y, skip); });
-    return pre_norm_ ? sum : norm_(ctx, sum);
-  }
+using DetrEncoderLayer = EncoderLayer<IrpeDetrAttention>;
 
- private:
-  LayerNorm norm_;
-  Residual residual_;
-  bool pre_norm_;
-};
-
-/// `linear1`, ReLU, `linear2`.
-class FeedForward {
- public:
-  FeedForward(const Weights& w, const DetrIrpeConfig& c)
-      : linear1_(linear(w / "linear1", c.dim, c.ffn_dim)),
-        linear2_(linear(w / "linear2", c.ffn_dim, c.dim)),
-        dropout_(static_cast<float>(c.dropout)) {}
-  Var operator()(const Context& ctx, const Var& x, const Var& skip) const {
-    return linear2_(ctx, dropout(ctx, relu(ctx, linear1_(ctx, x)), dropout_), Activation::none, skip);
-  }
-
- private:
-  static Linear linear(const Weights& w, std::int64_t in, std::int64_t out) {
-    return {w, in, out, {.weight_init = Init::xavier_uniform(in, out), .bias_init = Init::fan_in(in)}};
-  }
-  Linear linear1_, linear2_;
-  float dropout_;
-};
-
-class EncoderLayer {
- public:
-  EncoderLayer(const Weights& w, const DetrIrpeConfig& c)
-      : self_attn_(w / "self_attn", c.attention(true)),
-        feed_(w, c),
-        attend_(w / "norm1", c),
-        forward_(w / "norm2", c) {}
-  Var operator()(const Context& ctx, Var x, const Places& places) const {
-    x = attend_(ctx, x, [&](const Var& y, const Var& skip) {
-      const Var placed = add(ctx, y, places.positions);
-      return self_attn_(ctx, placed, placed, y, &places.maps, places.visible, skip);
-    });
-    return forward_(ctx, x, [&](const Var& y, const Var& skip) { return feed_(ctx, y, skip); });
-  }
-
- private:
-  IrpeDetrAttention self_attn_;
-  FeedForward feed_;
-  Sublayer attend_, forward_;
-};
+Var encode_layer(const Context& ctx, const DetrEncoderLayer& layer, const Var& x, const Places& places) {
+  return layer(ctx, x, [&](const IrpeDetrAttention& self_attn, const Var& y, const Var& skip) {
+    const Var placed = add(ctx, y, places.positions);
+    return self_attn(ctx, placed, placed, y, &places.maps, places.visible, skip);
+  });
+}
 
 class DecoderLayer {
  public:
   DecoderLayer(const Weights& w, const DetrIrpeConfig& c)
       : self_attn_(w / "self_attn", c.attention(false)),
         multihead_attn_(w / "multihead_attn", c.attention(false)),
-        feed_(w, c),
-        attend_(w / "norm1", c),
-        look_(w / "norm2", c),
-        forward_(w / "norm3", c) {}
+        feed_(w, c.sublayer()),
+        attend_(w / "norm1", c.sublayer()),
+        look_(w / "norm2", c.sublayer()),
+        forward_(w / "norm3", c.sublayer()) {}
   /// x (B, Q, C); queries (Q, C), its positions; placed: memory with its positions.
   Var operator()(const Context& ctx, Var x, const Var& queries, const Var& memory, const Var& placed,
                  const AttentionVisibility& visible) const {
@@ -153,7 +111,10 @@ class DetrIrpe final : public ModelOf<DetrIrpeConfig> {
   DetrIrpe(const Family& family, DetrIrpeConfig config, const Weights& w)
       : ModelOf(family, std::move(config)) {
     const DetrIrpeConfig& c = this->c();
-    for (std::int64_t i = 0; i < c.encoder_depth; ++i) encoder_.emplace_back(w / "encoder" / "layers" / i, c);
+    for (std::int64_t i = 0; i < c.encoder_depth; ++i) {
+      const Weights layer = w / "encoder" / "layers" / i;
+      encoder_.emplace_back(layer, IrpeDetrAttention(layer / "self_attn", c.attention(true)), c.sublayer());
+    }
     if (c.pre_norm) encoder_norm_ = LayerNorm(w / "encoder" / "norm", c.dim, c.norm_eps);
     for (std::int64_t i = 0; i < c.decoder_depth; ++i) decoder_.emplace_back(w / "decoder" / "layers" / i, c);
     decoder_norm_ = LayerNorm(w / "decoder" / "norm", c.dim, c.norm_eps);
@@ -186,7 +147,7 @@ class DetrIrpe final : public ModelOf<DetrIrpeConfig> {
   Var encode(const Context& ctx, Var x, const Places& places) const;
   Var decode(const Context& ctx, const Var& queries, const Var& memory, const Places& places) const;
 
-  std::vector<EncoderLayer> encoder_;
+  std::vector<DetrEncoderLayer> encoder_;
   std::vector<DecoderLayer> decoder_;
   LayerNorm encoder_norm_, decoder_norm_;
 };
@@ -247,7 +208,7 @@ Places DetrIrpe::places(const Context& ctx, const Values& in) const {
 
 Var DetrIrpe::encode(const Context& ctx, Var x, const Places& places) const {
   for (std::size_t i = 0; i < encoder_.size(); ++i) {
-    x = encoder_[i](ctx, x, places);
+    x = encode_layer(ctx, encoder_[i], x, places);
     show_layer(ctx, "encoder", i, x);
   }
   return c().pre_norm ? encoder_norm_(ctx, x) : x;

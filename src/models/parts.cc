@@ -1,6 +1,8 @@
 #include "models/parts.h"
 
 #include <algorithm>
+#include <memory>
+#include <utility>
 
 #include "core/error.h"
 #include "ops/layout.h"
@@ -105,6 +107,33 @@ LearnedAbsolute PositionTable::operator()(const Weights& w) const {
 void require_grid(std::string_view op, const Var& x, Grid grid) {
   require(grid.rows > 0 && grid.columns > 0 && x.dim(1) == grid.tokens(), op,
           "{} does not hold the {} x {} tokens of the grid", x.shape().str(), grid.rows, grid.columns);
+}
+
+void hide_keys(std::string_view op, const Var& mask, std::int64_t B, std::int64_t N,
+               std::vector<std::int64_t>& key_lengths, AttentionVisibility& visibility) {
+  if (!mask.defined()) return;
+  const Shape wanted{B, N};
+  if (mask.shape() != wanted) fail(op, "a mask of shape {} for {} tokens", mask.shape().str(), wanted.str());
+  auto seen = std::make_shared<std::vector<std::uint8_t>>();
+  std::vector<std::int64_t> lengths;
+  bool padding = true;
+  for (std::int64_t b = 0; b < B; ++b) {
+    std::int64_t length = 0;
+    for (std::int64_t n = 0; n < N; ++n) {
+      const bool see = mask.value()[b * N + n] != 0.0f;
+      seen->push_back(see ? 1 : 0);
+      padding = padding && (!see || length == n);
+      length += see;
+    }
+    padding = padding && length > 0;
+    lengths.push_back(length);
+  }
+  if (padding) {
+    key_lengths = std::move(lengths);
+  } else {
+    visibility.dense = std::move(seen);
+    visibility.dense_shape = {B, 1, 1, 1, N};
+  }
 }
 
 std::vector<float> drop_rates(std::int64_t total, double last) {

@@ -192,6 +192,11 @@ class GridLayerOf final : public ModelOf<C> {
 /// that the table has not, and for no ids.
 std::vector<std::int32_t> token_rows(std::string_view op, const Var& ids, std::int64_t vocabulary);
 
+/// Keys that a mask (B, N) of 0 and 1 hides, nothing where it is undefined: lengths where the zeros are
+/// padding at the end, else a mask of pairs. Throws Error under `op` when the mask has another shape.
+void hide_keys(std::string_view op, const Var& mask, std::int64_t B, std::int64_t N,
+               std::vector<std::int64_t>& key_lengths, AttentionVisibility& visibility);
+
 /// Drop-path rates of `total` blocks, rising linearly from 0 to `last`.
 std::vector<float> drop_rates(std::int64_t total, double last);
 

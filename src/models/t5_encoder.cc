@@ -140,31 +140,6 @@ class FeedForwardLayer {
   Residual residual_;
 };
 
-/// Keys that a mask (B, N) of 0 and 1 hides: lengths where it is padding at the end, else the mask itself.
-void hide_keys(const Var& mask, AttentionOptions& options) {
-  const std::int64_t B = mask.dim(0), N = mask.dim(1);
-  auto seen = std::make_shared<std::vector<std::uint8_t>>();
-  std::vector<std::int64_t> lengths;
-  bool padding = true;
-  for (std::int64_t b = 0; b < B; ++b) {
-    std::int64_t length = 0;
-    for (std::int64_t n = 0; n < N; ++n) {
-      const bool see = mask.value()[b * N + n] != 0.0f;
-      seen->push_back(see ? 1 : 0);
-      padding = padding && (!see || length == n);
-      length += see;
-    }
-    padding = padding && length > 0;
-    lengths.push_back(length);
-  }
-  if (padding) {
-    options.key_lengths = std::move(lengths);
-  } else {
-    options.visibility.dense = std::move(seen);
-    options.visibility.dense_shape = {B, 1, 1, 1, N};
-  }
-}
-
 class T5Encoder final : public ModelOf<T5EncoderConfig> {
  public:
   T5Encoder(const Family& family, T5EncoderConfig config, const Weights& w)
@@ -196,12 +171,7 @@ class T5Encoder final : public ModelOf<T5EncoderConfig> {
     AttentionOptions options;
     options.heads = c().heads;
     options.dropout = rate;
-    if (const Var mask = in.get("attention_mask"); mask.defined()) {
-      if (mask.shape() != ids.shape())
-        fail(op(), "attention_mask of shape {} for input_ids of shape {}", mask.shape().str(),
-             ids.shape().str());
-      hide_keys(mask, options);
-    }
+    hide_keys(op(), in.get("attention_mask"), B, N, options.key_lengths, options.visibility);
     Var x = gather_rows(ctx, shared_, token_rows(op(), ids, c().vocab_size));
     add_t5_bucket(bias_, N, N, 0, options);
     x = ctx.shown("encoder.embed_tokens", reshape(ctx, x, {B, N, c().dim}));

@@ -100,33 +100,15 @@ IrpeDetrAttention::IrpeDetrAttention(const Weights& w, IrpeOptions options) : wi
   options.xavier_tables = true;
   encoding_ = IrpeEncoding(w, options);
   const std::int64_t C = width_;
-  const Init start = Init::xavier_uniform(C, 3 * C);
-  const Shape shape{3 * C, C};
-  if (w.mode() == WeightMode::train) {
-    weight_ = w.get("in_proj_weight", shape, start);
-    bias_ = w.get("in_proj_bias", {3 * C}, Init::zeros());
-  } else {
-    const Tensor weight = w.take("in_proj_weight", shape, start);
-    bias_ = w.get("in_proj_bias", {3 * C}, Init::zeros());
-    if (w.mode() == WeightMode::inference)
-      for (std::int64_t t = 0; t < 3; ++t)
-        packed_[t] = PackedLinear(weight.slice(t * C, (t + 1) * C), bias_.value().slice(t * C, (t + 1) * C));
-    w.release("in_proj_weight");
-  }
+  in_proj_ = JointProjection(w, C, JointProjection::Of::three);
   out_proj_ = Linear(w / "out_proj", C, C, {.weight_init = Init::xavier_uniform(C, C)});
-}
-
-Var IrpeDetrAttention::part(const Context& ctx, const Var& x, std::int64_t t) const {
-  if (packed_[t].defined()) return Var(packed_[t].forward(x.value(), Activation::none, Tensor()));
-  return linear(ctx, x, slice_axis(ctx, weight_, 0, t * width_, (t + 1) * width_),
-                slice_axis(ctx, bias_, 0, t * width_, (t + 1) * width_));
 }
 
 Var IrpeDetrAttention::operator()(const Context& ctx, const Var& query, const Var& key, const Var& value,
                                   const IrpeMaps* maps, const AttentionVisibility& visibility,
                                   const Var& skip) const {
-  const Var x =
-      encoding_.attend(ctx, part(ctx, query, 0), part(ctx, key, 1), part(ctx, value, 2), maps, visibility);
+  const Var x = encoding_.attend(ctx, in_proj_.part(ctx, query, 0), in_proj_.part(ctx, key, 1),
+                                 in_proj_.part(ctx, value, 2), maps, visibility);
   return out_proj_(ctx, x, Activation::none, skip);
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "nn/joint_projection.h"
 #include "nn/layers.h"
 #include "position/irpe.h"
 
@@ -70,11 +71,8 @@ class IrpeDetrAttention {
                  const AttentionVisibility& visibility = {}, const Var& skip = {}) const;
 
  private:
-  /// Third `t` of the joint projection.
-  Var part(const Context& ctx, const Var& x, std::int64_t t) const;
   std::int64_t width_ = 0;
-  Var weight_, bias_;       // to train
-  PackedLinear packed_[3];  // for inference
+  JointProjection in_proj_;
   Linear out_proj_;
   IrpeEncoding encoding_;
 };

@@ -26,6 +26,10 @@ void apply(const OracleOverride& change, Tensor& x) {
 
 }  // namespace
 
+bool is_unused(const OracleFile& file, const Renames& renames, const std::string& name) {
+  return renames.is_unused(name.starts_with(file.name_prefix) ? name.substr(file.name_prefix.size()) : name);
+}
+
 Tensor FormulaSource::get(const std::string& name, const Shape& shape, const Init& init) {
   require(shape.numel() <= kLargestOracleTensor, "verify", "{} of shape {}; at most {} numbers can be made",
           name, shape.str(), kLargestOracleTensor);
@@ -57,7 +61,8 @@ Tensor FormulaSource::get(const std::string& name, const Shape& shape, const Ini
 std::vector<std::string> FormulaSource::problems() const {
   std::vector<std::string> out = problems_;
   for (const OracleFormula& parameter : file_.parameters)
-    if (used_.count(parameter.name) == 0) out.push_back(fmt::format("the model has no {}", parameter.name));
+    if (used_.count(parameter.name) == 0 && !is_unused(file_, renames_, parameter.name))
+      out.push_back(fmt::format("the model has no {}", parameter.name));
   return out;
 }
 

@@ -11,6 +11,9 @@
 
 namespace locant {
 
+/// Whether a parameter of the file is one that its class makes and never uses, and that we have not.
+bool is_unused(const OracleFile& file, const Renames& renames, const std::string& name);
+
 /// Numbers by the formula, asked for under our names and made under the library's.
 class FormulaSource final : public WeightSource {
  public:

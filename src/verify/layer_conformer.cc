@@ -13,7 +13,7 @@ ConformerOptions options_of(const LayerArgs& args) {
   ConformerOptions options;
   options.width = args.integer("dim");
   options.heads = args.integer("heads", 1);
-  options.ffn_ratio = args.integer("ffn_ratio", options.ffn_ratio);
+  options.ffn_dim = options.width * args.integer("ffn_ratio", 4);
   options.kernel = args.integer("kernel", options.kernel);
   options.half_step = args.boolean("half_step", options.half_step);
   options.norm_eps = static_cast<float>(args.number("norm_eps", 1e-5));
@@ -29,31 +29,35 @@ OracleLayer relative_attention(const LayerArgs& args, const Weights& w) {
   require_hiding_mask(args);
   const ConformerRelativeAttention layer(w, options_of(args));
   return [layer, lengths = key_lengths_of(args)](const Context& ctx, const std::vector<Var>& in) {
-    return std::vector<Var>{layer(ctx, input_at(in, 0), input_at(in, 1), lengths)};
+    ConformerCall call;
+    call.key_lengths = lengths;
+    call.positions = input_at(in, 1);
+    return std::vector<Var>{layer(ctx, input_at(in, 0), call)};
   };
 }
 
-OracleLayer attention_module(const LayerArgs& args, const Weights& w) {
+// A layer that makes its positions itself.
+template <class Layer>
+OracleLayer placed(const LayerArgs& args, const Weights& w) {
   args.choice("positions", {"sinusoid_interleaved"});
-  return of_first_input(ConformerAttentionModule(w, options_of(args)));
+  const ConformerOptions options = options_of(args);
+  return [layer = Layer(w, options), options](const Context& ctx, const std::vector<Var>& in) {
+    const Var& x = input_at(in, 0);
+    return std::vector<Var>{layer(ctx, x, conformer_call(options, x.dim(1)))};
+  };
 }
 
 OracleLayer conv_module(const LayerArgs& args, const Weights& w) {
   return of_first_input(ConformerConvModule(w, options_of(args)));
 }
 
-OracleLayer block(const LayerArgs& args, const Weights& w) {
-  args.choice("positions", {"sinusoid_interleaved"});
-  return of_first_input(ConformerBlock(w, options_of(args)));
-}
-
 }  // namespace
 
 std::vector<LayerKind> conformer_layer_kinds() {
   return {{"conformer_relative_attention", relative_attention},
-          {"conformer_attention_module", attention_module},
+          {"conformer_attention_module", placed<ConformerAttentionModule>},
           {"conformer_conv_module", conv_module},
-          {"conformer_block", block}};
+          {"conformer_block", placed<ConformerBlock>}};
 }
 
 }  // namespace locant

@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "core/error.h"
-#include "nn/music_attention.h"
+#include "nn/positioned_attention.h"
 #include "nn/relative_key_attention.h"
 #include "nn/shaw_attention.h"
 #include "nn/transformer_xl_attention.h"
@@ -44,14 +44,15 @@ OracleLayer relative_key_attention(const LayerArgs& args, const Weights& w) {
 }
 
 OracleLayer music_attention(const LayerArgs& args, const Weights& w) {
-  MusicAttention::Options options;
+  PositionedAttention::Options options;
+  options.position = AttentionPosition::music_transformer;
   options.width = args.integer("dim");
   options.heads = args.integer("heads");
-  options.rows = args.integer("er_len");
+  options.longest = args.integer("er_len");
   options.causal = args.boolean("causal");
   args.only("qkv_bias", "full");
   const bool swap = args.choice("layout", {"NLC", "LNC"}, "NLC") == "LNC";
-  const MusicAttention layer(w, options);
+  const PositionedAttention layer(w, options);
   return [layer, swap](const Context& ctx, const std::vector<Var>& in) {
     if (!swap) return std::vector<Var>{layer(ctx, input_at(in, 0))};
     return std::vector<Var>{swap_axes(ctx, layer(ctx, swap_axes(ctx, input_at(in, 0))))};

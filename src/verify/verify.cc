@@ -13,6 +13,7 @@
 #include "models/family.h"
 #include "models/renames.h"
 #include "verify/formula.h"
+#include "verify/formula_source.h"
 #include "verify/oracle_file.h"
 #include "verify/subject.h"
 
@@ -253,7 +254,7 @@ void OracleRun::compare_zero_gradients(const std::map<std::string, Tensor>& grad
     VerifyEntry entry{"zero gradient", name, 0.0, kGradientBound};
     const auto found = gradients.find(name);
     if (found == gradients.end()) {
-      entry.problem = "no such parameter";
+      if (!is_unused(file_, renames_, name)) entry.problem = "no such parameter";
     } else if (found->second.defined()) {
       const auto joint = whole.find(name);
       const double unit = joint != whole.end() ? rms(joint->second) : units[units.size() / 2];

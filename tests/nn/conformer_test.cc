@@ -14,7 +14,7 @@ class ConformerLayers : public ::testing::Test {
  protected:
   RandomSource source_{7};
   Weights w_{source_, WeightMode::train};
-  ConformerOptions options_{.width = 8, .heads = 2, .ffn_ratio = 2, .kernel = 3};
+  ConformerOptions options_{.width = 8, .heads = 2, .ffn_dim = 16, .kernel = 3};
 };
 
 TEST_F(ConformerLayers, BlockHasTheTensorsOfTheCheckpoints) {
@@ -41,9 +41,11 @@ TEST_F(ConformerLayers, OneTableForAllSamplesIsTheSameAsACopyForEach) {
   const Tensor x = random_tensor({3, 5, 8}, 1), table = random_tensor({1, 9, 8}, 2);
   Tensor copies({3, 9, 8});
   for (std::int64_t at = 0; at < copies.numel(); ++at) copies[at] = table[at % table.numel()];
-  const std::vector<std::int64_t> lengths = {5, 2, 4};
-  const Tensor shared = layer({}, Var(x), Var(table), lengths).value();
-  testing::expect_close(layer({}, Var(x), Var(copies), lengths).value(), testing::to_double(shared), 1e-6,
+  const auto call = [](const Tensor& positions) {
+    return ConformerCall{.key_lengths = {5, 2, 4}, .positions = Var(positions)};
+  };
+  const Tensor shared = layer({}, Var(x), call(table)).value();
+  testing::expect_close(layer({}, Var(x), call(copies)).value(), testing::to_double(shared), 1e-6,
                         "a table for each sample");
 }
 
@@ -52,7 +54,9 @@ TEST_F(ConformerLayers, KeysBeyondTheLengthHaveNoPart) {
   const Tensor x = random_tensor({1, 6, 8}, 1);
   Tensor other = x.clone();
   for (std::int64_t at = 4 * 8; at < 6 * 8; at += 3) other[at] = -5.0f;
-  const Tensor a = layer({}, Var(x), {4}).value(), b = layer({}, Var(other), {4}).value();
+  ConformerCall call = conformer_call(options_, 6);
+  call.key_lengths = {4};
+  const Tensor a = layer({}, Var(x), call).value(), b = layer({}, Var(other), call).value();
   for (std::int64_t at = 0; at < 4 * 8; ++at) EXPECT_EQ(a[at], b[at]) << at;
 }
 
@@ -62,7 +66,10 @@ TEST_F(ConformerLayers, AttentionKnowsDistancesOnly) {
   const Tensor x = random_tensor({1, 4, 8}, 1);
   Tensor longer = Tensor::zeros({1, 7, 8});
   std::copy_n(x.data(), x.numel(), longer.data());
-  const Tensor alone = layer({}, Var(x)).value(), within = layer({}, Var(longer), {4}).value();
+  ConformerCall four = conformer_call(options_, 7);
+  four.key_lengths = {4};
+  const Tensor alone = layer({}, Var(x), conformer_call(options_, 4)).value(),
+               within = layer({}, Var(longer), four).value();
   testing::expect_close(within.reshaped({7, 8}).slice(0, 4).clone(), testing::to_double(alone), 1e-6,
                         "the first four");
 }
@@ -78,13 +85,13 @@ TEST_F(ConformerLayers, RefuseWhatDoesNotFit) {
   odd.width = 0;
   EXPECT_THROW(ConformerConvModule(w_, odd), Error);
   odd = options_;
-  odd.ffn_ratio = 0;
+  odd.ffn_dim = 0;
   EXPECT_THROW(ConformerFeedForward(w_, odd), Error);
   const ConformerRelativeAttention layer(w_, options_);
   const Var x(random_tensor({2, 5, 8}, 1));
-  EXPECT_THROW(layer({}, x, Var(random_tensor({1, 8, 8}, 1))), Error);
-  EXPECT_THROW(layer({}, x, Var(random_tensor({3, 9, 8}, 1))), Error);
-  EXPECT_THROW(layer({}, x, Var(random_tensor({1, 9, 8}, 1)), {5}), Error);
+  EXPECT_THROW(layer({}, x, {.positions = Var(random_tensor({1, 8, 8}, 1))}), Error);
+  EXPECT_THROW(layer({}, x, {.positions = Var(random_tensor({3, 9, 8}, 1))}), Error);
+  EXPECT_THROW(layer({}, x, {.key_lengths = {5}, .positions = Var(random_tensor({1, 9, 8}, 1))}), Error);
 }
 
 }  // namespace conformer_test

@@ -1,5 +1,5 @@
 #include "core/error.h"
-#include "nn/music_attention.h"
+#include "nn/positioned_attention.h"
 #include "nn/relative_key_attention.h"
 #include "nn/shaw_attention.h"
 #include "nn/transformer_xl_attention.h"
@@ -19,6 +19,16 @@ std::vector<std::string> names(const Weights& w) {
 
 void expect_equal(const Tensor& got, const Tensor& want, const char* what) {
   testing::expect_close(got, testing::to_double(want), 1e-5, what);
+}
+
+PositionedAttention::Options music(std::int64_t longest) {
+  PositionedAttention::Options out;
+  out.width = 8;
+  out.heads = 2;
+  out.position = AttentionPosition::music_transformer;
+  out.causal = true;
+  out.longest = longest;
+  return out;
 }
 
 class SequenceAttention : public ::testing::Test {
@@ -46,9 +56,7 @@ TEST(SequenceAttentionNames, AreThoseOfTheCheckpoints) {
       names_of([](const Weights& w) { RelativeKeyAttention(w, {.width = 8, .heads = 2, .longest = 6}); }),
       (Names{"query.weight (8, 8)", "query.bias (8)", "key.weight (8, 8)", "key.bias (8)",
              "value.weight (8, 8)", "value.bias (8)", "distance_embedding.weight (11, 4)"}));
-  EXPECT_EQ(names_of([](const Weights& w) {
-              MusicAttention(w, {8, 2, 5});
-            }),
+  EXPECT_EQ(names_of([](const Weights& w) { PositionedAttention(w, music(5)); }),
             (Names{"in_proj_weight (24, 8)", "in_proj_bias (24)", "Er (5, 4)", "out_proj.weight (8, 8)",
                    "out_proj.bias (8)"}));
   TransformerXlAttention::Options options{8, 2, 3};
@@ -99,10 +107,64 @@ TEST_F(SequenceAttention, MusicSeesThePastOnlyUnlessToldOtherwise) {
   Tensor other = x.clone();
   other[4 * 8] += 1.0f;  // the last position
   for (const bool causal : {true, false}) {
-    const MusicAttention layer(w_, {.width = 8, .heads = 2, .rows = 6, .causal = causal});
+    PositionedAttention::Options options = music(6);
+    options.causal = causal;
+    const PositionedAttention layer(w_, options);
     const Tensor a = layer({}, Var(x)).value(), b = layer({}, Var(other)).value();
     EXPECT_EQ(a[0] == b[0], causal);
     EXPECT_NE(a[4 * 8], b[4 * 8]);
+  }
+}
+
+constexpr int kPositions = static_cast<int>(AttentionPosition::deberta) + 1;
+
+PositionedAttention::Options positioned(int position) {
+  PositionedAttention::Options out = music(9);
+  out.position = static_cast<AttentionPosition>(position);
+  out.clip = 2;
+  out.deberta = {.S = 4, .max_position = 8};
+  out.causal = out.position == AttentionPosition::transformer_xl;
+  return out;
+}
+
+// All encodings but none tell an order: tokens in another order do not give the same in that order.
+TEST_F(SequenceAttention, EveryEncodingTellsAnOrderAndLearnsAllItHas) {
+  const Tensor x = random_tensor({1, 7, 8}, 1);
+  Tensor other(x.shape());
+  for (std::int64_t n = 0; n < 7; ++n) std::copy_n(x.data() + n * 8, 8, other.data() + 3 * n % 7 * 8);
+  for (int position = 0; position < kPositions; ++position) {
+    const Weights w = w_ / "of" / position;
+    const PositionedAttention layer(w, positioned(position));
+    Tape tape;
+    const Context ctx{.tape = &tape};
+    const Var out = layer(ctx, Var(x));
+    const Tensor moved = layer({}, Var(other)).value();
+    float most = 0.0f;
+    for (std::int64_t n = 0; n < 7; ++n)
+      for (std::int64_t c = 0; c < 8; ++c)
+        most = std::max(most, std::abs(out.value()[n * 8 + c] - moved[3 * n % 7 * 8 + c]));
+    if (position == 0)
+      EXPECT_LT(most, 1e-6f);
+    else
+      EXPECT_GT(most, 1e-5f) << position;
+    tape.backward({{out, random_tensor(out.shape(), 2)}});
+  }
+  for (const Parameter& p : w_.parameters()) EXPECT_TRUE(p.value.grad().defined()) << p.name;
+}
+
+TEST_F(SequenceAttention, EveryEncodingSkipsKeysBeyondTheLengthAndAfterTheQuery) {
+  const Tensor x = random_tensor({1, 6, 8}, 1);
+  Tensor other = x.clone();
+  for (std::int64_t c = 4 * 8; c < 6 * 8; ++c) other[c] = 9.0f - static_cast<float>(c % 7);
+  for (int position = 0; position < kPositions; ++position) {
+    PositionedAttention::Options options = positioned(position);
+    options.causal = true;
+    const PositionedAttention causal(w_ / "causal" / position, options);
+    const Tensor a = causal({}, Var(x)).value(), b = causal({}, Var(other)).value();
+    for (std::int64_t at = 0; at < 4 * 8; ++at) EXPECT_EQ(a[at], b[at]) << position;
+    const PositionedAttention layer(w_ / "short" / position, positioned(position));
+    const Tensor c = layer({}, Var(x), {4}).value(), d = layer({}, Var(other), {4}).value();
+    for (std::int64_t at = 0; at < 4 * 8; ++at) EXPECT_EQ(c[at], d[at]) << position;
   }
 }
 
@@ -128,10 +190,10 @@ TEST_F(SequenceAttention, RefusesWhatDoesNotFit) {
   EXPECT_THROW(ShawAttention(w_, {8, 2, -1}), Error);
   EXPECT_THROW(RelativeKeyAttention(w_, {.width = 8, .heads = 2, .method = Huang2020Method::m3}), Error);
   EXPECT_THROW(RelativeKeyAttention(w_, {.width = 8, .heads = 0}), Error);
-  EXPECT_THROW(MusicAttention(w_, {8, 2, 0}), Error);
+  EXPECT_THROW(PositionedAttention(w_, music(0)), Error);
   EXPECT_THROW(TransformerXlAttention(w_, w_, {8, 2, 0}), Error);
   const Var x(random_tensor({1, 5, 8}, 1));
-  EXPECT_THROW(MusicAttention(w_, {8, 2, 4})({}, x), Error);
+  EXPECT_THROW(PositionedAttention(w_, music(4))({}, x), Error);
   EXPECT_THROW(RelativeKeyAttention(w_, {.width = 8, .heads = 2, .longest = 4})({}, x), Error);
   const TransformerXlAttention xl(w_, w_, {8, 2, 4});
   EXPECT_THROW(xl({}, Var(random_tensor({5, 1, 6}, 1)), {}), Error);

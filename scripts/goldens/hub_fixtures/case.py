@@ -108,7 +108,7 @@ class Case:
             "tolerance": TOLERANCE} | results)
 
     def reads(self, about, made_by, path, family, prefix, output, **how):
-        """Of sequences. `how`: ids, mask, segment_len."""
+        """Of sequences. `how`: ids or frames, mask, segment_len."""
         self._write({
             "about": about, "made_by": made_by, "path": path, "command": {}, "loads": True, "error_contains": [],
             "family": family, "num_classes": 0, "classes": None, "answer": None, "prefix": prefix, "input": how,
