@@ -213,13 +213,23 @@ void from_shapes(const NamedShapes& s, TransformerEncoderConfig& c) {
   if (s.has(attention + Huang2020::kTable)) c.max_length = (s.dim(attention + Huang2020::kTable, 0) + 1) / 2;
   if (s.has(attention + Deberta::kTable)) c.num_buckets = s.dim(attention + Deberta::kTable, 0) / 2;
   if (s.has(attention + Shaw::kKeys)) c.clip = (s.dim(attention + Shaw::kKeys, 0) - 1) / 2;
+  using Norm = TransformerEncoderConfig::Norm;
+  std::string norm = c.block_norm == Norm::pre ? "pre" : "post", act = c.act == Act::gelu ? "gelu" : "relu";
+  s.assume("block_norm", norm, std::string("post"));
+  s.assume("act", act, std::string("relu"));
+  c.block_norm = norm == "pre" ? Norm::pre : Norm::post;
+  c.act = act == "gelu" ? Act::gelu : Act::relu;
+  s.assume("causal", c.causal);
+  s.assume("norm_eps", c.norm_eps);
 }
 
 std::vector<Variant<TransformerEncoderConfig>> variants() { return {}; }
 
+std::vector<Renames> renames() { return same_names({"torch"}); }
+
 }  // namespace
 
 const Family kTransformerEncoder =
-    family<TransformerEncoder, variants, nullptr, from_shapes>("transformer_encoder");
+    family<TransformerEncoder, variants, renames, from_shapes>("transformer_encoder");
 
 }  // namespace locant

@@ -132,6 +132,7 @@ std::vector<Variant<Wav2Vec2ConformerConfig>> variants() {
 
 std::vector<Renames> renames() {
   Renames ours, hf;
+  ours.naming = "locant";
   hf.naming = "transformers";
   hf.prefix = "wav2vec2_conformer.encoder.";
   hf.rules = {{"layers.{i}.sequential.0.module.sequential.0", "layers.{i}.ffn1_layer_norm"},

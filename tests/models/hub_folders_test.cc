@@ -50,6 +50,7 @@ LoadOptions options_of(const Json& expected) {
   const Json hints = expected.value("command", Json::object());
   if (hints.contains("key")) options.key = hints["key"].get<std::string>();
   if (hints.contains("model")) options.model = hints["model"].get<std::string>();
+  if (hints.contains("config")) options.config = hints["config"].dump();
   if (hints.contains("ignore")) {
     if (hints["ignore"].is_array())
       options.ignore = hints["ignore"].get<std::vector<std::string>>();

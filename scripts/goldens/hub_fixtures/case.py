@@ -107,10 +107,11 @@ class Case:
             "prefix": prefix, "img_size": list(shape[2:]), "input": {"shape": list(shape), "formula": FORMULA},
             "tolerance": TOLERANCE} | results)
 
-    def reads(self, about, made_by, path, family, prefix, output, **how):
+    def reads(self, about, made_by, path, family, prefix, output, command=None, **how):
         """Of sequences. `how`: ids or frames, mask, segment_len."""
         self._write({
-            "about": about, "made_by": made_by, "path": path, "command": {}, "loads": True, "error_contains": [],
+            "about": about, "made_by": made_by, "path": path, "command": command or {}, "loads": True,
+            "error_contains": [],
             "family": family, "num_classes": 0, "classes": None, "answer": None, "prefix": prefix, "input": how,
             "tolerance": TOLERANCE, "output": numbers(output)})
 

@@ -4,6 +4,7 @@ import copy
 
 import torch
 import transformers as hf
+from safetensors.torch import save_file
 
 from .case import FORMULA, Case, fill, formula_input
 
@@ -66,7 +67,26 @@ def deberta(root, name, about, model):
                "deberta." if hasattr(model, "deberta") else "", output, ids=ids.tolist(), mask=mask.tolist())
 
 
+def torch_encoder(root, name, about, told, **layer):
+    """The encoder that PyTorch has."""
+    case = Case(root, name)
+    model = torch.nn.TransformerEncoder(torch.nn.TransformerEncoderLayer(16, 4, 24, batch_first=True, **layer), 2,
+                                        norm=torch.nn.LayerNorm(16) if "norm_first" in layer else None,
+                                        enable_nested_tensor=False)
+    fill(model, name, 0.3)
+    save_file(model.state_dict(), case.folder / "encoder.safetensors")
+    frames = formula_input((2, 9, 16))
+    with torch.no_grad():
+        output = copy.deepcopy(model).double()(frames.double())
+    case.reads(about, f"torch {torch.__version__} TransformerEncoder", "encoder.safetensors", "transformer_encoder", "",
+               output, {"config": {"heads": 4, "position": "none"} | told},
+               frames={"shape": list(frames.shape), "formula": FORMULA})
+
+
 def make(root):
+    torch_encoder(root, "torch_encoder", "PyTorch's own; heads and positions are told", {})
+    torch_encoder(root, "torch_encoder_pre", "norms before the branches, GELU, a norm at the end",
+                  {"block_norm": "pre", "act": "gelu"}, norm_first=True, activation="gelu")
     deberta(root, "deberta_v3", "v3's form; distances beyond the last bucket's; the second sample is padded",
             hf.DebertaV2Model(hf.DebertaV2Config(
                 **DEBERTA, position_buckets=8, max_relative_positions=16, norm_rel_ebd="layer_norm", share_att_key=True,
