@@ -111,6 +111,7 @@ void PvtStages::from_shapes(const NamedShapes& s, const Embed& embed, const Bloc
                             std::int64_t global) {
   const auto projection = [&](std::size_t stage) { return embed(stage) + ".proj.weight"; };
   const std::vector<double> known = mlp_ratios;
+  const std::vector<std::int64_t> told = sr_ratios;  // where a stage has no such block
   patch_sizes = dims = depths = sr_ratios = {};
   mlp_ratios = {};
   for (std::size_t stage = 0; stage == 0 || (stage < kMostStages && s.has(projection(stage))); ++stage) {
@@ -119,7 +120,8 @@ void PvtStages::from_shapes(const NamedShapes& s, const Embed& embed, const Bloc
     patch_sizes.push_back(s.dim(projection(stage), 2));
     depths.push_back(s.count(blocks(stage), ".norm1.weight"));
     const std::string reduction = fmt::format("{}.{}.attn.sr.weight", blocks(stage), global);
-    sr_ratios.push_back(s.has(reduction) ? s.dim(reduction, 2) : 1);
+    const bool nowhere = depths.back() <= global && stage < told.size();
+    sr_ratios.push_back(s.has(reduction) ? s.dim(reduction, 2) : nowhere ? told[stage] : 1);
     double ratio = stage < known.size() ? known[stage] : 4.0;
     s.ratio(blocks(stage) + ".0.mlp.fc1.weight", ratio);
     mlp_ratios.push_back(ratio);

@@ -336,6 +336,7 @@ void pcpvt_from_shapes(const NamedShapes& s, PcpvtConfig& c) {
   c.PvtStages::from_shapes(s, kEmbed, kBlocks, 0);
   require(!s.has(kLocal) && !s.has(kPixelNorm), "twins_pcpvt", "local attention: twins_svt has it");
   c.assume_heads("twins_pcpvt", s, 64);
+  c.peg_kernel = s.dim("pos_block.0.proj.0.weight", 2);
   s.assume("img_size", c.img_size);
   s.assume("norm_eps", c.norm_eps);
 }

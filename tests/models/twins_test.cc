@@ -75,10 +75,12 @@ TEST(Twins, PairsHaveTheirNumbers) {
 
 // Of both families and of vit-pytorch's form; each refuses the other's names.
 TEST(Twins, ShapesTell) {
-  for (const auto& [family, more, told] :
-       {std::tuple{&kTwinsPcpvt, R"(,"peg_kernel":5)", R"({"heads":[1,3,2,4],"img_size":32,"peg_kernel":5})"},
-        {&kTwinsSvt, kSvt, R"({"heads":[1,3,2,4],"img_size":32,"windows":[3,2,0,2]})"},
-        {&kTwinsSvt, kPairs, R"({"head_dim":6,"in_chans":2,"img_size":32,"windows":[3,2,2,0]})"}}) {
+  for (
+      const auto& [family, more, told] :
+      {std::tuple{&kTwinsPcpvt, R"(,"peg_kernel":5)", R"({"heads":[1,3,2,4],"img_size":32})"},
+       {&kTwinsSvt, kSvt, R"({"heads":[1,3,2,4],"img_size":32,"windows":[3,2,0,2],"sr_ratios":[4,2,1,1]})"},
+       {&kTwinsSvt, kPairs,
+        R"({"pattern":"local_global_pairs","head_dim":6,"qkv_bias":"none","in_chans":2,"img_size":32,"windows":[3,2,2,0]})"}}) {
     const auto model = make(family->name, more, WeightMode::train);
     const NamedShapes shapes(family->name, shapes_of(*model));
     EXPECT_EQ(family->from_shapes(*family, shapes, told), model->config());
