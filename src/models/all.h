@@ -10,6 +10,9 @@
   FAMILY(kDinov2)                \
   FAMILY(kSimpleVit)             \
   FAMILY(kTinyVit)               \
+  FAMILY(kPvt)                   \
+  FAMILY(kTwinsPcpvt)            \
+  FAMILY(kTwinsSvt)              \
   FAMILY(kConvit)                \
   FAMILY(kGpsaLayer)             \
   FAMILY(kDeitIrpe)              \
