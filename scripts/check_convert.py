@@ -32,6 +32,12 @@ def formula_input(shape):
     return torch.from_numpy(np.sin(0.37 * i + 0.11 * (i % 7)).astype(np.float32).reshape(shape))
 
 
+def input_of(how):
+    """None of ids."""
+    shape = how.get("shape") or how.get("frames", {}).get("shape")
+    return formula_input(shape) if shape else None
+
+
 def convert(locant, case, path, expected, target, folder):
     hints = expected.get("command") or {}
     ignore = hints.get("ignore", [])
@@ -44,12 +50,23 @@ def convert(locant, case, path, expected, target, folder):
     return None if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
 
 
+def of_reader(cls, folder, how):
+    """Of a model of ids, or of the encoder of one."""
+    model, info = cls.from_pretrained(folder, output_loading_info=True)
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"], info
+    with torch.no_grad():
+        out = model.eval()(input_ids=torch.tensor(how["ids"]), attention_mask=torch.tensor(how["mask"]))
+    return {"output": out.last_hidden_state}
+
+
 def of_transformers(folder, expected, x):
     config = json.loads((folder / "config.json").read_text())
     cls = getattr(transformers, config["architectures"][0])
     auto = transformers.AutoModelForImageClassification if "ForImage" in cls.__name__ else transformers.AutoModel
     if cls.__name__.startswith("Sam"):
         auto = cls
+    if "ids" in expected["input"]:
+        return of_reader(cls, folder, expected["input"])
     model, info = auto.from_pretrained(folder, output_loading_info=True)
     assert type(model) is cls, type(model)
     missing = [k for k in info["missing_keys"] if not k.startswith(OPEN)]
@@ -72,6 +89,8 @@ def of_transformers(folder, expected, x):
     if last.dim() == 4:
         return {"embedding": last}
     pyramid = config["model_type"] in ("swin", "swinv2")
+    if config["model_type"] == "pvt":  # the class token is the first of the last stage
+        return {"cls": last[:, 0]}
     return {"mean": last.mean(1)} if pyramid else {"cls": last[:, 0]}
 
 
@@ -124,7 +143,7 @@ def main():
                     continue
                 counted += 1
                 try:
-                    key, apart = difference(load(folder, expected, formula_input(expected["input"]["shape"])), expected)
+                    key, apart = difference(load(folder, expected, input_of(expected["input"])), expected)
                     bound = max(BOUND, expected.get("tolerance") or 0.0)
                     line = f"{key} {apart:.1e}" + ("" if apart <= bound else "  DIFFERS")
                     failed += apart > bound

@@ -401,6 +401,7 @@ std::vector<HubKeys> hub() {
                 {"position_biased_input", "position_biased_input"},
                 {"relative_attention", "relative_attention"},
                 {"type_vocab_size", "type_vocab_size"},
+                {"embedding_size", "embedding_size"},
                 {"conv_kernel_size", "conv_kernel_size"},
                 {"conv_act", "conv_act"},
                 {"layer_norm_eps", "norm_eps"}},
@@ -414,9 +415,10 @@ std::vector<HubKeys> hub() {
                   {"pos_att_type", R"("c2p")", R"(["c2p"])"},
                   {"pos_att_type", R"("p2c")", R"(["p2c"])"},
                   {"position_buckets", "-1", "0"},
-                  {"max_relative_positions", "-1", "null"}},
+                  {"max_relative_positions", "-1", "null"},
+                  {"embedding_size", "null", "0"}},
        .inert = {"attention_probs_dropout_prob", "initializer_range", "pooler_*", "pad_token_id",
-                 "*_token_id", "legacy", "embedding_size", "conv_groups", "tie_word_embeddings"}}};
+                 "*_token_id", "legacy", "conv_groups", "tie_word_embeddings"}}};
 }
 
 }  // namespace

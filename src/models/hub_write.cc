@@ -2,6 +2,7 @@
 #include "models/hub_write.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -19,8 +20,8 @@ using Json = HubJson;
 struct Target {
   std::string_view model_type;
   const char* family;
-  const char* words;  ///< of its classes' names: "ViT"
-  const char* image_processor;
+  const char* words;            ///< of its classes' names: "ViT"
+  const char* image_processor;  ///< nullptr: it sees no pictures
   const char* has;  ///< our fields that its class fixes, where they are not the family's default; JSON object
   const char* keys;  ///< its keys that no field of ours says; JSON object
 };
@@ -35,6 +36,13 @@ constexpr const char* kDinov2Keys =
     R"({"hidden_act":"gelu","hidden_dropout_prob":0.0,"attention_probs_dropout_prob":0.0,)"
     R"("initializer_range":0.02,"layerscale_value":1.0,"qkv_bias":true,"apply_layernorm":true,)"
     R"("reshape_hidden_states":true})";
+constexpr const char* kPvtKeys =
+    R"({"hidden_act":"gelu","hidden_dropout_prob":0.0,"attention_probs_dropout_prob":0.0,)"
+    R"("initializer_range":0.02})";
+constexpr const char* kT5Keys =
+    R"({"is_encoder_decoder":false,"use_cache":false,"initializer_factor":1.0,"pad_token_id":0,"eos_token_id":1})";
+constexpr const char* kDebertaKeys =
+    R"({"hidden_act":"gelu","relative_attention":true,"initializer_range":0.02,"pad_token_id":0})";
 constexpr const char* kEncoderKeys =
     R"({"hidden_act":"gelu","attention_dropout":0.0,"initializer_range":1e-10,"qkv_bias":true,)"
     R"("use_rel_pos":true})";
@@ -54,6 +62,9 @@ constexpr Target kTargets[] = {
     {"dinov2_with_registers", "dinov2", "Dinov2WithRegisters", "Bit", "{}", kDinov2Keys},
     {"swin", "swin", "Swin", "ViT", "{}", kSwinKeys},
     {"swinv2", "swin_v2", "Swinv2", "ViT", "{}", kSwinKeys},
+    {"pvt", "pvt", "Pvt", "Pvt", "{}", kPvtKeys},
+    {"t5", "t5_encoder", "T5Encoder", nullptr, "{}", kT5Keys},
+    {"deberta-v2", "deberta_v2", "DebertaV2", nullptr, "{}", kDebertaKeys},
     {"sam", "sam", "Sam", "Sam", "{}", kSamKeys},
     {"sam_vision_model", "sam_image_encoder", "SamVision", "Sam", "{}", kEncoderKeys},
 };
@@ -82,7 +93,7 @@ class Writer {
     write_keys();
     write_head();
     out_.config = keys_.dump(2) + "\n";
-    out_.preprocessor = preprocessor();
+    if (target_->image_processor != nullptr) out_.preprocessor = preprocessor();
     return std::move(out_);
   }
 
@@ -188,6 +199,7 @@ class Writer {
     if (ours == "mlp_hidden" && !is("sam_image_encoder")) return rows_of("blocks.0.mlp.fc1.weight");
     if (ours == "drop_path" && (is("vit") || is("deit"))) return {};
     if (ours == "mlp_ratio" && is("dinov2")) return dinov2_ratio();
+    if (ours == "mlp_ratios") return whole_ratios(value);
     if (ours.ends_with("mlp_hidden")) {  // SAM's, which may be left open
       const std::string part = is("sam") ? "image_encoder." : "";
       return rows_of(part + "blocks.0.mlp.lin1.weight");
@@ -201,6 +213,17 @@ class Writer {
   }
 
   /// Its class takes whole numbers alone.
+  Json whole_ratios(const Json& ratios) const {
+    Json out = Json::array();
+    for (const Json& ratio : ratios) {
+      const auto number = ratio.get<double>();
+      require(number == std::floor(number), "convert",
+              "transformers' {} cannot be told mlp_ratios {}: they are whole numbers there",
+              out_.architecture, ratios.dump());
+      out.push_back(static_cast<std::int64_t>(number));
+    }
+    return out;
+  }
   std::int64_t dinov2_ratio() const {
     const auto dim = config_["dim"].get<std::int64_t>();
     const bool plain = config_["mlp"] == "plain";
@@ -222,7 +245,10 @@ class Writer {
     for (const auto& [theirs, ours] : hub_.keys)
       if (Json value = value_of(theirs, ours); !value.is_null()) keys_[path_of(theirs)] = std::move(value);
     if (is("vit") || is("deit")) keys_["pooler_output_size"] = config_["dim"];
-    if (config_.contains("depths")) {
+    if (is("pvt")) {
+      keys_["num_encoder_blocks"] = config_["depths"].size();
+      keys_["strides"] = config_["patch_sizes"];
+    } else if (config_.contains("depths")) {
       const std::size_t stages = config_["depths"].size();
       keys_["num_layers"] = stages;
       keys_["hidden_size"] = config_["dim"].get<std::int64_t>() << (stages - 1);
@@ -263,6 +289,7 @@ class Writer {
     }
     keys_["id2label"] = names;
     keys_["label2id"] = numbers;
+    if (is("pvt")) keys_["num_labels"] = count;  // whose class has 1,000 whatever id2label says
     if (loaded_.answer == LoadedModel::Answer::each_class)
       keys_["problem_type"] = "multi_label_classification";
     if (loaded_.answer == LoadedModel::Answer::values) keys_["problem_type"] = "regression";
