@@ -11,6 +11,7 @@
   FAMILY(kSimpleVit)            \
   FAMILY(kTinyVit)              \
   FAMILY(kConvit)               \
+  FAMILY(kPvtV2)                \
   FAMILY(kGpsaLayer)            \
   FAMILY(kDeitIrpe)             \
   FAMILY(kDetrIrpe)             \

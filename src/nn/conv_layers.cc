@@ -18,13 +18,17 @@ std::int64_t per_group(std::int64_t in, std::int64_t out, std::int64_t groups) {
 
 }  // namespace
 
+Init fan_out_init(std::int64_t fan_out) {
+  return Init::normal(static_cast<float>(std::sqrt(2.0 / static_cast<double>(fan_out))));
+}
+
 Conv2d::Conv2d(const Weights& w, std::int64_t in, std::int64_t out, const Options& options)
     : conv_(options.conv) {
   const std::int64_t from = per_group(in, out, conv_.groups);
   const Init init = Init::fan_in(from * options.kernel_rows * options.kernel_columns);
   numbers_.weight = w.get("weight", {out, from, options.kernel_rows, options.kernel_columns},
                           options.weight_init.value_or(init));
-  if (options.bias) numbers_.bias = w.get("bias", {out}, init);
+  if (options.bias) numbers_.bias = w.get("bias", {out}, options.bias_init.value_or(init));
 }
 
 Conv2d::Options Conv2d::square(std::int64_t kernel, std::int64_t stride, std::int64_t pad,

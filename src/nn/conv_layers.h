@@ -11,6 +11,9 @@
 
 namespace locant {
 
+/// N(0, 2 / fan_out), fan_out the kernel's area times out / groups: He et al. 2015.
+Init fan_out_init(std::int64_t fan_out);
+
 /// `weight` (out, in / groups, kernel rows, kernel columns), `bias` (out); starts as PyTorch's Conv2d does.
 class Conv2d {
  public:
@@ -19,6 +22,7 @@ class Conv2d {
     Conv2dOptions conv = {};
     bool bias = true;
     std::optional<Init> weight_init = std::nullopt;  ///< none: PyTorch's
+    std::optional<Init> bias_init = std::nullopt;    ///< none: PyTorch's
   };
   Conv2d() = default;
   Conv2d(const Weights& w, std::int64_t in, std::int64_t out, const Options& options);
