@@ -12,6 +12,7 @@
   FAMILY(kTinyVit)              \
   FAMILY(kConvit)               \
   FAMILY(kPvtV2)                \
+  FAMILY(kCpvt)                 \
   FAMILY(kGpsaLayer)            \
   FAMILY(kDeitIrpe)             \
   FAMILY(kDetrIrpe)             \

@@ -47,6 +47,7 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
       {"vit", {"cls_token", "pos_embed"}},
       {"convit", {"cls_token", "pos_embed"}},
       {"pvt_v2", {}},
+      {"cpvt", {"cls_token", "pos_block.N.proj.N.weight"}},
       {"deit", {"cls_token", "dist_token", "pos_embed"}},
       {"dinov2", {"cls_token", "mask_token", "pos_embed", "register_tokens"}},
       {"deit_irpe", {"cls_token", "pos_embed"}},
