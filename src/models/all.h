@@ -13,6 +13,7 @@
   FAMILY(kConvit)               \
   FAMILY(kPvtV2)                \
   FAMILY(kCpvt)                 \
+  FAMILY(kLocalVit)             \
   FAMILY(kGpsaLayer)            \
   FAMILY(kDeitIrpe)             \
   FAMILY(kDetrIrpe)             \

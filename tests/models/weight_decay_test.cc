@@ -48,6 +48,7 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
       {"convit", {"cls_token", "pos_embed"}},
       {"pvt_v2", {}},
       {"cpvt", {"cls_token", "pos_block.N.proj.N.weight"}},
+      {"localvit", {"cls_token", "pos_embed"}},
       {"deit", {"cls_token", "dist_token", "pos_embed"}},
       {"dinov2", {"cls_token", "mask_token", "pos_embed", "register_tokens"}},
       {"deit_irpe", {"cls_token", "pos_embed"}},
