@@ -14,6 +14,9 @@
   FAMILY(kTwinsPcpvt)            \
   FAMILY(kTwinsSvt)              \
   FAMILY(kConvit)                \
+  FAMILY(kPvtV2)                 \
+  FAMILY(kCpvt)                  \
+  FAMILY(kLocalVit)              \
   FAMILY(kGpsaLayer)             \
   FAMILY(kDeitIrpe)              \
   FAMILY(kDetrIrpe)              \

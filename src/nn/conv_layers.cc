@@ -25,10 +25,16 @@ struct ConvStart {
 ConvStart start_of(std::int64_t in, std::int64_t out, const Conv2d::Options& options) {
   const std::int64_t from = channels_of_group(in, out, options.conv.groups);
   const Init init = Init::fan_in(from * options.kernel_rows * options.kernel_columns);
-  return {{out, from, options.kernel_rows, options.kernel_columns}, options.weight_init.value_or(init), init};
+  return {{out, from, options.kernel_rows, options.kernel_columns},
+          options.weight_init.value_or(init),
+          options.bias_init.value_or(init)};
 }
 
 }  // namespace
+
+Init fan_out_init(std::int64_t fan_out) {
+  return Init::normal(static_cast<float>(std::sqrt(2.0 / static_cast<double>(fan_out))));
+}
 
 Conv2dNumbers Conv2d::numbers(const Weights& w, std::int64_t in, std::int64_t out, const Options& options) {
   const ConvStart start = start_of(in, out, options);

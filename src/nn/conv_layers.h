@@ -14,6 +14,9 @@ namespace locant {
 /// Input channels of a group. Throws Error unless the groups divide both.
 std::int64_t channels_of_group(std::int64_t in, std::int64_t out, std::int64_t groups);
 
+/// N(0, 2 / fan_out), fan_out the kernel's area times out / groups: He et al. 2015.
+Init fan_out_init(std::int64_t fan_out);
+
 /// `weight` (out, in / groups, kernel rows, kernel columns), `bias` (out); starts as PyTorch's Conv2d does.
 /// Packed for inference.
 class Conv2d {
@@ -23,6 +26,7 @@ class Conv2d {
     Conv2dOptions conv = {};
     bool bias = true;
     std::optional<Init> weight_init = std::nullopt;  ///< none: PyTorch's
+    std::optional<Init> bias_init = std::nullopt;    ///< none: PyTorch's
   };
   Conv2d() = default;
   Conv2d(const Weights& w, std::int64_t in, std::int64_t out, const Options& options);

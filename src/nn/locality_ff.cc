@@ -6,13 +6,12 @@
 namespace locant {
 
 LocalityFfLayer::LocalityFfLayer(const Weights& w, const Options& o) {
-  require(
-      o.in >= 1 && o.out >= 1 && o.expand_ratio >= 1 && o.stride >= 1 && o.kernel >= 1 && o.kernel % 2 == 1,
-      "locality_ff",
-      "{} channels to {}, {} times wider between, kernel {}, stride {}: all must be at least 1, "
-      "the kernel odd",
-      o.in, o.out, o.expand_ratio, o.kernel, o.stride);
-  const std::int64_t wide = o.in * o.expand_ratio;
+  const auto wide = static_cast<std::int64_t>(static_cast<double>(o.in) * o.expand_ratio);
+  require(o.in >= 1 && o.out >= 1 && wide >= 1 && o.stride >= 1 && o.kernel >= 1 && o.kernel % 2 == 1,
+          "locality_ff",
+          "{} channels to {}, {} times wider between, kernel {}, stride {}: all must leave 1 at least, "
+          "the kernel odd",
+          o.in, o.out, o.expand_ratio, o.kernel, o.stride);
   const Weights conv = w / "conv";
   const Conv2d::Options plain = Conv2d::square(1, 1, 0, 1, false);
   const BatchNormOptions norm{.eps = o.bn_eps};
@@ -25,10 +24,11 @@ LocalityFfLayer::LocalityFfLayer(const Weights& w, const Options& o) {
     require(o.reduction >= 1 && o.reduction <= wide, "locality_ff", "{} channels squeezed by {} leave none",
             wide, o.reduction);
     const std::int64_t narrow = wide / o.reduction;
-    const Init init = Init::fan_in(wide), back = Init::fan_in(narrow);
+    const Init init = Init::trunc_normal(0.02f);  // as of every Linear in LocalViT
     const Weights fc = conv / 6 / "fc";
-    ff_.squeeze = {(fc / 0).get("weight", {narrow, wide}, init), (fc / 0).get("bias", {narrow}, init)};
-    ff_.excite = {(fc / 2).get("weight", {wide, narrow}, back), (fc / 2).get("bias", {wide}, back)};
+    ff_.squeeze = {(fc / 0).get("weight", {narrow, wide}, init),
+                   (fc / 0).get("bias", {narrow}, Init::zeros())};
+    ff_.excite = {(fc / 2).get("weight", {wide, narrow}, init), (fc / 2).get("bias", {wide}, Init::zeros())};
   } else if (o.gate != FfGate::none) {
     require(o.eca_kernel >= 1 && o.eca_kernel % 2 == 1, "locality_ff",
             "a kernel of {} over channels; it must be odd", o.eca_kernel);

@@ -13,7 +13,7 @@ class LocalityFfLayer {
   struct Options {
     std::int64_t in = 192, out = 192;
     std::int64_t kernel = 3, stride = 1;
-    std::int64_t expand_ratio = 4;
+    double expand_ratio = 4;
     FfActivation act = FfActivation::hard_swish;
     FfGate gate = FfGate::squeeze_excite;
     std::int64_t reduction = 4;   ///< squeeze_excite: hidden width in * expand_ratio / reduction

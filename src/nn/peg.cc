@@ -15,8 +15,8 @@ PegLayer::PegLayer(const Weights& w, const Options& options) {
           options.residual);
   // Twins: normal of variance 2 / fan_out, of k k outputs a channel.
   const Init init = Init::normal(std::sqrt(2.0f) / static_cast<float>(k));
-  peg_ = {w.get(Peg::kWeight, {C, 1, k, k}, init), w.get(Peg::kBias, {C}, Init::zeros()), options.stride,
-          options.residual};
+  peg_ = {w.get(Peg::kWeight, {C, 1, k, k}, init, {.decay = false}), w.get(Peg::kBias, {C}, Init::zeros()),
+          options.stride, options.residual};
 }
 
 Var PegLayer::operator()(const Context& ctx, const Var& x, Grid grid, std::int64_t prefix) const {

@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "ops/attention/attention.h"
 #include "ops/elementwise.h"
+#include "ops/pool2d.h"
 #include "ops/rearrange.h"
 
 namespace locant {
@@ -12,10 +13,12 @@ SpatialReductionAttention::SpatialReductionAttention(const Weights& w, const Opt
   const std::int64_t C = options.width, H = options.heads, R = options.ratio;
   require_heads("spatial_reduction_attention", H, C);
   require(R >= 1, "spatial_reduction_attention", "a reduction by {}; it must be 1 or more", R);
+  require(options.pool >= 0 && (options.pool == 0 || R == 1), "spatial_reduction_attention",
+          "a pool of {} with a reduction by {}; it is one or the other", options.pool, R);
   q_ = Linear(w / "q", C, C, {.bias = options.qkv_bias});
   kv_ = Linear(w / "kv", C, 2 * C, {.bias = options.qkv_bias});
   proj_ = Linear(w / "proj", C, C);
-  if (R == 1) return;
+  if (R == 1 && options.pool == 0) return;
   const Init init = Init::fan_in(C * R * R);
   sr_ = {w.get(SpatialReduction::kWeight, {C, C, R, R}, options.sr_init.value_or(init)),
          w.get(SpatialReduction::kBias, {C}, options.sr_init ? Init::zeros() : init),
@@ -27,18 +30,27 @@ void SpatialReductionAttention::show(const Context& ctx, const char* name, const
   ctx.show([&] { return join_path(path_, name); }, value);
 }
 
+Var SpatialReductionAttention::reduced(const Context& ctx, const Var& x, Grid grid) const {
+  const std::int64_t pool = options_.pool;
+  if (pool == 0 && options_.ratio == 1) return x;
+  Var cells = x;
+  if (pool > 0) {
+    cells = on_grid(ctx, "spatial_reduction_attention", x, grid, 0,
+                    [&](const Var& images) { return adaptive_average_pool2d(ctx, images, pool, pool); });
+    grid = {1, pool, pool};
+  }
+  const Var images = reduced_images(ctx, sr_, cells, grid);
+  show(ctx, "sr", images);
+  const Var keys = reduced_tokens(ctx, sr_, images);
+  show(ctx, "norm", keys);
+  return pool > 0 ? gelu(ctx, keys) : keys;
+}
+
 Var SpatialReductionAttention::operator()(const Context& ctx, const Var& x, Grid grid,
                                           const Var& skip) const {
   const Var q = q_(ctx, x);
   show(ctx, "q", q);
-  Var keys = x;
-  if (options_.ratio > 1) {
-    const Var images = reduced_images(ctx, sr_, x, grid);
-    show(ctx, "sr", images);
-    keys = reduced_tokens(ctx, sr_, images);
-    show(ctx, "norm", keys);
-  }
-  const Var kv = kv_(ctx, keys);
+  const Var kv = kv_(ctx, reduced(ctx, x, grid));
   show(ctx, "kv", kv);
   AttentionOptions options;
   options.heads = options_.heads;

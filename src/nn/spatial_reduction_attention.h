@@ -10,12 +10,15 @@
 namespace locant {
 
 /// Attention on keys and values of a reduced picture (position/spatial_reduction.h), as PVT and Twins' GSA
-/// build it: `q`, `sr`, `norm` (both at a ratio above 1 only), `kv` (rows k, then v), `proj`.
+/// build it: `q`, `sr`, `norm` (both at a ratio above 1 only), `kv` (rows k, then v), `proj`. With a pool,
+/// PVT v2's linear attention: keys and values are those of GELU(LN(Conv(means of pool x pool cells))), Conv a
+/// product per token.
 class SpatialReductionAttention {
  public:
   struct Options {
     std::int64_t width = 64, heads = 1;
     std::int64_t ratio = 8;
+    std::int64_t pool = 0;  ///< side of the grid of means; the ratio is 1 then
     bool qkv_bias = true;
     float norm_eps = 1e-5f;
     float dropout = 0.0f;  ///< of probabilities
@@ -23,7 +26,8 @@ class SpatialReductionAttention {
     std::optional<Init> sr_init = std::nullopt;
   };
   SpatialReductionAttention() = default;
-  /// Throws Error when the heads do not divide the width, or the ratio is below 1.
+  /// Throws Error when the heads do not divide the width, the ratio is below 1, or there is a pool beside
+  /// one.
   SpatialReductionAttention(const Weights& w, const Options& options);
   /// x (B, h w, C) -> the same, plus skip where that is defined; at a ratio of 1 also with tokens before the
   /// grid. Shows q, sr (B, C, h', w'), norm and kv (B, h' w', ..), and its answer.
@@ -31,6 +35,8 @@ class SpatialReductionAttention {
 
  private:
   void show(const Context& ctx, const char* name, const Var& value) const;
+  /// What keys and values come from.
+  Var reduced(const Context& ctx, const Var& x, Grid grid) const;
 
   Options options_;
   std::string path_;

@@ -37,8 +37,8 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
 }
 
 // Swin, Video Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. PVT: its tables decay.
-// ViT, DeiT: timm's. iRPE: its tables do, as in the official code. Segment Anything: position tables as in
-// ViTDet and MViTv2; its tokens as class tokens.
+// CPVT: PEG's weights do not, as in Twins. ViT, DeiT: timm's. iRPE: its tables do, as in the official code.
+// Segment Anything: position tables as in ViTDet and MViTv2; its tokens as class tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
@@ -46,6 +46,9 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
       {"video_swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
       {"vit", {"cls_token", "pos_embed"}},
       {"convit", {"cls_token", "pos_embed"}},
+      {"pvt_v2", {}},
+      {"cpvt", {"cls_token", "pos_block.N.proj.N.weight"}},
+      {"localvit", {"cls_token", "pos_embed"}},
       {"deit", {"cls_token", "dist_token", "pos_embed"}},
       {"dinov2", {"cls_token", "mask_token", "pos_embed", "register_tokens"}},
       {"deit_irpe", {"cls_token", "pos_embed"}},

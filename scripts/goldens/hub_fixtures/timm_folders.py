@@ -15,6 +15,8 @@ SMALL = {"img_size": 16, "patch_size": 4, "embed_dim": 18, "depth": 2, "num_head
 SWIN = {"img_size": 32, "embed_dim": 12, "depths": (2, 1), "num_heads": (2, 4), "window_size": 4, "mlp_ratio": 1.5}
 SAM = {"img_size": 64, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "mlp_ratio": 2, "window_size": 3,
        "global_attn_indexes": (1,)}
+PVT_V2 = {"num_classes": 3, "embed_dims": (8, 8, 12, 12), "depths": (1, 2, 1, 1), "num_heads": (1, 2, 2, 3),
+          "mlp_ratios": (2, 2, 1.5, 1)}
 TREES = ["ash", "elm", "fir", "oak", "yew"]
 
 
@@ -91,6 +93,10 @@ def other_families(root):
            depths=(1, 1, 1, 1), num_heads=(1, 2, 2, 3), window_sizes=(2, 2, 4, 2), mlp_ratio=1.0,
            pretrained_cfg_overlay={"input_size": (3, 64, 64)}).classifier(
         "batch norms with statistics; the size is in pretrained_cfg alone", "tiny_vit")
+    Folder(root, "timm_pvt_v2", "pvt_v2_b0", 45, quiet=0.3, sr_ratios=(5, 2, 1, 1), **PVT_V2).classifier(
+        "widths, heads and reductions by model_args; a reduction by 5 leaves out two rows of twelve", "pvt_v2")
+    Folder(root, "timm_pvt_v2_linear", "pvt_v2_b2_li", 45, quiet=0.3, **PVT_V2).classifier(
+        "linear attention: keys of 7 x 7 means, of grids of 12, 6, 3 and 2", "pvt_v2")
     Folder(root, "timm_samvit", "samvit_base_patch16", 64, quiet=0.3, num_classes=0, neck_chans=12, **SAM).embedding(
         "Segment Anything's encoder with its neck", "sam_image_encoder")
     Folder(root, "timm_samvit_classifier", "samvit_base_patch16_224", 64, quiet=0.3, num_classes=3, **SAM).classifier(

@@ -189,6 +189,21 @@ def swin_folders(root):
             "pretrained_window_sizes 2: the bias network sees other coordinates", "swin_v2", "", 0)
 
 
+def pvt_v2_folders(root):
+    def config(**more):
+        return hf.PvtV2Config(**({"image_size": 45, "hidden_sizes": [8, 8, 12, 12], "depths": [1, 2, 1, 1],
+                                  "num_attention_heads": [1, 2, 2, 3], "sr_ratios": [5, 2, 1, 1],
+                                  "mlp_ratios": [2, 2, 1, 1]} | more))
+
+    Folder(root, "pvt_v2_classifier", hf.PvtV2ForImageClassification(config(**labels(BIRDS))), 0.1).checked().classifier(
+        "epsilon 1e-6 in the norms of patches and reduced keys, too", "pvt_v2", "pvt_v2.", names=BIRDS)
+    made = Folder(root, "pvt_v2_linear_headless", hf.PvtV2Model(
+        config(linear_attention=True, qkv_bias=False, patch_sizes=[5, 3, 3, 3], layer_norm_eps=1e-3)), 0.1).checked()
+    pictures = in_float64(made.model, made.picture).last_hidden_state  # (1, C, rows, columns)
+    made.case.loads("linear attention, no bias of q, k and v, patches of 5, layer_norm_eps 1e-3", made_by(made.model),
+                    "model", "pvt_v2", "", made.shape, **features(pictures.flatten(2).transpose(1, 2), 0))
+
+
 def sam_folders(root):
     vision = {"hidden_size": 16, "output_channels": 16, "num_hidden_layers": 2, "num_attention_heads": 2,
               "image_size": 64, "patch_size": 8, "window_size": 3, "global_attn_indexes": [1], "num_pos_feats": 8,
@@ -291,6 +306,7 @@ def make(root):
     vit_folders(root)
     dinov2_folders(root)
     swin_folders(root)
+    pvt_v2_folders(root)
     sam_folders(root)
     forms_of_a_folder(root)
     refused_activations(root)
