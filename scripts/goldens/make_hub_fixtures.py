@@ -24,6 +24,7 @@ GROUPS = [
     "timm_folders",
     "torchvision_files",
     "sequence_folders",
+    "cvt_folders",
     "readme",
 ]
 

@@ -11,6 +11,9 @@
   FAMILY(kSimpleVit)            \
   FAMILY(kTinyVit)              \
   FAMILY(kConvit)               \
+  FAMILY(kCvt)                  \
+  FAMILY(kCeit)                 \
+  FAMILY(kAxialResnet)          \
   FAMILY(kGpsaLayer)            \
   FAMILY(kDeitIrpe)             \
   FAMILY(kDetrIrpe)             \
