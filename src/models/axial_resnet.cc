@@ -132,8 +132,8 @@ AxialResnet::AxialResnet(const Family& family, AxialResnetConfig config, const W
     }
   }
   if (c.num_classes > 0)
-    fc_ = Linear(w / "fc", in, c.num_classes,
-                 {.weight_init = Init::fan_in(in), .bias_init = Init::fan_in(in)});
+    fc_ =
+        Linear(w / "fc", in, c.num_classes, {.weight_init = Init::fan_in(in), .bias_init = Init::fan_in(in)});
 }
 
 Var AxialResnet::stem(const Context& ctx, const Var& images) const {

@@ -116,10 +116,10 @@ TEST(Cvt, ShapesTellTheRest) {
   EXPECT_EQ(told(find_model("cvt_21").config, "")["heads"], (std::vector<int>{1, 3, 6}));
   EXPECT_EQ(told(find_model("cvt_21").config, "")["patch_pads"], (std::vector<int>{2, 1, 1}));
   // vit-pytorch's: heads of 64 beside a width of 32.
-  const Json channel = told(
-      R"({"dims":[32,64,96],"heads":[1,2,3],"head_dim":64,"norm":"channel","scale":"head_dim",)"
-      R"("last_norm":false,"cls_token":[false,false,false],"depths":[1,1,1]})",
-      "");
+  const Json channel =
+      told(R"({"dims":[32,64,96],"heads":[1,2,3],"head_dim":64,"norm":"channel","scale":"head_dim",)"
+           R"("last_norm":false,"cls_token":[false,false,false],"depths":[1,1,1]})",
+           "");
   EXPECT_EQ(channel["heads"], (std::vector<int>{1, 2, 3}));
   EXPECT_EQ(channel["head_dim"], 64);
   EXPECT_EQ(channel["norm"], "channel");

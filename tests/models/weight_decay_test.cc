@@ -37,8 +37,8 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
 }
 
 // Swin, Video Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. ViT, DeiT: timm's. iRPE:
-// its tables do, as in the official code. Segment Anything: position tables as in ViTDet and MViTv2; its
-// tokens as class tokens.
+// its tables do, as in the official code; CeiT's position of layers does, too. Segment Anything: position
+// tables as in ViTDet and MViTv2; its tokens as class tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
@@ -46,6 +46,12 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
       {"video_swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
       {"vit", {"cls_token", "pos_embed"}},
       {"convit", {"cls_token", "pos_embed"}},
+      {"cvt", {"stage2.cls_token"}},
+      {"ceit", {"cls_token", "pos_embed"}},
+      {"axial_resnet",
+       {"layer1.N.hight_block.relative", "layer1.N.width_block.relative", "layer2.N.hight_block.relative",
+        "layer2.N.width_block.relative", "layer3.N.hight_block.relative", "layer3.N.width_block.relative",
+        "layer4.N.hight_block.relative", "layer4.N.width_block.relative"}},
       {"deit", {"cls_token", "dist_token", "pos_embed"}},
       {"dinov2", {"cls_token", "mask_token", "pos_embed", "register_tokens"}},
       {"deit_irpe", {"cls_token", "pos_embed"}},
