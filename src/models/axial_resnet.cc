@@ -37,6 +37,12 @@ struct AxialResnetConfig {
 
   std::size_t stages() const { return dims.size(); }
   std::int64_t out(std::size_t s) const { return dims[s] * expansion; }
+  /// Pixels of the picture a place of the last map.
+  std::int64_t stride() const {
+    std::int64_t pixels = stem_stride * kPoolStride;
+    for (const std::int64_t stride : strides) pixels *= stride;
+    return pixels;
+  }
 };
 
 template <class Archive, class Config>
@@ -155,8 +161,11 @@ Var AxialResnet::encode(const Context& ctx, const Var& images, std::vector<Featu
           "to {} pixels a side",
           shape[2], shape[3], std::max(x.dim(2), x.dim(3)), c().spans[0], c().spans[0] * stride);
   for (std::size_t s = 0; s < stages_.size(); ++s) {
-    require(std::min(x.dim(2), x.dim(3)) >= c().strides[s], op(),
-            "an image of {} x {} leaves stage {} no place", shape[2], shape[3], s + 1);
+    // The mean behind the rows' attention rounds down where the shortcut rounds up.
+    require(x.dim(2) % c().strides[s] == 0 && x.dim(3) % c().strides[s] == 0, op(),
+            "an image of {} x {} comes to stage {} as a map of {} x {}, which its stride {} does not divide; "
+            "multiples of {} fit",
+            shape[2], shape[3], s + 1, x.dim(2), x.dim(3), c().strides[s], c().stride());
     for (const AxialBlock& block : stages_[s]) x = block(ctx, x);
     stride *= c().strides[s];
     ctx.show([=] { return fmt::format("layer{}", s + 1); }, x);

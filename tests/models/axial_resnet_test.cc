@@ -40,7 +40,7 @@ TEST(AxialResnet, ParameterCountsArePublished) {
 
 TEST(AxialResnet, InferenceAndTrainingWeightsGiveTheSame) {
   for (const char* more : {"{}", R"({"base_width":128,"expansion":1,"groups":4})"}) {
-    const Var images(random_tensor({2, 2, 32, 28}, 1));
+    const Var images(random_tensor({2, 2, 32, 24}, 1));
     const Var recorded = make_small(more, WeightMode::train)->forward({}, images);
     const Var packed = make_small(more)->forward({}, images);
     EXPECT_EQ(packed.shape(), (Shape{2, 5})) << more;
@@ -48,16 +48,16 @@ TEST(AxialResnet, InferenceAndTrainingWeightsGiveTheSame) {
   }
 }
 
-// Every stage gives a level; 29 x 18: 15 x 9 behind the convolution, 8 x 5 behind the pool, then 4 x 2.
+// Every stage gives a level; 29 x 24: 15 x 12 behind the convolution, 8 x 6 behind the pool, then 4 x 3.
 TEST(AxialResnet, FeaturesOfEveryStage) {
-  const Features features = make_small("{}")->features({}, Var(random_tensor({1, 2, 29, 18}, 1)));
+  const Features features = make_small("{}")->features({}, Var(random_tensor({1, 2, 29, 24}, 1)));
   ASSERT_EQ(features.levels.size(), 2u);
-  EXPECT_EQ(features.levels[0].tokens.shape(), (Shape{1, 40, 16}));
+  EXPECT_EQ(features.levels[0].tokens.shape(), (Shape{1, 48, 16}));
   EXPECT_EQ(features.levels[0].stride, 4);
   EXPECT_EQ(features.last().grid.rows, 4);
-  EXPECT_EQ(features.last().grid.columns, 2);
+  EXPECT_EQ(features.last().grid.columns, 3);
   EXPECT_EQ(features.last().stride, 8);
-  EXPECT_EQ(features.last().tokens.shape(), (Shape{1, 8, 32}));
+  EXPECT_EQ(features.last().tokens.shape(), (Shape{1, 12, 32}));
   EXPECT_EQ(features.cls.shape(), (Shape{1, 32}));
 }
 
@@ -68,7 +68,7 @@ TEST(AxialResnet, RefusesWhatCannotBe) {
   const auto model = make_small("{}");
   EXPECT_THROW(model->forward({}, Var(random_tensor({1, 3, 32, 32}, 1))), Error);
   EXPECT_THROW(model->forward({}, Var(random_tensor({1, 2, 33, 32}, 1))), Error);  // lines of 9 places
-  EXPECT_THROW(model->forward({}, Var(random_tensor({1, 2, 4, 32}, 1))), Error);
+  EXPECT_THROW(model->forward({}, Var(random_tensor({1, 2, 18, 32}, 1))), Error);  // 5 rows, stride 2
 }
 
 // Convolutions start with the variance 2 / fan out.
