@@ -25,6 +25,7 @@ GROUPS = [
     "pvt_folders",
     "torchvision_files",
     "sequence_folders",
+    "cvt_folders",
     "readme",
 ]
 

@@ -14,6 +14,9 @@
   FAMILY(kTwinsPcpvt)            \
   FAMILY(kTwinsSvt)              \
   FAMILY(kConvit)                \
+  FAMILY(kCvt)                   \
+  FAMILY(kCeit)                  \
+  FAMILY(kAxialResnet)           \
   FAMILY(kPvtV2)                 \
   FAMILY(kCpvt)                  \
   FAMILY(kLocalVit)              \

@@ -105,7 +105,7 @@ std::vector<Place> places(const TwinsConfig& c, std::size_t stage) {
 
 /// Twins: normal of variance 2 / fan_out.
 Init conv_start(std::int64_t kernel, std::int64_t out_of_group) {
-  return Init::normal(std::sqrt(2.0f / static_cast<float>(kernel * kernel * out_of_group)));
+  return fan_out_init(kernel * kernel * out_of_group);
 }
 
 /// vit-pytorch's convolution by 1 x 1, on tokens.

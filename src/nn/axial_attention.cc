@@ -215,17 +215,21 @@ AxialBlock::AxialBlock(const Weights& w, const Options& o) : path_(w.path()) {
   require(o.in >= 1 && inner >= 1 && out >= 1, kOp, "a block of {} planes from {} channels", o.planes, o.in);
   require(o.downsample || (o.in == out && o.stride == 1), kOp,
           "{} channels cannot be added to {} at stride {} without a downsample", o.in, out, o.stride);
-  const auto pointwise = [](std::int64_t stride) { return Conv2d::square(1, stride, 0, 1, false); };
+  const auto pointwise = [](std::int64_t stride, std::int64_t outputs) {
+    Conv2d::Options options = Conv2d::square(1, stride, 0, 1, false);
+    options.weight_init = fan_out_init(outputs);
+    return options;
+  };
   const BatchNormOptions norm{.eps = o.bn_eps};
-  down_ = Conv2d(w / "conv_down", o.in, inner, pointwise(1));
+  down_ = Conv2d(w / "conv_down", o.in, inner, pointwise(1, inner));
   norm1_ = BatchNorm(w / "bn1", inner, norm);
   height_ = AxialAttention(w / "hight_block", {inner, inner, o.groups, o.span, 1, GridAxis::rows, o.bn_eps});
   width_ = AxialAttention(w / "width_block",
                           {inner, inner, o.groups, o.span, o.stride, GridAxis::columns, o.bn_eps});
-  up_ = Conv2d(w / "conv_up", inner, out, pointwise(1));
+  up_ = Conv2d(w / "conv_up", inner, out, pointwise(1, out));
   norm2_ = BatchNorm(w / "bn2", out, norm, Init::zeros());
   if (!o.downsample) return;
-  downsample_ = Conv2d(w / "downsample" / 0, o.in, out, pointwise(o.stride));
+  downsample_ = Conv2d(w / "downsample" / 0, o.in, out, pointwise(o.stride, out));
   downsample_norm_ = BatchNorm(w / "downsample" / 1, out, norm);
 }
 

@@ -25,7 +25,7 @@ void check(const SasaOptions& o) {
 
 Conv2d pointwise(const Weights& w, std::int64_t in, std::int64_t out, bool bias) {
   Conv2d::Options options = Conv2d::square(1, 1, 0, 1, bias);
-  options.weight_init = Init::normal(std::sqrt(2.0f / static_cast<float>(out)));
+  options.weight_init = fan_out_init(out);
   return Conv2d(w, in, out, options);
 }
 

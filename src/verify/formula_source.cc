@@ -35,7 +35,7 @@ Tensor FormulaSource::get(const std::string& name, const Shape& shape, const Ini
           name, shape.str(), kLargestOracleTensor);
   Tensor out = Tensor::full(shape, init.kind == Init::Kind::constant ? init.value : 0.0f);
   for (const SourcePiece& piece : renames_.to_library(name, shape)) {
-    const std::string theirs = file_.name_prefix + piece.name;
+    const std::string theirs = file_.name_in_file(piece.name, renames_.prefix);
     const auto found = by_name_.find(theirs);
     if (found == by_name_.end()) {
       if (!renames_.is_optional(name))

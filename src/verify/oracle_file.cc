@@ -211,4 +211,13 @@ double oracle_error(std::span<const float> values, const OracleTensor& want) {
   return worst;
 }
 
+std::string OracleFile::name_in_file(const std::string& name, const std::string& prefix) const {
+  const std::string plain = name_prefix + name;
+  if (!name_prefix.empty() || prefix.empty()) return plain;
+  const std::string prefixed = prefix + name;
+  const bool has = std::any_of(parameters.begin(), parameters.end(),
+                               [&](const OracleFormula& parameter) { return parameter.name == prefixed; });
+  return has ? prefixed : plain;
+}
+
 }  // namespace locant

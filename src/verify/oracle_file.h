@@ -51,6 +51,10 @@ struct OracleFile {
   std::vector<OracleTensor> extra_outputs, stages, gradients;  ///< empty: outputs only
   std::vector<std::string> dense_stages, zero_gradients;
   double output_error = 0.0, stage_error = 0.0, gradient_error = 0.0;  ///< of torch's float32 run
+
+  /// What the file calls a tensor of this name: behind name_prefix, or behind the naming's `prefix`, which
+  /// models with a head have on some of their names.
+  std::string name_in_file(const std::string& name, const std::string& prefix) const;
 };
 
 /// Throws Error ("[verify] FILE: ...") for a file that is no such oracle.

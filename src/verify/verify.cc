@@ -128,8 +128,8 @@ std::vector<Var> OracleRun::inputs(bool gradients) const {
 }
 
 std::string OracleRun::our_path(const std::string& stage) const {
-  const bool prefixed = stage.compare(0, file_.name_prefix.size(), file_.name_prefix) == 0;
-  return renames_.to_ours(prefixed ? stage.substr(file_.name_prefix.size()) : stage);
+  const std::string& prefix = file_.name_prefix.empty() ? renames_.prefix : file_.name_prefix;
+  return renames_.to_ours(stage.starts_with(prefix) ? stage.substr(prefix.size()) : stage);
 }
 
 std::set<std::string> OracleRun::wanted_paths() const {
@@ -217,9 +217,9 @@ void OracleRun::compare_gradients(const OracleSubject& subject, const std::vecto
     const Tensor& gradient = parameter.value.grad();
     for (const SourcePiece& piece : renames_.to_library(parameter.name, parameter.shape)) {
       const bool all = piece.rows == 0 || !gradient.defined();
-      gradients[file_.name_prefix + piece.name] =
-          all ? gradient : gradient.slice(piece.row, piece.row + piece.rows);
-      if (!all) whole[file_.name_prefix + piece.name] = gradient;
+      const std::string theirs = file_.name_in_file(piece.name, renames_.prefix);
+      gradients[theirs] = all ? gradient : gradient.slice(piece.row, piece.row + piece.rows);
+      if (!all) whole[theirs] = gradient;
     }
   }
   const double bound = bound_of(kGradientBound, file_.gradient_error);

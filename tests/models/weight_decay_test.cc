@@ -37,8 +37,9 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
 }
 
 // Swin, Video Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. PVT: its tables decay.
-// CPVT: PEG's weights do not, as in Twins. ViT, DeiT: timm's. iRPE: its tables do, as in the official code.
-// Segment Anything: position tables as in ViTDet and MViTv2; its tokens as class tokens.
+// CPVT: PEG's weights do not, as in Twins. ViT, DeiT: timm's. iRPE: its tables do, as in the official code;
+// CeiT's position of layers does, too. Segment Anything: position tables as in ViTDet and MViTv2; its tokens
+// as class tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
@@ -49,6 +50,12 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
       {"pvt_v2", {}},
       {"cpvt", {"cls_token", "pos_block.N.proj.N.weight"}},
       {"localvit", {"cls_token", "pos_embed"}},
+      {"cvt", {"stage2.cls_token"}},
+      {"ceit", {"cls_token", "pos_embed"}},
+      {"axial_resnet",
+       {"layer1.N.hight_block.relative", "layer1.N.width_block.relative", "layer2.N.hight_block.relative",
+        "layer2.N.width_block.relative", "layer3.N.hight_block.relative", "layer3.N.width_block.relative",
+        "layer4.N.hight_block.relative", "layer4.N.width_block.relative"}},
       {"deit", {"cls_token", "dist_token", "pos_embed"}},
       {"dinov2", {"cls_token", "mask_token", "pos_embed", "register_tokens"}},
       {"deit_irpe", {"cls_token", "pos_embed"}},
