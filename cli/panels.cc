@@ -151,6 +151,33 @@ Tensor own_input(const Preprocess& options, const Image& picture, PictureFeature
   return input;
 }
 
+/// Tokens of a level (1, frames * rows * columns, C) as a map.
+Tensor map_of(const Features::Level& level) {
+  const auto& [tokens, grid, stride] = level;
+  const std::int64_t C = tokens.dim(2);
+  return grid.frames > 1 ? tokens.value().reshaped({grid.frames, grid.rows, grid.columns, C})
+                         : tokens.value().reshaped({grid.rows, grid.columns, C});
+}
+
+void take(const Features& features, const std::string& path, PictureFeatures& result) {
+  const Grid& grid = features.last().grid;
+  result.cls = features.cls.value().reshaped({features.cls.dim(1)});
+  result.patches = map_of(features.last());
+  if (features.levels.size() > 1)
+    for (const Features::Level& level : features.levels) {
+      result.stages.push_back(map_of(level));
+      result.strides.push_back(level.stride);
+    }
+  if (features.attention.defined())
+    result.attention = features.attention.reshaped({features.attention.dim(1), grid.rows, grid.columns});
+  std::vector<Tensor> all = result.stages;
+  all.insert(all.end(), {result.cls, result.patches, result.attention});
+  for (const Tensor& numbers : all) {
+    const std::string bad = numbers.defined() ? not_finite(numbers) : "";
+    require(bad.empty(), "features", "{}: what the model makes of it holds {}", path, bad);
+  }
+}
+
 /// Keeps the patches that hold a pixel of the photo, and their mean.
 void cut_padding(PictureFeatures& result, std::int64_t stride) {
   const Tensor& all = result.patches;
@@ -190,17 +217,37 @@ PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture
   watch.restart();
   const Features features = loaded.model->features(Context{}, Var(input));
   result.inference_s = watch.seconds();
-  const auto& [tokens, grid, stride] = features.last();
-  const std::int64_t C = tokens.dim(2);
-  result.cls = features.cls.value().reshaped({C});
-  result.patches = tokens.value().reshaped({grid.rows, grid.columns, C});
-  if (sam != nullptr) cut_padding(result, stride);
-  if (features.attention.defined())
-    result.attention = features.attention.reshaped({features.attention.dim(1), grid.rows, grid.columns});
-  for (const Tensor& numbers : {result.cls, result.patches, result.attention}) {
-    const std::string bad = numbers.defined() ? not_finite(numbers) : "";
-    require(bad.empty(), "features", "{}: what the model makes of it holds {}", path, bad);
+  take(features, path, result);
+  if (sam != nullptr) cut_padding(result, features.last().stride);
+  return result;
+}
+
+PictureFeatures clip_features(const LoadedModel& loaded, const std::vector<Image>& frames,
+                              const std::string& path) {
+  require(loaded.model->inputs().front().name == "clips", "features",
+          "{} sees pictures, not clips; leave --clip out", loaded.name);
+  require(!frames.empty(), "features", "{}: there is no frame", path);
+  Stopwatch watch;
+  const Preprocess& options = loaded.preprocess;
+  const auto F = static_cast<std::int64_t>(frames.size()), C = std::int64_t{options.channels};
+  const std::int64_t pixels = options.rows * options.columns;
+  Tensor clip({1, C, F, options.rows, options.columns});
+  for (std::int64_t f = 0; f < F; ++f) {
+    const Tensor frame = preprocess(frames[static_cast<std::size_t>(f)], options);
+    for (std::int64_t c = 0; c < C; ++c)
+      std::copy_n(frame.data() + c * pixels, pixels, clip.data() + (c * F + f) * pixels);
   }
+  PictureFeatures result;
+  result.name = printable(picture_name(path));
+  result.rows = frames.front().rows;
+  result.columns = frames.front().columns;
+  result.photo = frames.front();
+  result.preprocessing = preprocessing_json(loaded);
+  result.preprocess_s = watch.seconds();
+  watch.restart();
+  const Features features = loaded.model->features(Context{}, Var(clip));
+  result.inference_s = watch.seconds();
+  take(features, path, result);
   return result;
 }
 

@@ -14,7 +14,10 @@ struct PictureFeatures {
   std::string name;  ///< file name without folder and extension, as printable()
   Image photo;       ///< at the size that went into the model
   Tensor cls;        ///< (C)
-  Tensor patches;    ///< (rows, columns, C)
+  Tensor patches;    ///< (rows, columns, C); of a clip (frames, rows, columns, C)
+  /// Of a pyramid every stage's map, finest first, the last being `patches`; else none.
+  std::vector<Tensor> stages;
+  std::vector<std::int64_t> strides;  ///< pixels of the input a token of each stage
   Tensor attention;  ///< (H, rows, columns), class token to patches in the last layer; undefined without one
   std::int64_t rows = 0, columns = 0;  ///< of the picture as it was read
   std::string preprocessing;           ///< JSON: what made `photo` of it, and the model's input of that
@@ -30,6 +33,11 @@ std::string picture_name(const std::string& path);
 /// name. Throws Error, also for features that are not finite.
 PictureFeatures picture_features(const LoadedModel& loaded, const Image& picture, const std::string& path,
                                  std::int64_t short_side);
+
+/// The frames, each as loaded.preprocess has it, as one clip. `path` gives the name. Throws Error as
+/// picture_features does, and for a model of pictures.
+PictureFeatures clip_features(const LoadedModel& loaded, const std::vector<Image>& frames,
+                              const std::string& path);
 
 /// A row a picture: the photo; the first three principal components of the patch features of all pictures
 /// together as red, green and blue; the attention over the grey photo, its mean over the heads as heat (where

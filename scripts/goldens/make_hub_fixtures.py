@@ -22,6 +22,7 @@ GROUPS = [
     "training_files",
     "refused",
     "timm_folders",
+    "pvt_folders",
     "torchvision_files",
     "sequence_folders",
     "readme",

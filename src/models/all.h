@@ -12,6 +12,9 @@
   FAMILY(kVitRelpos)             \
   FAMILY(kSimpleVit)             \
   FAMILY(kTinyVit)               \
+  FAMILY(kPvt)                   \
+  FAMILY(kTwinsPcpvt)            \
+  FAMILY(kTwinsSvt)              \
   FAMILY(kConvit)                \
   FAMILY(kGpsaLayer)             \
   FAMILY(kDeitIrpe)              \

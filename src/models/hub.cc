@@ -160,10 +160,14 @@ HubConfig read_transformers(const Json& json, const std::string& type) {
 /// A field of the family that an argument of timm's constructors sets; empty where there is none.
 std::string field_of(const std::string& argument, const Json& fields) {
   static const std::map<std::string, std::vector<std::string>> kCalled = {
-      {"embed_dim", {"dim"}},           {"embed_dims", {"dims"}},
-      {"num_heads", {"heads"}},         {"window_size", {"window"}},
-      {"window_sizes", {"windows"}},    {"global_attn_indexes", {"global_blocks"}},
-      {"drop_path_rate", {"drop_path"}}};
+      {"embed_dim", {"dim"}},
+      {"embed_dims", {"dims"}},
+      {"num_heads", {"heads"}},
+      {"window_size", {"window"}},
+      {"window_sizes", {"windows"}},
+      {"global_attn_indexes", {"global_blocks"}},
+      {"drop_path_rate", {"drop_path"}},
+      {"wss", {"windows"}}};
   const auto called = kCalled.find(argument);
   for (const std::string& name :
        called != kCalled.end() ? called->second : std::vector<std::string>{argument})

@@ -7,24 +7,49 @@
 #include "ops/elementwise.h"
 
 namespace locant {
-namespace {
 
-// Channels of a group.
-std::int64_t per_group(std::int64_t in, std::int64_t out, std::int64_t groups) {
+std::int64_t channels_of_group(std::int64_t in, std::int64_t out, std::int64_t groups) {
   require(in >= 1 && out >= 1 && groups >= 1 && in % groups == 0 && out % groups == 0, "conv_layers",
           "{} groups do not divide {} channels to {}", groups, in, out);
   return in / groups;
 }
 
+namespace {
+
+// Shape and start of a weight, and the start of its bias.
+struct ConvStart {
+  Shape shape;
+  Init weight, bias;
+};
+
+ConvStart start_of(std::int64_t in, std::int64_t out, const Conv2d::Options& options) {
+  const std::int64_t from = channels_of_group(in, out, options.conv.groups);
+  const Init init = Init::fan_in(from * options.kernel_rows * options.kernel_columns);
+  return {{out, from, options.kernel_rows, options.kernel_columns}, options.weight_init.value_or(init), init};
+}
+
 }  // namespace
+
+Conv2dNumbers Conv2d::numbers(const Weights& w, std::int64_t in, std::int64_t out, const Options& options) {
+  const ConvStart start = start_of(in, out, options);
+  Conv2dNumbers made;
+  made.weight = w.get("weight", start.shape, start.weight);
+  if (options.bias) made.bias = w.get("bias", {out}, start.bias);
+  return made;
+}
 
 Conv2d::Conv2d(const Weights& w, std::int64_t in, std::int64_t out, const Options& options)
     : conv_(options.conv) {
-  const std::int64_t from = per_group(in, out, conv_.groups);
-  const Init init = Init::fan_in(from * options.kernel_rows * options.kernel_columns);
-  numbers_.weight = w.get("weight", {out, from, options.kernel_rows, options.kernel_columns},
-                          options.weight_init.value_or(init));
-  if (options.bias) numbers_.bias = w.get("bias", {out}, init);
+  if (w.mode() != WeightMode::inference) {
+    numbers_ = numbers(w, in, out, options);
+    return;
+  }
+  const ConvStart start = start_of(in, out, options);
+  Tensor weight = w.take("weight", start.shape, start.weight);
+  if (weight.is_borrowed()) weight = weight.clone();
+  w.release("weight");
+  if (options.bias) numbers_.bias = w.get("bias", {out}, start.bias);
+  numbers_.packed = PackedConv2d(weight, options.bias ? numbers_.bias.value() : Tensor());
 }
 
 Conv2d::Options Conv2d::square(std::int64_t kernel, std::int64_t stride, std::int64_t pad,
@@ -37,7 +62,7 @@ Var Conv2d::operator()(const Context& ctx, const Var& x) const { return numbers_
 Conv1d::Conv1d(const Weights& w, std::int64_t in, std::int64_t out, std::int64_t kernel,
                const Conv1dOptions& options, bool bias)
     : conv_(options) {
-  const std::int64_t from = per_group(in, out, options.groups);
+  const std::int64_t from = channels_of_group(in, out, options.groups);
   const Init init = Init::fan_in(from * kernel);
   weight_ = w.get("weight", {out, from, kernel}, init);
   if (bias) bias_ = w.get("bias", {out}, init);

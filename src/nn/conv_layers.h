@@ -11,7 +11,11 @@
 
 namespace locant {
 
+/// Input channels of a group. Throws Error unless the groups divide both.
+std::int64_t channels_of_group(std::int64_t in, std::int64_t out, std::int64_t groups);
+
 /// `weight` (out, in / groups, kernel rows, kernel columns), `bias` (out); starts as PyTorch's Conv2d does.
+/// Packed for inference.
 class Conv2d {
  public:
   struct Options {
@@ -27,9 +31,8 @@ class Conv2d {
                         std::int64_t groups = 1, bool bias = true);
   /// images (B, in, H, W) -> (B, out, H', W').
   Var operator()(const Context& ctx, const Var& x) const;
-  /// For what convolves by itself.
-  const Conv2dNumbers& numbers() const { return numbers_; }
-  const Var& weight() const { return numbers_.weight; }
+  /// The same tensors as they are, for what convolves by itself.
+  static Conv2dNumbers numbers(const Weights& w, std::int64_t in, std::int64_t out, const Options& options);
   /// Undefined without one.
   const Var& bias() const { return numbers_.bias; }
 

@@ -1,27 +1,27 @@
 #include "nn/conv_norm.h"
 
-#include "core/error.h"
-
 namespace locant {
 
 ConvNorm::ConvNorm(const Weights& w, std::int64_t in, std::int64_t out, const Options& o)
     : options_(square_conv(o.stride, o.pad, o.groups)) {
-  conv_ = Conv2d(w / "c", in, out, Conv2d::square(o.kernel, o.stride, o.pad, o.groups, false));
-  norm_ = BatchNorm(w / "bn", out, {.eps = o.eps}, o.norm_init);
-  if (w.mode() != WeightMode::inference) return;
-  const Tensor scale = norm_.scale(Context{}).value();
-  Tensor folded = conv_.weight().value().clone();
-  const std::int64_t taps = folded.numel() / out;
+  const Weights conv = w / "c", bn = w / "bn";
+  if (w.mode() != WeightMode::inference) {
+    conv_ = Conv2d(conv, in, out, Conv2d::square(o.kernel, o.stride, o.pad, o.groups, false));
+    norm_ = BatchNorm(bn, out, {.eps = o.eps}, o.norm_init);
+    return;
+  }
+  const std::int64_t from = channels_of_group(in, out, o.groups), taps = from * o.kernel * o.kernel;
+  Tensor folded = conv.take("weight", {out, from, o.kernel, o.kernel}, Init::fan_in(taps)).clone();
+  conv.release("weight");
+  const BatchNorm norm(bn, out, {.eps = o.eps}, o.norm_init);
+  const Var scale = norm.scale(Context{});
   for (std::int64_t c = 0; c < out; ++c)
-    for (std::int64_t x = 0; x < taps; ++x) folded[c * taps + x] *= scale[c];
-  weight_ = Var(std::move(folded));
-  bias_ = norm_.shift(Context{}, Var(scale));
-  conv_ = {};
-  norm_ = {};
+    for (std::int64_t x = 0; x < taps; ++x) folded[c * taps + x] *= scale.value()[c];
+  folded_ = PackedConv2d(folded, norm.shift(Context{}, scale).value());
 }
 
 Var ConvNorm::operator()(const Context& ctx, const Var& images) const {
-  if (!norm_.defined()) return conv2d(ctx, images, weight_, bias_, options_);
+  if (folded_.defined()) return Var(folded_.forward(images.value(), options_));
   return norm_(ctx, conv_(ctx, images));
 }
 

@@ -23,8 +23,8 @@ class ConvNorm {
 
  private:
   Conv2d conv_;
-  BatchNorm norm_;     // undefined once folded
-  Var weight_, bias_;  // folded
+  BatchNorm norm_;
+  PackedConv2d folded_;  // both, for inference
   Conv2dOptions options_;
 };
 

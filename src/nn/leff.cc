@@ -11,9 +11,9 @@ LeffLayer::LeffLayer(const Weights& w, const Options& options) {
           "{} channels, {} hidden ones and a kernel of {}; all must be at least 1, the kernel odd", C, hidden,
           k);
   leff_.path = w.path();
-  leff_.conv1 = Conv2d(w / "conv1", C, hidden, Conv2d::square(1)).numbers();
-  leff_.conv2 = Conv2d(w / "conv2", hidden, hidden, Conv2d::square(k, 1, 0, hidden)).numbers();
-  leff_.conv3 = Conv2d(w / "conv3", hidden, C, Conv2d::square(1)).numbers();
+  leff_.conv1 = Conv2d::numbers(w / "conv1", C, hidden, Conv2d::square(1));
+  leff_.conv2 = Conv2d::numbers(w / "conv2", hidden, hidden, Conv2d::square(k, 1, 0, hidden));
+  leff_.conv3 = Conv2d::numbers(w / "conv3", hidden, C, Conv2d::square(1));
   if (!options.batch_norm) return;
   const BatchNormOptions norm{.eps = options.bn_eps};
   leff_.bn1 = BatchNorm(w / "bn1", hidden, norm).numbers();

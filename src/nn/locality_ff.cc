@@ -16,9 +16,9 @@ LocalityFfLayer::LocalityFfLayer(const Weights& w, const Options& o) {
   const Weights conv = w / "conv";
   const Conv2d::Options plain = Conv2d::square(1, 1, 0, 1, false);
   const BatchNormOptions norm{.eps = o.bn_eps};
-  ff_.expand = Conv2d(conv / 0, o.in, wide, plain).numbers();
+  ff_.expand = Conv2d::numbers(conv / 0, o.in, wide, plain);
   ff_.expand_norm = BatchNorm(conv / 1, wide, norm).numbers();
-  ff_.depthwise = Conv2d(conv / 3, wide, wide, Conv2d::square(o.kernel, 1, 0, wide, false)).numbers();
+  ff_.depthwise = Conv2d::numbers(conv / 3, wide, wide, Conv2d::square(o.kernel, 1, 0, wide, false));
   ff_.depthwise_norm = BatchNorm(conv / 4, wide, norm).numbers();
   ff_.gate = o.gate;
   if (o.gate == FfGate::squeeze_excite) {
@@ -35,7 +35,7 @@ LocalityFfLayer::LocalityFfLayer(const Weights& w, const Options& o) {
     ff_.eca_kernel = (conv / 6 / "conv").get("weight", {1, 1, o.eca_kernel}, Init::fan_in(o.eca_kernel));
   }
   const std::int64_t last = o.gate == FfGate::none ? 6 : 7;
-  ff_.project = Conv2d(conv / last, wide, o.out, plain).numbers();
+  ff_.project = Conv2d::numbers(conv / last, wide, o.out, plain);
   ff_.project_norm = BatchNorm(conv / (last + 1), o.out, norm).numbers();
   ff_.act = o.act;
   ff_.stride = o.stride;

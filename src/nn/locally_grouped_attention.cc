@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "ops/elementwise.h"
 
 namespace locant {
 
@@ -18,7 +19,7 @@ LocallyGroupedAttention::LocallyGroupedAttention(const Weights& w, const Options
   proj_ = Linear(w / "proj", C, C);
 }
 
-Var LocallyGroupedAttention::operator()(const Context& ctx, const Var& x, Grid grid) const {
+Var LocallyGroupedAttention::operator()(const Context& ctx, const Var& x, Grid grid, const Var& skip) const {
   require(x.shape().rank() == 3 && grid.frames == 1 && x.dim(1) == grid.tokens(), "locally_grouped_attention",
           "x of shape {} does not hold {} x {} tokens", x.shape().str(), grid.rows, grid.columns);
   const WindowLayout layout{.rows = grid.rows, .columns = grid.columns, .window = options_.window};
@@ -35,9 +36,11 @@ Var LocallyGroupedAttention::operator()(const Context& ctx, const Var& x, Grid g
                      .reshaped({x.dim(0), layout.padded_rows() / options_.window.rows,
                                 layout.padded_columns() / options_.window.columns, options_.window.rows,
                                 options_.window.columns, qkv.dim(2)})));
-  const Var out = proj_(ctx, attention(ctx, qkv, options));
+  const Var attended = attention(ctx, qkv, options);
+  if (ctx.probe == nullptr) return proj_(ctx, attended, Activation::none, skip);
+  const Var out = proj_(ctx, attended);
   ctx.show([&] { return join_path(path_, "proj"); }, out);
-  return out;
+  return skip.defined() ? add(ctx, out, skip) : out;
 }
 
 }  // namespace locant

@@ -24,9 +24,9 @@ class LocallyGroupedAttention {
   LocallyGroupedAttention() = default;
   /// Throws Error when the heads do not divide the width, or a side of the window is not 1 to 1024.
   LocallyGroupedAttention(const Weights& w, const Options& options);
-  /// x (B, h w, C) -> the same. Shows qkv in the order of windows, (B, rows of windows, columns of windows,
-  /// wh, ww, 3 C), and proj.
-  Var operator()(const Context& ctx, const Var& x, Grid grid) const;
+  /// x (B, h w, C) -> the same, plus skip where that is defined. Shows qkv in the order of windows, (B, rows
+  /// of windows, columns of windows, wh, ww, 3 C), and proj.
+  Var operator()(const Context& ctx, const Var& x, Grid grid, const Var& skip = {}) const;
 
  private:
   Options options_;

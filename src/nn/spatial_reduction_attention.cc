@@ -17,7 +17,8 @@ SpatialReductionAttention::SpatialReductionAttention(const Weights& w, const Opt
   proj_ = Linear(w / "proj", C, C);
   if (R == 1) return;
   const Init init = Init::fan_in(C * R * R);
-  sr_ = {w.get(SpatialReduction::kWeight, {C, C, R, R}, init), w.get(SpatialReduction::kBias, {C}, init),
+  sr_ = {w.get(SpatialReduction::kWeight, {C, C, R, R}, options.sr_init.value_or(init)),
+         w.get(SpatialReduction::kBias, {C}, options.sr_init ? Init::zeros() : init),
          w.get(SpatialReduction::kNormWeight, {C}, Init::ones()),
          w.get(SpatialReduction::kNormBias, {C}, Init::zeros()), options.norm_eps};
 }

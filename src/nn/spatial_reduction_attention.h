@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "nn/layers.h"
@@ -18,6 +19,8 @@ class SpatialReductionAttention {
     bool qkv_bias = true;
     float norm_eps = 1e-5f;
     float dropout = 0.0f;  ///< of probabilities
+    /// How sr starts, its bias then at zero; none: as PyTorch's convolution.
+    std::optional<Init> sr_init = std::nullopt;
   };
   SpatialReductionAttention() = default;
   /// Throws Error when the heads do not divide the width, or the ratio is below 1.

@@ -1,6 +1,7 @@
 #include "ops/conv2d.h"
 
 #include <algorithm>
+#include <mutex>
 
 #include "core/error.h"
 #include "core/parallel.h"
@@ -16,20 +17,19 @@ namespace {
 
 using reference::ConvShape;
 
-ConvShape shape_of(const Tensor& x, const Tensor& weight, const Conv2dOptions& o) {
-  if (x.shape().rank() != 4 || weight.shape().rank() != 4)
+ConvShape shape_of(const Tensor& x, const Shape& weight, const Conv2dOptions& o) {
+  if (x.shape().rank() != 4 || weight.rank() != 4)
     fail("conv2d", "x of shape {} and weight {} must be (B, C, H, W) and (out, C / groups, kh, kw)",
-         x.shape().str(), weight.shape().str());
+         x.shape().str(), weight.str());
   constexpr std::int64_t kMost = std::int64_t{1} << 40;  // sums of these cannot overflow
   require(o.groups >= 1 && o.stride_rows >= 1 && o.stride_columns >= 1 && o.pad_rows >= 0 &&
               o.pad_columns >= 0 && o.stride_rows <= kMost && o.stride_columns <= kMost &&
               o.pad_rows <= kMost && o.pad_columns <= kMost,
           "conv2d", "groups {}, stride {} x {} and padding {} x {} do not make a convolution", o.groups,
           o.stride_rows, o.stride_columns, o.pad_rows, o.pad_columns);
-  const std::int64_t C = x.dim(1), out = weight.dim(0), kh = weight.dim(2), kw = weight.dim(3);
-  if (C % o.groups != 0 || out % o.groups != 0 || weight.dim(1) != C / o.groups || weight.numel() == 0)
-    fail("conv2d", "weight of shape {} does not fit {} channels in {} groups", weight.shape().str(), C,
-         o.groups);
+  const std::int64_t C = x.dim(1), out = weight[0], kh = weight[2], kw = weight[3];
+  if (C % o.groups != 0 || out % o.groups != 0 || weight[1] != C / o.groups || weight.numel() == 0)
+    fail("conv2d", "weight of shape {} does not fit {} channels in {} groups", weight.str(), C, o.groups);
   const std::int64_t room_rows = x.dim(2) + 2 * o.pad_rows - kh,
                      room_columns = x.dim(3) + 2 * o.pad_columns - kw;
   if (room_rows < 0 || room_columns < 0)
@@ -125,12 +125,10 @@ dnnl_ops::Plan make_plan(const ConvShape& s, Pass pass, bool bias) {
            {DNNL_ARG_DIFF_DST, pd.diff_dst_desc()}}};
 }
 
-// Runs one pass on row-major tensors; the one that it computes is `x`, `weight` or `y`, by pass.
-void run(const ConvShape& s, Pass pass, const float* x, const float* weight, const float* bias,
-         const float* y) {
+std::shared_ptr<const dnnl_ops::Plan> plan_of(const ConvShape& s, Pass pass, bool bias) {
   const dnnl_ops::PlanKey key = {4,
                                  static_cast<int>(pass),
-                                 bias != nullptr,
+                                 bias,
                                  s.B,
                                  s.C,
                                  s.H,
@@ -143,9 +141,16 @@ void run(const ConvShape& s, Pass pass, const float* x, const float* weight, con
                                  s.stride_columns,
                                  s.pad_rows,
                                  s.pad_columns};
-  const auto plan = dnnl_ops::plan("conv2d", key, [&] { return make_plan(s, pass, bias != nullptr); });
+  return dnnl_ops::plan("conv2d", key, [&] { return make_plan(s, pass, bias); });
+}
+
+// Runs one pass on row-major tensors; the one that it computes is `x`, `weight` or `y`, by pass. `packed`:
+// how the weight lies, where it is not row-major.
+void run(const ConvShape& s, Pass pass, const float* x, const float* weight, const float* bias,
+         const float* y, const Layout* packed = nullptr) {
+  const auto plan = plan_of(s, pass, bias != nullptr);
   const Layouts plain(s, false);
-  const Layout* stored[3] = {&plain.x, &plain.weight, &plain.y};
+  const Layout* stored[3] = {&plain.x, packed != nullptr ? packed : &plain.weight, &plain.y};
   const float* rows[3] = {x, weight, y};
   const std::size_t result = pass == Pass::data ? 0 : pass == Pass::weights ? 1 : 2;
   Tensor moved[3];
@@ -162,6 +167,27 @@ void run(const ConvShape& s, Pass pass, const float* x, const float* weight, con
     dnnl_ops::reorder(moved[result].data(), plan->arguments[result].layout, const_cast<float*>(rows[result]),
                       *stored[result]);
 }
+
+// The weight of a packed convolution: as it came, or as a plan wanted it.
+struct PackedWeight {
+  Tensor numbers;
+  Layout layout = {};  // of row-major numbers none
+
+  PackedWeight wanted_by(const ConvShape& s, bool bias) const {
+    const Layout wanted = plan_of(s, Pass::forward, bias)->arguments[1].layout;
+    const Layout now = layout.is_zero() ? Layouts(s, false).weight : layout;
+    if (wanted == now) return {numbers, now};
+    PackedWeight out{Tensor({static_cast<std::int64_t>(wanted.get_size() / sizeof(float))}), wanted};
+    dnnl_ops::reorder(numbers.data(), now, out.numbers.data(), wanted);
+    return out;
+  }
+  bool fits(const ConvShape& s, bool bias) const {
+    return !layout.is_zero() && plan_of(s, Pass::forward, bias)->arguments[1].layout == layout;
+  }
+  void run_on(const ConvShape& s, const float* x, const float* bias, const float* y) const {
+    run(s, Pass::forward, x, numbers.data(), bias, y, &layout);
+  }
+};
 
 #else
 
@@ -217,29 +243,80 @@ void run(const ConvShape& s, Pass pass, const float* x, const float* weight, con
   pass == Pass::weights ? images(0, s.B) : parallel_for(s.B, 1, images);
 }
 
+struct PackedWeight {
+  Tensor numbers;
+  PackedWeight wanted_by(const ConvShape&, bool) const { return *this; }
+  bool fits(const ConvShape&, bool) const { return true; }
+  void run_on(const ConvShape& s, const float* x, const float* bias, const float* y) const {
+    run(s, Pass::forward, x, numbers.data(), bias, y);
+  }
+};
+
 #endif
 
 }  // namespace
 
-Tensor conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
-                      const Conv2dOptions& options) {
+struct PackedConv2d::State {
+  Shape shape{0};
+  Tensor bias;
+  std::mutex mutex;  // of `weight` alone: who has a copy of it works on
+  PackedWeight weight;
+
+  PackedWeight weight_for(const ConvShape& s) {
+    const std::lock_guard lock(mutex);
+    if (!weight.fits(s, bias.defined())) weight = weight.wanted_by(s, bias.defined());
+    return weight;
+  }
+};
+
+PackedConv2d::PackedConv2d(const Tensor& weight, const Tensor& bias) : state_(std::make_shared<State>()) {
+  state_->shape = weight.shape();
+  state_->bias = bias;
+  state_->weight.numbers = weight;
+}
+
+namespace {
+
+// convolve(s, offsets, y) writes y.
+template <class Convolve>
+Tensor forward_by(const Tensor& x, const Shape& weight, const Tensor& bias, const Conv2dOptions& options,
+                  const Convolve& convolve) {
   const ConvShape s = shape_of(x, weight, options);
   if (bias.defined() && bias.shape() != Shape{s.out})
     fail("conv2d", "bias of shape {} for {} outputs", bias.shape().str(), s.out);
   const ProfileScope scope("conv2d");
   Tensor y({s.B, s.out, s.rows, s.columns});
-  if (s.B == 0) return y;  // the other extents may then be of any size
-  const float* offsets = bias.defined() ? bias.data() : nullptr;
-  if (is_depthwise(s))
-    depthwise_forward(depthwise_shape(s), x.data(), weight.data(), offsets, y.data());
-  else
-    run(s, Pass::forward, x.data(), weight.data(), offsets, y.data());
+  if (s.B > 0)
+    convolve(s, bias.defined() ? bias.data() : nullptr, y.data());  // else extents may be of any size
   return y;
+}
+
+}  // namespace
+
+Tensor PackedConv2d::forward(const Tensor& x, const Conv2dOptions& options) const {
+  return forward_by(
+      x, state_->shape, state_->bias, options, [&](const ConvShape& s, const float* offsets, float* y) {
+        if (is_depthwise(s))  // by its own kernel, which takes the weight as it came
+          depthwise_forward(depthwise_shape(s), x.data(), state_->weight.numbers.data(), offsets, y);
+        else
+          state_->weight_for(s).run_on(s, x.data(), offsets, y);
+      });
+}
+
+Tensor conv2d_forward(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                      const Conv2dOptions& options) {
+  return forward_by(x, weight.shape(), bias, options,
+                    [&](const ConvShape& s, const float* offsets, float* y) {
+                      if (is_depthwise(s))
+                        depthwise_forward(depthwise_shape(s), x.data(), weight.data(), offsets, y);
+                      else
+                        run(s, Pass::forward, x.data(), weight.data(), offsets, y);
+                    });
 }
 
 void conv2d_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, const Conv2dOptions& options,
                      Tensor* dx, Tensor* dweight, Tensor* dbias) {
-  const ConvShape s = shape_of(x, weight, options);
+  const ConvShape s = shape_of(x, weight.shape(), options);
   if (dy.shape() != Shape{s.B, s.out, s.rows, s.columns})
     fail("conv2d", "gradient of shape {} for a result of shape ({}, {}, {}, {})", dy.shape().str(), s.B,
          s.out, s.rows, s.columns);

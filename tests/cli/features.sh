@@ -5,7 +5,7 @@ digits=examples/digits
 
 run 0 features $digits/3_a.png --weights $weights -o "$work/f.safetensors" --picture "$work/f.png" --img-size 56
 out_has "^$digits/3_a.png: [0-9]+ x [0-9]+ patches of [0-9]+ features from 56 x 56 pixels, preprocess .*, inference "
-out_has "^wrote $work/f.safetensors: 2 tensors$"
+out_has "^wrote $work/f.safetensors: 4 tensors$"  # cls, patches, and the two stages
 err_has 'no attention panel'
 run 0 inspect "$work/f.safetensors"
 out_has '^cls +F32 +\([0-9]+\)'
@@ -87,7 +87,7 @@ cmp "$work/p.png" "$work/before.png" || die "the picture is another"
 cmp "$work/w.safetensors" $weights || die "the weights are others"
 run 0 features $digits/3_a.png --weights $weights --img-size 56 -o -
 cmp "$work/out" "$work/g.safetensors" || die "-o - is not the file"
-err_has 'wrote standard output: 2 tensors'
+err_has 'wrote standard output: 4 tensors'
 run 0 features $digits/3_a.png --weights $weights --img-size 56 --picture -
 cmp "$work/out" "$work/g.png" || die "--picture - is not the file"
 
@@ -111,3 +111,47 @@ cp $digits/4_a.png "$work/own/3_a.jpg" && echo broken >"$work/own/5.png"  # two 
 run 1 demo --photos "$work/own" -o "$work/seen2" --weights $weights --img-size 28
 err_has '1 of 3 pictures failed'
 [ -s "$work/seen2/3_a.png" ] && [ -s "$work/seen2/3_a_2.png" ] || die "demo wrote one over the other"
+
+# Of a pyramid every stage.
+run 0 features $digits/3_a.png --weights tests/data/hub/swin_epsilon/model --crop -o "$work/f.safetensors"
+run 0 inspect "$work/f.safetensors"
+out_has '^stage_0 +F32 +\([0-9]+, [0-9]+, [0-9]+\)'
+out_has '^stage_1 +F32'
+out_has '^metadata strides: \[[0-9]+,[0-9]+'
+
+# A clip: the pictures of a folder, by name.
+mkdir "$work/clip" && cp $digits/3_a.png "$work/clip/1.png" && cp $digits/4_a.png "$work/clip/2.png"
+video=tests/data/hub/video_swin_official/epoch_30.pth
+run 0 features --clip "$work/clip" --weights $video -o "$work/f.safetensors"
+out_has "^$work/clip: 2 frames, \([0-9, ]+\) patches, preprocess .*, inference "
+run 0 inspect "$work/f.safetensors"
+out_has '^cls +F32'
+out_has '^stage_0 +F32'
+cp $digits/3_a.png "$work/clip/2.png"
+run 0 features --clip "$work/clip" --weights $video -o "$work/g.safetensors"
+cmp -s "$work/f.safetensors" "$work/g.safetensors" && die "another second frame gives the same"
+run 2 features $digits/3_a.png --weights $video -o "$work/f.safetensors"
+err_has 'sees clips: give a folder of frames as --clip'
+run 2 features --clip "$work/clip" --weights $weights -o "$work/f.safetensors"
+err_has 'sees pictures, not clips; leave --clip out'
+echo broken >"$work/clip/3.png"
+run 2 features --clip "$work/clip" --weights $video -o "$work/f.safetensors"
+err_has '3.png'
+
+# A sequence: the model's inputs by name, in a safetensors file.
+words=tests/data/hub/deberta_v3/model
+header='{"input_ids":{"dtype":"I64","shape":[1,3],"data_offsets":[0,24]}}'
+ids() { printf "\\x$(printf %x ${#header})\\0\\0\\0\\0\\0\\0\\0%s" "$header"; printf '\x5\0\0\0\0\0\0\0\x7\0\0\0\0\0\0\0\x1\0\0\0\0\0\0\0'; }
+ids >"$work/ids.safetensors"
+run 0 features "$work/ids.safetensors" --weights $words -o "$work/f.safetensors"
+out_has "^$work/ids.safetensors: input_ids \(1, 3\) to last_hidden_state \(1, 3, 12\), inference "
+run 0 inspect "$work/f.safetensors"
+out_has '^last_hidden_state +F32 +\(1, 3, 12\)'
+header=${header/input_ids/tokens___}
+ids >"$work/lone.safetensors"
+run 0 features "$work/lone.safetensors" --weights $words -o "$work/g.safetensors"
+cmp "$work/f.safetensors" "$work/g.safetensors" || die "a lone tensor of another name is another input"
+run 2 features "$work/ids.safetensors" --weights tests/data/hub/wav2vec2_conformer_none/model -o "$work/f.safetensors"
+err_has 'input_ids|rank|\(B N C\)'
+run 2 features $digits/3_a.png --weights $words -o "$work/f.safetensors"
+err_has 'sees no pictures; give a .safetensors file that holds its input_ids'

@@ -36,9 +36,9 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
   }
 }
 
-// Swin, Video Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. ViT, DeiT: timm's. iRPE:
-// its tables do, as in the official code. Segment Anything: position tables as in ViTDet and MViTv2; its
-// tokens as class tokens.
+// Swin, Video Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. PVT: its tables decay.
+// ViT, DeiT: timm's. iRPE: its tables do, as in the official code. Segment Anything: position tables as in
+// ViTDet and MViTv2; its tokens as class tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
@@ -51,6 +51,9 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
       {"deit_irpe", {"cls_token", "pos_embed"}},
       {"detr_irpe", {}},
       {"simple_vit", {}},
+      {"pvt", {"cls_token"}},
+      {"twins_pcpvt", {"pos_block.N.proj.N.weight"}},
+      {"twins_svt", {"pos_block.N.proj.N.weight"}},
       {"tiny_vit", {"layers.N.blocks.N.attn.attention_biases"}},
       {"t5_encoder", {"encoder.block.N.layer.N.SelfAttention.relative_attention_bias.weight"}},
       {"transformer_xl",

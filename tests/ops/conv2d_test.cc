@@ -1,5 +1,8 @@
 #include "ops/conv2d.h"
 
+#include <atomic>
+#include <thread>
+
 #include "core/error.h"
 #include "ops/conv2d_reference.h"
 #include "tests/ops/op_check.h"
@@ -118,6 +121,32 @@ TEST(Conv2d, KnownNumbers) {
   const Tensor x = Tensor::from({1, 1, 3, 3}, std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8, 9});
   const Tensor weight = Tensor::from({1, 1, 2, 2}, std::vector<float>{1, 0, 0, -1});
   for (const float y : conv2d_forward(x, weight, Tensor(), {}).values()) EXPECT_FLOAT_EQ(y, -4.0f);
+}
+
+// Bits of conv2d_forward, whatever pictures came before, from several threads at once too.
+TEST(Conv2d, PackedIsTheSame) {
+  for (const std::int64_t groups : {1, 2, 8}) {
+    const Tensor weight = random_tensor({16, 8 / groups, 3, 3}, 1), bias = random_tensor({16}, 2);
+    const Conv2dOptions options{.stride_rows = 2, .pad_rows = 1, .pad_columns = 1, .groups = groups};
+    const PackedConv2d packed(weight, bias);
+    const auto same = [&](std::int64_t side, int seed) {
+      const Tensor x = random_tensor({1 + side % 2, 8, side, side + 3}, static_cast<std::uint64_t>(seed));
+      const Tensor want = conv2d_forward(x, weight, bias, options), got = packed.forward(x, options);
+      return want.shape() == got.shape() &&
+             std::equal(want.values().begin(), want.values().end(), got.data());
+    };
+    for (const std::int64_t side : {7, 64, 7, 16, 33}) EXPECT_TRUE(same(side, 3)) << groups << " " << side;
+    std::atomic<int> wrong{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 3; ++t)
+      threads.emplace_back([&, t] {
+        for (int i = 0; i < 6; ++i) wrong += same(8 + 9 * ((t + i) % 3), t) ? 0 : 1;
+      });
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(wrong, 0) << groups;
+    EXPECT_THROW(packed.forward(Tensor({1, 7, 5, 5}), options), Error);
+    EXPECT_EQ(packed.forward(Tensor({0, 8, 5, 5}), options).dim(0), 0);
+  }
 }
 
 TEST(Conv2d, BadShapesAreErrors) {
