@@ -111,9 +111,9 @@ TEST(Beit, ShapesTellTheGrid) {
   std::map<std::string, Shape> shapes;
   for (const Parameter& p : model_parameters("beit", kTiny)) shapes.emplace(p.name, p.shape);
   const auto told = [&](const char* by) { return kBeit.from_shapes(kBeit, NamedShapes("beit", shapes), by); };
-  EXPECT_NE(told(R"({"img_size":[12,8]})").find(R"("img_size":[12,8])"), std::string::npos);
+  EXPECT_NE(told(R"({"img_size":[12,8],"patch_size":4})").find(R"("img_size":[12,8])"), std::string::npos);
   EXPECT_THROW(told(""), Error);
-  EXPECT_THROW(told(R"({"img_size":[16,16]})"), Error);
+  EXPECT_THROW(told(R"({"img_size":16,"patch_size":4})"), Error);
 }
 
 }  // namespace beit_test
