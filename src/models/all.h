@@ -8,6 +8,8 @@
   FAMILY(kVit)                   \
   FAMILY(kDeit)                  \
   FAMILY(kDinov2)                \
+  FAMILY(kBeit)                  \
+  FAMILY(kVitRelpos)             \
   FAMILY(kSimpleVit)             \
   FAMILY(kTinyVit)               \
   FAMILY(kPvt)                   \

@@ -6,6 +6,7 @@
 #include "ops/layout.h"
 #include "ops/product.h"
 #include "ops/rearrange.h"
+#include "ops/resize.h"
 #include "position/shared/grid_gather.h"
 #include "position/shared/sequence.h"
 #include "position/shared/spline.h"
@@ -71,14 +72,21 @@ Var resize_beit_bias(const Context& ctx, const Var& table, Window from, Window t
   if (table.shape().rank() != 2 || table.dim(0) != patches + 3)
     fail(kName, "a table of shape {} does not belong to a {}x{} grid: {} rows were expected",
          table.shape().str(), from.rows, from.columns, patches + 3);
-  if (from == to) return table;
+  const bool even = rule == BeitResize::bilinear;
+  if (from == to && (!even || from.rows == from.columns)) return table;
   const std::int64_t H = table.dim(1), rows = 2 * from.rows - 1, columns = 2 * from.columns - 1;
-  Var grid = reshape(ctx, slice_axis(ctx, table, 0, 0, patches), {rows, columns, H});
-  grid = permute(ctx, grid, {2, 0, 1});
-  if (from.rows != to.rows) grid = product(ctx, axis_weights(from.rows, to.rows, rule), grid);
-  if (from.columns != to.columns)
-    grid = product(ctx, grid, axis_weights(from.columns, to.columns, rule), {.transpose_b = true});
-  grid = reshape(ctx, permute(ctx, grid, {1, 2, 0}), {swin_table_rows(to), H});
+  Var grid = slice_axis(ctx, table, 0, 0, patches);
+  if (even) {
+    grid = resize(ctx, reshape(ctx, grid, {1, columns, rows, H}), 2 * to.rows - 1, 2 * to.columns - 1,
+                  ResizeRule::bilinear);
+  } else {
+    grid = permute(ctx, reshape(ctx, grid, {rows, columns, H}), {2, 0, 1});
+    if (from.rows != to.rows) grid = product(ctx, axis_weights(from.rows, to.rows, rule), grid);
+    if (from.columns != to.columns)
+      grid = product(ctx, grid, axis_weights(from.columns, to.columns, rule), {.transpose_b = true});
+    grid = permute(ctx, grid, {1, 2, 0});
+  }
+  grid = reshape(ctx, grid, {swin_table_rows(to), H});
   return concat_axis(ctx, {grid, slice_axis(ctx, table, 0, patches, patches + 3)}, 0);
 }
 

@@ -41,8 +41,10 @@ struct BeitBias {
 // ---- resize rule: displacements of the small table are spread geometrically over those of the large one
 
 /// cubic: interpolating spline of degree 3 without knots next to the ends (BEiT's own loader). linear: on the
-/// same coordinates (timm without SciPy).
-enum class BeitResize { cubic, linear };
+/// same coordinates (timm without SciPy). bilinear: two taps an axis, displacements spread evenly (Hugging
+/// Face; it reads the table with its sides exchanged, so that one of a grid that is no square changes
+/// always).
+enum class BeitResize { cubic, linear, bilinear };
 
 /// Ratio q of the geometric series 1 + q + ... of `from`/2 terms that reaches `to`/2, by bisection in [1.01,
 /// 1.5] to 1e-6; `from` and `to` are sides of the table, 2 n - 1.

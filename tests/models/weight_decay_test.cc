@@ -37,15 +37,19 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
 }
 
 // Swin, Video Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. PVT: its tables decay.
-// CPVT: PEG's weights do not, as in Twins. ViT, DeiT: timm's. iRPE: its tables do, as in the official code;
-// CeiT's position of layers does, too. Segment Anything: position tables as in ViTDet and MViTv2; its tokens
-// as class tokens.
+// CPVT: PEG's weights do not, as in Twins. ViT, DeiT, BEiT: timm's. iRPE: its tables do, as in the official
+// code; CeiT's position of layers does, too. Segment Anything: position tables as in ViTDet and MViTv2; its
+// tokens as class tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
       {"swin_v2", {"layers.N.blocks.N.attn.cpb_mlp.N.weight", "layers.N.blocks.N.attn.logit_scale"}},
       {"video_swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
       {"vit", {"cls_token", "pos_embed"}},
+      {"beit",
+       {"blocks.N.attn.relative_position_bias_table", "cls_token",
+        "rel_pos_bias.relative_position_bias_table"}},
+      {"vit_relpos", {"cls_token"}},
       {"convit", {"cls_token", "pos_embed"}},
       {"pvt_v2", {}},
       {"cpvt", {"cls_token", "pos_block.N.proj.N.weight"}},

@@ -81,6 +81,18 @@ def vit_folders(root):
         "four registers; the position table has no row for cls", "dinov2")
 
 
+def relative_position_folders(root):
+    tiny = {"num_classes": 3} | SMALL
+    Folder(root, "timm_beit", "beit_base_patch16_224", **tiny).classifier(
+        "a bias table a block; q_bias and v_bias; the mean of the patches is normed", "beit")
+    Folder(root, "timm_vit_relpos", "vit_relpos_base_patch16_cls_224", **tiny).classifier(
+        "an MLP of the displacement in every block, which the class token has no part in", "vit_relpos")
+    Folder(root, "timm_vit_srelpos", "vit_srelpos_small_patch16_224", **tiny).classifier(
+        "one MLP for all blocks; the mean of normed tokens", "vit_relpos")
+    Folder(root, "timm_vit_relpos_rpn", "vit_relpos_small_patch16_rpn_224", quiet=0.3, **(tiny | {"depth": 1})).classifier(
+        "norms behind the branches", "vit_relpos")
+
+
 def other_families(root):
     Folder(root, "timm_swin", "swin_tiny_patch4_window7_224", 32, quiet=0.3, num_classes=3, **SWIN).classifier(
         "windows of 4 by model_args, not of 7 by the name", "swin")
@@ -151,4 +163,5 @@ def make(root):
     hf.logging.disable_progress_bar()
     vit_folders(root)
     other_families(root)
+    relative_position_folders(root)
     near_them(root)

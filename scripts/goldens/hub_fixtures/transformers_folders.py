@@ -1,5 +1,6 @@
 """Folders that transformers' save_pretrained writes."""
 
+import copy
 import hashlib
 import json
 import os
@@ -172,6 +173,32 @@ def dinov2_folders(root):
            ).checked().headless("SwiGLU in place of the MLP", "dinov2", "", 1)
 
 
+def beit_folders(root):
+    small = {"hidden_size": 12, "num_attention_heads": 3, "intermediate_size": 20} | SMALL
+    table = small | {"use_relative_position_bias": True}
+    new = hf.BeitForImageClassification
+    made = Folder(root, "beit_classifier", new(hf.BeitConfig(**table, **labels(BIRDS)))).checked()
+    made.shape = [1, 3, 24, 20]
+    made.picture = formula_input(made.shape)
+    made.classifier("a table a block, of 4 x 4 patches, resized for 6 x 5; the mean of the patches is normed", "beit",
+                    "beit.", names=BIRDS)
+    Folder(root, "beit_12x20", new(hf.BeitConfig(**(table | {"image_size": [12, 20], "num_labels": 3})))).checked(
+    ).classifier("a grid that is no square: the library resizes its table all the same, with the sides exchanged",
+                 "beit", "beit.")
+    Folder(root, "beit_cls", new(hf.BeitConfig(**small, use_shared_relative_position_bias=True, num_labels=3,
+                                               use_absolute_position_embeddings=True, use_mean_pooling=False,
+                                               layer_scale_init_value=0.0))).checked().classifier(
+        "one table for all blocks and a position table; no LayerScale; the head reads cls", "beit", "beit.")
+    made = Folder(root, "beit_pretraining", hf.BeitForMaskedImageModeling(hf.BeitConfig(
+        **small, use_shared_relative_position_bias=True, use_mask_token=True, vocab_size=11)))
+    tokens = in_float64(made.model.beit, made.picture).last_hidden_state
+    made.case.loads("the head of pre-training is passed over; its norm, which has no prefix, is the encoder's",
+                    made_by(made.model), "model", "beit", "beit.", made.shape,
+                    **features(copy.deepcopy(made.model.layernorm).double()(tokens), 1))
+    Folder(root, "data2vec_vision", hf.Data2VecVisionForImageClassification(hf.Data2VecVisionConfig(
+        **table, num_labels=3))).checked().classifier("BEiT by another name", "beit", "data2vec_vision.")
+
+
 def swin_folders(root):
     Folder(root, "swin_classifier", hf.SwinForImageClassification(swin(**labels(BIRDS))), 0.3).checked().classifier(
         "windows of 4, shifted in one block", "swin", "swin.", names=BIRDS)
@@ -305,6 +332,7 @@ def make(root):
     hf.logging.disable_progress_bar()
     vit_folders(root)
     dinov2_folders(root)
+    beit_folders(root)
     swin_folders(root)
     pvt_v2_folders(root)
     sam_folders(root)
