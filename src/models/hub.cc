@@ -201,8 +201,8 @@ Json read_model_args(const Json& args, const HubConfig& hub) {
     else if (key == "global_pool" && value == "avg" && args.contains("final_norm") &&
              args["final_norm"] == true)
       out["pool"] = "mean_patches";  // normed tokens, their mean
-    else if (key == "global_pool" && hub.family == &kVitRelpos && (value == "avg" || value == "token"))
-      out["pool"] = value == "avg" ? "mean" : "cls";  // no tensor shows it
+    else if (key == "global_pool" && hub.family == &kVitRelpos && value == "avg")
+      out["pool"] = "mean";  // behind a class token too: no tensor shows it
     else if (const std::string field = field_of(key, fields); !field.empty() && key != "fc_norm")
       out[field] = value;
     else
