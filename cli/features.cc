@@ -193,9 +193,8 @@ int run(const Options& options, const GlobalOptions& globals) {
   LoadedModel loaded = load_weights(options.weights, globals);
   const double load_s = watch.seconds();
   const std::string first = loaded.model->inputs().front().name;
-  require(first == "images" || loaded.model->sees() == false, "features",
-          "{} sees clips: give a folder of frames as --clip", loaded.name);
-  require(loaded.model->sees(), "features", "{} sees no pictures; give a .safetensors file that holds its {}",
+  require(first != "clips", "features", "{} sees clips: give a folder of frames as --clip", loaded.name);
+  require(first == "images", "features", "{} sees no pictures; give a .safetensors file that holds its {}",
           loaded.name, first);
   if (const auto* sam = dynamic_cast<const Sam*>(loaded.model.get()))
     require(

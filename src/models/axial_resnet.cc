@@ -116,7 +116,7 @@ AxialResnet::AxialResnet(const Family& family, AxialResnetConfig config, const W
   const AxialResnetConfig& c = this->c();
   std::int64_t in = c.stem_chans[0];
   Conv2d::Options stem = Conv2d::square(c.stem_kernel, c.stem_stride, c.stem_kernel / 2, 1, false);
-  stem.weight_init = fan_out_init(in * c.stem_kernel * c.stem_kernel);  // fan out
+  stem.weight_init = fan_out_init(in * c.stem_kernel * c.stem_kernel);
   conv_ = Conv2d(w / "conv1", c.in_chans, in, stem);
   bn_ = BatchNorm(w / "bn1", in, {.eps = c.bn_eps});
   for (std::size_t s = 0; s < c.stages(); ++s) {

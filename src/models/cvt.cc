@@ -2,7 +2,8 @@
 // block with convolutional projection) and table 2. Names: microsoft/CvT (cls_cvt.py). There is no position
 // encoding: the depthwise convolutions before q, k and v see places through the zeros around the picture.
 // vit-pytorch's own form (norm "channel") keeps pictures throughout: one convolution and one product for k
-// and v together, scores by the width of a head, no norm before the head.
+// and v together, scores by the width of a head, no norm before the head. The file is long because the forms
+// and names of three libraries share its layers.
 #include <fmt/format.h>
 
 #include <utility>

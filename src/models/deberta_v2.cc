@@ -291,10 +291,13 @@ class DebertaV2 final : public ModelOf<DebertaV2Config> {
     hide_keys(op(), mask, B, N, out.lengths, out.visibility);
     if (!mask.defined()) return out;
     Tensor seen({B, N, 1}), hidden({B, N, 1});
+    bool hides = false;
     for (std::int64_t i = 0; i < B * N; ++i) {
       seen[i] = mask.value()[i] != 0.0f ? 1.0f : 0.0f;
       hidden[i] = 1.0f - seen[i];
+      hides = hides || hidden[i] > 0.0f;
     }
+    if (!hides) return out;
     out.seen = Var(std::move(seen));
     out.hidden = Var(std::move(hidden));
     return out;

@@ -31,12 +31,8 @@ struct DetrIrpeConfig {
   double dropout = 0.0;             // of probabilities, hidden channels and branches
 
   SublayerOptions sublayer() const {
-    SublayerOptions out;
-    out.width = dim;
-    out.ffn_dim = ffn_dim;
+    SublayerOptions out = sublayer_options(*this);
     out.pre_norm = pre_norm;
-    out.norm_eps = norm_eps;
-    out.dropout = static_cast<float>(dropout);
     return out;
   }
   IrpeOptions attention(bool with_irpe) const {

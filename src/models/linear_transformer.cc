@@ -36,12 +36,8 @@ struct LinearTransformerConfig {
     return out;
   }
   SublayerOptions sublayer() const {
-    SublayerOptions out;
-    out.width = dim;
-    out.ffn_dim = ffn_dim;
+    SublayerOptions out = sublayer_options(*this);
     out.act = act;
-    out.norm_eps = norm_eps;
-    out.dropout = static_cast<float>(dropout);
     return out;
   }
 };

@@ -32,14 +32,7 @@ struct MusicTransformerConfig {
     out.dropout = static_cast<float>(dropout);
     return out;
   }
-  SublayerOptions sublayer() const {
-    SublayerOptions out;
-    out.width = dim;
-    out.ffn_dim = ffn_dim;
-    out.norm_eps = norm_eps;
-    out.dropout = static_cast<float>(dropout);
-    return out;
-  }
+  SublayerOptions sublayer() const { return sublayer_options(*this); }
 };
 
 template <class Archive, class Config>

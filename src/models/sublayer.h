@@ -22,6 +22,17 @@ struct SublayerOptions {
   float dropout = 0.0f;  ///< of hidden channels and branches
 };
 
+/// Of a configuration: what all call alike.
+template <class Config>
+SublayerOptions sublayer_options(const Config& c) {
+  SublayerOptions out;
+  out.width = c.dim;
+  out.ffn_dim = c.ffn_dim;
+  out.norm_eps = c.norm_eps;
+  out.dropout = static_cast<float>(c.dropout);
+  return out;
+}
+
 /// norm(x + branch(x)), or with pre_norm x + branch(norm(x)).
 class Sublayer {
  public:

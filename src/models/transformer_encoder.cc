@@ -72,13 +72,9 @@ struct TransformerEncoderConfig {
     return out;
   }
   SublayerOptions sublayer() const {
-    SublayerOptions out;
-    out.width = dim;
-    out.ffn_dim = ffn_dim;
+    SublayerOptions out = sublayer_options(*this);
     out.pre_norm = block_norm == Norm::pre;
     out.act = act;
-    out.norm_eps = norm_eps;
-    out.dropout = static_cast<float>(dropout);
     return out;
   }
 };
