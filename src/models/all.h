@@ -10,9 +10,11 @@
   FAMILY(kDinov2)                \
   FAMILY(kSimpleVit)             \
   FAMILY(kTinyVit)               \
+  FAMILY(kLevit)                 \
   FAMILY(kPvt)                   \
   FAMILY(kTwinsPcpvt)            \
   FAMILY(kTwinsSvt)              \
+  FAMILY(kCait)                  \
   FAMILY(kConvit)                \
   FAMILY(kGpsaLayer)             \
   FAMILY(kDeitIrpe)              \

@@ -38,8 +38,16 @@ bool applies(const nlohmann::json& object, std::string when) {
   const bool negated = when[0] == '!';
   if (negated) when.erase(0, 1);
   const std::size_t equals = when.find('=');
-  const auto it = object.find(when.substr(0, equals));
+  const std::string key = when.substr(0, equals);
+  const std::size_t dot = key.find('.');
+  auto it = object.find(key.substr(0, dot));
   bool holds = false;
+  if (dot != std::string::npos && it != object.end()) {
+    const std::size_t at = std::stoul(key.substr(dot + 1));
+    if (!it->is_array() || at >= it->size()) return negated;
+    return applies({{"item", (*it)[at]}},
+                   "item" + (equals == std::string::npos ? "" : when.substr(equals))) != negated;
+  }
   if (it != object.end() && it->is_boolean()) holds = it->get<bool>();
   if (it != object.end() && it->is_number())
     holds = equals == std::string::npos ? it->get<double>() != 0
@@ -188,6 +196,12 @@ bool Renames::is_derived(const std::string& theirs) const {
   return theirs.ends_with(".num_batches_tracked") || matches_any(derived, theirs);
 }
 
+bool Renames::suits(const std::string& config) const {
+  if (of.empty()) return true;
+  const auto object = nlohmann::json::parse(config);
+  return std::all_of(of.begin(), of.end(), [&](const std::string& when) { return applies(object, when); });
+}
+
 bool Renames::is_unused(const std::string& theirs) const { return matches_any(unused, theirs); }
 
 bool is_left_behind(std::string_view name) {
@@ -241,6 +255,14 @@ const Renames& find_renames(const std::string& family, const std::string& naming
     namings.push_back(renames.naming);
   }
   fail("renames", "{} has no tensor names \"{}\"; there are {}", family, naming, fmt::join(namings, ", "));
+}
+
+const Renames& find_renames(const std::string& family, const std::string& naming, const std::string& config) {
+  find_renames(family, naming);
+  for (const Renames& renames : renames_of(family))
+    if (renames.naming == naming && renames.suits(config)) return renames;
+  fail("renames", "the names of {} depend on the depths of a {}; those of {} are not among the known ones",
+       naming, family, config);
 }
 
 }  // namespace locant
