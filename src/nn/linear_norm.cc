@@ -4,6 +4,7 @@
 #include <numeric>
 #include <utility>
 
+#include "ops/elementwise.h"
 #include "ops/layout.h"
 #include "ops/rearrange.h"
 
