@@ -18,7 +18,7 @@ namespace {
 struct CaitConfig {
   PatchInput input = {};
   std::int64_t dim = 192, depth = 24, class_depth = 2, heads = 4;
-  double mlp_ratio = 4.0;
+  double mlp_ratio = 4.0, class_mlp_ratio = 4.0;
   bool qkv_bias = true;
   float norm_eps = 1e-6f;
   double layer_scale_init = 1e-5;
@@ -34,6 +34,7 @@ void fields(Archive& a, Config& c) {
   a.field("depth", c.depth, range(1, 1024));
   a.field("class_depth", c.class_depth, range(1, 1024));
   a.field("mlp_ratio", c.mlp_ratio, below(1024));
+  a.field("class_mlp_ratio", c.class_mlp_ratio, below(1024));
   a.choice("qkv_bias", c.qkv_bias, {"none", "full"});
   a.field("norm_eps", c.norm_eps);
   a.field("layer_scale_init", c.layer_scale_init, range(0, 1024));
@@ -97,11 +98,11 @@ class ClassAttention {
 template <class Attention>
 class Block {
  public:
-  Block(const Weights& w, const CaitConfig& c, float drop_path)
+  Block(const Weights& w, const CaitConfig& c, double mlp_ratio, float drop_path)
       : norm1_(w / "norm1", c.dim, c.norm_eps),
         norm2_(w / "norm2", c.dim, c.norm_eps),
         attention_(w / "attn", c),
-        mlp_(w / "mlp", c.dim, scaled_width(c.dim, c.mlp_ratio)) {
+        mlp_(w / "mlp", c.dim, scaled_width(c.dim, mlp_ratio)) {
     const Init init = Init::constant(static_cast<float>(c.layer_scale_init));
     residual1_ = Residual(drop_path, w.get("gamma_1", {c.dim}, init));
     residual2_ = Residual(drop_path, w.get("gamma_2", {c.dim}, init));
@@ -130,9 +131,9 @@ class Cait final : public ImageModelOf<CaitConfig> {
     position_ = PositionTable{c.input.grid(), 0, c.dim, c.pos_resize}(w);
     patch_embed_ = c.input.patch_embed(w / "patch_embed" / "proj", c.dim);
     for (std::int64_t i = 0; i < c.depth; ++i)
-      blocks_.emplace_back(w / "blocks" / i, c, static_cast<float>(c.drop_path));
+      blocks_.emplace_back(w / "blocks" / i, c, c.mlp_ratio, static_cast<float>(c.drop_path));
     for (std::int64_t i = 0; i < c.class_depth; ++i)
-      class_blocks_.emplace_back(w / "blocks_token_only" / i, c, 0.0f);
+      class_blocks_.emplace_back(w / "blocks_token_only" / i, c, c.class_mlp_ratio, 0.0f);
     norm_ = LayerNorm(w / "norm", c.dim, c.norm_eps);
     head_ = Head(w / "head", c.dim, c.input.num_classes);
   }
@@ -178,6 +179,7 @@ void from_shapes(const NamedShapes& s, CaitConfig& c) {
   c.depth = s.count("blocks", ".norm1.weight");
   c.class_depth = s.count("blocks_token_only", ".norm1.weight");
   s.ratio("blocks.0.mlp.fc1.weight", c.mlp_ratio);
+  s.ratio("blocks_token_only.0.mlp.fc1.weight", c.class_mlp_ratio);
   c.qkv_bias = s.has("blocks.0.attn.qkv.bias");
   c.input.image_of(s, "cait", s.dim("pos_embed", 1));
   s.assume("norm_eps", c.norm_eps);

@@ -28,9 +28,10 @@ struct LevitConfig {
   enum class Pool { mean, mean_two_heads };  // two heads: their average
   Pair img_size = {224, 224};                // what the biases are made for
   std::int64_t in_chans = 3, num_classes = 1000;
-  std::vector<std::int64_t> stem_chans = {16, 32, 64, 128};  // of convolutions with stride 2
+  std::vector<std::int64_t> stem_chans = {};  // of convolutions with stride 2; empty: an eighth of dims[0] on
   std::vector<std::int64_t> dims = {128, 256, 384}, depths = {2, 3, 4}, heads = {4, 6, 8};
-  std::vector<std::int64_t> down_heads = {8, 16};  // of the attention in front of stages 1, 2, ..
+  // Of the attention in front of stages 1, 2, ..; empty: dims / key_dim.
+  std::vector<std::int64_t> down_heads = {};
   std::int64_t key_dim = 16, down_stride = 2;
   double attn_ratio = 2.0, down_attn_ratio = 4.0;  // value over key channels of a head
   double mlp_ratio = 2.0, down_mlp_ratio = 2.0;
@@ -40,7 +41,13 @@ struct LevitConfig {
   bool use_conv = false;   // the file's products are 1x1 convolutions
   double drop_path = 0.0;  // of every block alike
 
-  std::int64_t stem_stride() const { return std::int64_t{1} << stem_chans.size(); }
+  std::vector<std::int64_t> stem() const {
+    return stem_chans.empty() ? std::vector{dims[0] / 8, dims[0] / 4, dims[0] / 2, dims[0]} : stem_chans;
+  }
+  std::int64_t down_heads_of(std::size_t stage) const {
+    return down_heads.empty() ? dims[stage - 1] / key_dim : down_heads[stage - 1];
+  }
+  std::int64_t stem_stride() const { return std::int64_t{1} << stem().size(); }
   LinearNorm::Options norm(const Init& init = Init::ones()) const { return {bn_eps, init, use_conv}; }
 };
 
@@ -71,14 +78,15 @@ void fields(Archive& a, Config& c) {
 }
 
 void check(const std::string& op, const LevitConfig& c) {
-  same_length(op, {{"dims", c.dims.size()},
-                   {"depths", c.depths.size()},
-                   {"heads", c.heads.size()},
-                   {"down_heads and the first stage", c.down_heads.size() + 1}});
-  require(c.dims.size() <= kMostStages, op, "{} stages; there may be {}", c.dims.size(), kMostStages);
-  require(!c.stem_chans.empty() && c.stem_chans.size() <= 8 && c.stem_chans.back() == c.dims[0], op,
-          "stem_chans of {} convolutions to {} channels; 1 to 8, the last to dims' {}, were expected",
-          c.stem_chans.size(), c.stem_chans.empty() ? 0 : c.stem_chans.back(), c.dims[0]);
+  same_length(op, {{"dims", c.dims.size()}, {"depths", c.depths.size()}, {"heads", c.heads.size()}});
+  require(!c.dims.empty() && c.dims.size() <= kMostStages, op, "{} stages; 1 to {} were expected",
+          c.dims.size(), kMostStages);
+  if (!c.down_heads.empty())
+    same_length(op, {{"dims behind the first", c.dims.size() - 1}, {"down_heads", c.down_heads.size()}});
+  if (!c.stem_chans.empty())
+    require(c.stem_chans.size() <= 8 && c.stem_chans.back() == c.dims[0], op,
+            "stem_chans of {} convolutions to {} channels; 1 to 8, the last to dims' {}, were expected",
+            c.stem_chans.size(), c.stem_chans.back(), c.dims[0]);
   require(c.img_size.rows % c.stem_stride() == 0 && c.img_size.columns % c.stem_stride() == 0, op,
           "img_size {} x {} is no multiple of the stem's stride {}", c.img_size.rows, c.img_size.columns,
           c.stem_stride());
@@ -194,19 +202,23 @@ class Levit final : public ImageModelOf<LevitConfig> {
       : ImageModelOf(family, std::move(config)) {
     const LevitConfig& c = this->c();
     std::int64_t chans = c.in_chans;
-    for (std::size_t k = 0; k < c.stem_chans.size(); ++k) {
-      stem_.emplace_back(w / "stem" / fmt::format("conv{}", k + 1), chans, c.stem_chans[k],
+    const std::vector<std::int64_t> stem = c.stem();
+    require(stem.front() >= 1, op(), "a stem of {} channels; dims' first must be at least 8", stem.front());
+    for (std::size_t k = 0; k < stem.size(); ++k) {
+      stem_.emplace_back(w / "stem" / fmt::format("conv{}", k + 1), chans, stem[k],
                          ConvNorm::Options{.kernel = 3, .stride = 2, .pad = 1, .eps = c.bn_eps});
-      chans = c.stem_chans[k];
+      chans = stem[k];
     }
     Window grid{c.img_size.rows / c.stem_stride(), c.img_size.columns / c.stem_stride()};
     for (std::size_t s = 0; s < c.dims.size(); ++s) {
       const Weights at = w / "stages" / static_cast<std::int64_t>(s);
       Stage& stage = stages_.emplace_back();
       if (s > 0) {
+        require(c.down_heads_of(s) >= 1, op(), "keys of {} channels in {}: no heads in front of stage {}",
+                c.key_dim, c.dims[s - 1], s);
         stage.downsample =
             Block(at / "downsample", "attn_downsample", c,
-                  {c.dims[s - 1], c.dims[s], c.down_heads[s - 1], c.down_attn_ratio, grid, c.down_stride},
+                  {c.dims[s - 1], c.dims[s], c.down_heads_of(s), c.down_attn_ratio, grid, c.down_stride},
                   c.down_mlp_ratio);
         grid = {levit_query_side(grid.rows, c.down_stride), levit_query_side(grid.columns, c.down_stride)};
       }
