@@ -32,28 +32,29 @@ bool glob(std::string_view pattern, std::string_view text) {
   return p == pattern.size();
 }
 
+/// The value of "depth", or an item of a list, "depths.0"; nullptr where there is none.
+const nlohmann::json* value_at(const nlohmann::json& object, const std::string& key) {
+  const std::size_t dot = key.find('.');
+  const auto it = object.find(key.substr(0, dot));
+  if (it == object.end() || dot == std::string::npos) return it == object.end() ? nullptr : &*it;
+  const std::size_t index = std::stoul(key.substr(dot + 1));
+  return it->is_array() && index < it->size() ? &(*it)[index] : nullptr;
+}
+
 /// Renames::Override::when on a JSON object.
 bool applies(const nlohmann::json& object, std::string when) {
   if (when.empty()) return true;
   const bool negated = when[0] == '!';
   if (negated) when.erase(0, 1);
   const std::size_t equals = when.find('=');
-  const std::string key = when.substr(0, equals);
-  const std::size_t dot = key.find('.');
-  auto it = object.find(key.substr(0, dot));
+  const nlohmann::json* value = value_at(object, when.substr(0, equals));
   bool holds = false;
-  if (dot != std::string::npos && it != object.end()) {
-    const std::size_t at = std::stoul(key.substr(dot + 1));
-    if (!it->is_array() || at >= it->size()) return negated;
-    return applies({{"item", (*it)[at]}},
-                   "item" + (equals == std::string::npos ? "" : when.substr(equals))) != negated;
-  }
-  if (it != object.end() && it->is_boolean()) holds = it->get<bool>();
-  if (it != object.end() && it->is_number())
-    holds = equals == std::string::npos ? it->get<double>() != 0
-                                        : it->get<double>() == std::stod(when.substr(equals + 1));
-  if (it != object.end() && it->is_string() && equals != std::string::npos)
-    holds = it->get<std::string>() == when.substr(equals + 1);
+  if (value != nullptr && value->is_boolean()) holds = value->get<bool>();
+  if (value != nullptr && value->is_number())
+    holds = equals == std::string::npos ? value->get<double>() != 0
+                                        : value->get<double>() == std::stod(when.substr(equals + 1));
+  if (value != nullptr && value->is_string() && equals != std::string::npos)
+    holds = value->get<std::string>() == when.substr(equals + 1);
   return holds != negated;
 }
 
