@@ -23,6 +23,7 @@ GROUPS = [
     "refused",
     "timm_folders",
     "pvt_folders",
+    "levit_folders",
     "torchvision_files",
     "sequence_folders",
     "cvt_folders",

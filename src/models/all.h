@@ -12,9 +12,11 @@
   FAMILY(kVitRelpos)             \
   FAMILY(kSimpleVit)             \
   FAMILY(kTinyVit)               \
+  FAMILY(kLevit)                 \
   FAMILY(kPvt)                   \
   FAMILY(kTwinsPcpvt)            \
   FAMILY(kTwinsSvt)              \
+  FAMILY(kCait)                  \
   FAMILY(kConvit)                \
   FAMILY(kCvt)                   \
   FAMILY(kCeit)                  \

@@ -226,7 +226,7 @@ Converted convert_model(const std::string& input, const std::string& output, con
   else if (options.to == "timm")
     folder = timm_folder(out.source);
   else if (options.to != "locant")
-    folder.renames = &find_renames(out.source.model->family().name, options.to);
+    folder.renames = &find_renames(out.source.model->family().name, options.to, out.source.model->config());
   out.architecture = folder.architecture;
   out.notes = folder.notes;
   try {

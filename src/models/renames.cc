@@ -32,20 +32,29 @@ bool glob(std::string_view pattern, std::string_view text) {
   return p == pattern.size();
 }
 
+/// The value of "depth", or an item of a list, "depths.0"; nullptr where there is none.
+const nlohmann::json* value_at(const nlohmann::json& object, const std::string& key) {
+  const std::size_t dot = key.find('.');
+  const auto it = object.find(key.substr(0, dot));
+  if (it == object.end() || dot == std::string::npos) return it == object.end() ? nullptr : &*it;
+  const std::size_t index = std::stoul(key.substr(dot + 1));
+  return it->is_array() && index < it->size() ? &(*it)[index] : nullptr;
+}
+
 /// Renames::Override::when on a JSON object.
 bool applies(const nlohmann::json& object, std::string when) {
   if (when.empty()) return true;
   const bool negated = when[0] == '!';
   if (negated) when.erase(0, 1);
   const std::size_t equals = when.find('=');
-  const auto it = object.find(when.substr(0, equals));
+  const nlohmann::json* value = value_at(object, when.substr(0, equals));
   bool holds = false;
-  if (it != object.end() && it->is_boolean()) holds = it->get<bool>();
-  if (it != object.end() && it->is_number())
-    holds = equals == std::string::npos ? it->get<double>() != 0
-                                        : it->get<double>() == std::stod(when.substr(equals + 1));
-  if (it != object.end() && it->is_string() && equals != std::string::npos)
-    holds = it->get<std::string>() == when.substr(equals + 1);
+  if (value != nullptr && value->is_boolean()) holds = value->get<bool>();
+  if (value != nullptr && value->is_number())
+    holds = equals == std::string::npos ? value->get<double>() != 0
+                                        : value->get<double>() == std::stod(when.substr(equals + 1));
+  if (value != nullptr && value->is_string() && equals != std::string::npos)
+    holds = value->get<std::string>() == when.substr(equals + 1);
   return holds != negated;
 }
 
@@ -188,6 +197,12 @@ bool Renames::is_derived(const std::string& theirs) const {
   return theirs.ends_with(".num_batches_tracked") || matches_any(derived, theirs);
 }
 
+bool Renames::suits(const std::string& config) const {
+  if (of.empty()) return true;
+  const auto object = nlohmann::json::parse(config);
+  return std::all_of(of.begin(), of.end(), [&](const std::string& when) { return applies(object, when); });
+}
+
 bool Renames::is_unused(const std::string& theirs) const { return matches_any(unused, theirs); }
 
 bool is_left_behind(std::string_view name) {
@@ -241,6 +256,14 @@ const Renames& find_renames(const std::string& family, const std::string& naming
     namings.push_back(renames.naming);
   }
   fail("renames", "{} has no tensor names \"{}\"; there are {}", family, naming, fmt::join(namings, ", "));
+}
+
+const Renames& find_renames(const std::string& family, const std::string& naming, const std::string& config) {
+  find_renames(family, naming);
+  for (const Renames& renames : renames_of(family))
+    if (renames.naming == naming && renames.suits(config)) return renames;
+  fail("renames", "the names of {} depend on the depths of a {}; those of {} are not among the known ones",
+       naming, family, config);
 }
 
 }  // namespace locant

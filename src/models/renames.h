@@ -71,7 +71,7 @@ class Renames {
   /// Values that checkpoints of this naming were made with.
   struct Override {
     /// A key of the object at hand that must be non-zero; "!key": zero or absent; "key=number" or "key=text";
-    /// "": any object.
+    /// "": any object. A dot leads into a list: "depths.0=4".
     std::string when;
     std::string values;  ///< JSON object
     bool always =
@@ -79,6 +79,9 @@ class Renames {
   };
 
   std::string naming;  ///< "timm", "torchvision", "transformers", "microsoft/Swin-Transformer", ...
+  /// Conditions on the configuration, all of which hold for models that these names are for: "depths.0=4", as
+  /// Override::when. Where a library counts on through the stages, its names depend on their depths.
+  std::vector<std::string> of;
   std::string prefix;  ///< what the library writes before the names of the model without its head: "swin."
   std::vector<Rule> rules;
   std::vector<Alias> aliases;
@@ -102,6 +105,8 @@ class Renames {
   std::string path_to_library(const std::string& ours) const;
   /// The spelling that the rules know of a name in a file, without what stands before it there.
   std::string spelled(const std::string& in_file) const;
+  /// Whether these are names for a model of this configuration (JSON object, all fields).
+  bool suits(const std::string& config) const;
   bool is_derived(const std::string& theirs) const;
   bool is_unused(const std::string& theirs) const;
   bool is_optional(const std::string& ours) const;
@@ -130,5 +135,8 @@ std::vector<Renames> same_names(std::initializer_list<const char*> namings);
 const std::vector<Renames>& renames_of(const std::string& family);
 /// Throws Error that lists the known namings.
 const Renames& find_renames(const std::string& family, const std::string& naming);
+/// The first of the naming that suits the configuration (JSON object, all fields); throws Error where none
+/// does.
+const Renames& find_renames(const std::string& family, const std::string& naming, const std::string& config);
 
 }  // namespace locant

@@ -36,10 +36,10 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
   }
 }
 
-// Swin, Video Swin, TinyViT: no_weight_decay and its keywords of Microsoft's code. PVT: its tables decay.
-// CPVT: PEG's weights do not, as in Twins. ViT, DeiT, BEiT: timm's. iRPE: its tables do, as in the official
-// code; CeiT's position of layers does, too. Segment Anything: position tables as in ViTDet and MViTv2; its
-// tokens as class tokens.
+// Swin, Video Swin, TinyViT, LeViT, CaiT: no_weight_decay and its keywords of Microsoft's code. PVT: its
+// tables decay. CPVT: PEG's weights do not, as in Twins. ViT, DeiT, BEiT: timm's. iRPE: its tables do, as in
+// the official code; CeiT's position of layers does, too. Segment Anything: position tables as in ViTDet and
+// MViTv2; its tokens as class tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
@@ -68,6 +68,9 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
       {"pvt", {"cls_token"}},
       {"twins_pcpvt", {"pos_block.N.proj.N.weight"}},
       {"twins_svt", {"pos_block.N.proj.N.weight"}},
+      {"levit",
+       {"stages.N.blocks.N.attn.attention_biases", "stages.N.downsample.attn_downsample.attention_biases"}},
+      {"cait", {"cls_token", "pos_embed"}},
       {"tiny_vit", {"layers.N.blocks.N.attn.attention_biases"}},
       {"t5_encoder", {"encoder.block.N.layer.N.SelfAttention.relative_attention_bias.weight"}},
       {"transformer_xl",

@@ -43,7 +43,8 @@ Json tiny(const ModelEntry& entry) {
     if (key == "depths")  // a plain and a shifted block, then one a stage
       for (std::size_t stage = 1; stage < value.size(); ++stage) value[stage] = 1;
     if ((has(key, "dim") && key != "head_dim") || has(key, "out_chans")) put(16);
-    if (key == "reduction") put(4);  // of hidden channels
+    if (key == "reduction") put(4);    // of hidden channels
+    if (key == "stem_chans") put(16);  // LeViT's, whose last is its first dim
     if (key == "local_up_to_layer") put(1);
     if (key == "global_blocks") value = {1};
   }
