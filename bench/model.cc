@@ -67,7 +67,10 @@ ModelResult bench_model(const ModelOptions& options, double (*peak_mb)()) {
     else
       model.forward(Context{}, images);
   };
+  profile_start();
   pass();  // packs weights, fills the pool
+  std::int64_t multiply_adds = 0;
+  for (const ProfileEntry& layer : profile_stop()) multiply_adds += layer.multiply_adds;
   Best best;
   interleave({[&] { best.add(seconds_of(pass)); }}, options.seconds);
 
@@ -76,6 +79,8 @@ ModelResult bench_model(const ModelOptions& options, double (*peak_mb)()) {
       .name = loaded.name, .pass = options.train ? "forward+backward" : "forward", .batch = options.batch};
   result.row.ms = best.seconds * 1e3;
   result.row.images_per_s = static_cast<double>(options.batch) / best.seconds;
+  result.row.gmac = 1e-9 * static_cast<double>(multiply_adds) / static_cast<double>(options.batch);
+  for (const Parameter& parameter : model.parameters()) result.row.parameters += parameter.shape.numel();
   if (options.profile) {
     int passes = 0;
     double seconds = 0.0;

@@ -48,6 +48,8 @@ std::string row_json(const Row& row) {
   add("over_composed", row.over_composed, 3);
   add("peak_mb", row.peak_mb, 1);
   add("images_per_s", row.images_per_s, 2);
+  add("parameters", static_cast<double>(row.parameters), 0);
+  add("gmac", row.gmac, 4);
   if (!row.model.empty()) json += "," + row.model;
   return json + "}";
 }

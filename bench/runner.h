@@ -39,11 +39,13 @@ struct Row {
   double over_composed = 0.0;  ///< how many times as fast as the composed path
   double peak_mb = 0.0;        ///< 1e6 bytes
   double images_per_s = 0.0;
+  std::int64_t parameters = 0;
+  double gmac = 0.0;       ///< 1e9 multiply-adds a forward pass of one picture (ProfileEntry::multiply_adds)
   std::string model = {};  ///< how it was read: fields of a JSON object
 };
 
 /// One JSON object without newline: name pass precision isa threads batch ms gflops over_matmul over_composed
-/// peak_mb images_per_s, as they apply.
+/// peak_mb images_per_s parameters gmac, as they apply.
 std::string row_json(const Row& row);
 /// Fixed-width columns for people, and their heading.
 std::string row_text(const Row& row);

@@ -118,6 +118,7 @@ void add_bench(CLI::App& app, GlobalOptions& globals) {
   add_bench_attention(*all, globals);
   add_bench_encodings(*all, globals);
   add_bench_model(*all, globals);
+  add_bench_zoo(*all, globals);
   CLI::App* matmul = add_measurement(
       *all, globals, options->common, "matmul", "oneDNN's matmul rate, the measure of the others",
       "locant bench matmul --threads 1\n", [options] { return run_matmul(options->common); });

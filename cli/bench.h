@@ -25,5 +25,6 @@ void print_row(const BenchOptions& options, const bench::Row& row);
 void add_matmul_size(CLI::App* sub, BenchOptions& options);
 void add_bench_attention(CLI::App& bench, GlobalOptions& globals);
 void add_bench_encodings(CLI::App& bench, GlobalOptions& globals);
+void add_bench_zoo(CLI::App& bench, GlobalOptions& globals);
 
 }  // namespace locant::cli

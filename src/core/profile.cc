@@ -66,6 +66,7 @@ void ProfileScope::end() {
   entry.kind = kind_;
   ++entry.calls;
   entry.seconds += elapsed - inside_;
+  entry.multiply_adds += multiply_adds_;
 }
 
 }  // namespace locant

@@ -12,6 +12,9 @@ struct ProfileEntry {
   std::string kind;
   std::int64_t calls = 0;
   double seconds = 0.0;
+  /// Of products and convolutions, forward; not of norms, activations and the like, nor of the position terms
+  /// within attention.
+  std::int64_t multiply_adds = 0;
 };
 
 /// Forgets earlier times and starts to measure, in the whole process.
@@ -38,6 +41,8 @@ class ProfileScope {
     if (kind_ != nullptr) [[unlikely]]
       end();
   }
+  /// The multiply-adds of this call, which no scope within counts. Once a scope.
+  void works(std::int64_t multiply_adds) { multiply_adds_ = multiply_adds; }
   ProfileScope(const ProfileScope&) = delete;
   ProfileScope& operator=(const ProfileScope&) = delete;
 
@@ -48,6 +53,7 @@ class ProfileScope {
   ProfileScope* outer_ = nullptr;
   double start_ = 0.0;   // s, steady clock
   double inside_ = 0.0;  // s, spent in scopes within this one
+  std::int64_t multiply_adds_ = 0;
 };
 
 }  // namespace locant

@@ -225,8 +225,9 @@ Var conv1d(const Context& ctx, const Var& x, const Var& weight, const Var& bias,
   const Sizes s = sizes_of(x.shape(), weight.shape(), options);
   if (bias.defined() && bias.shape() != Shape{s.out})
     fail(kOp, "bias of shape {} for {} outputs", bias.shape().str(), s.out);
-  const ProfileScope scope(kOp);
+  ProfileScope scope(kOp);
   Tensor y = forward(s, x.value(), weight.value(), bias.defined() ? bias.value() : Tensor());
+  if (s.out > 0) scope.works(y.numel() * (weight.shape().numel() / s.out));
   return ctx.record({x, weight, bias}, std::move(y),
                     [s, x, weight, bias](const Tensor& dy) { backward(s, x, weight, bias, dy); });
 }

@@ -284,8 +284,9 @@ Tensor forward_by(const Tensor& x, const Shape& weight, const Tensor& bias, cons
   const ConvShape s = shape_of(x, weight, options);
   if (bias.defined() && bias.shape() != Shape{s.out})
     fail("conv2d", "bias of shape {} for {} outputs", bias.shape().str(), s.out);
-  const ProfileScope scope("conv2d");
+  ProfileScope scope("conv2d");
   Tensor y({s.B, s.out, s.rows, s.columns});
+  if (s.out > 0) scope.works(y.numel() * (weight.numel() / s.out));
   if (s.B > 0)
     convolve(s, bias.defined() ? bias.data() : nullptr, y.data());  // else extents may be of any size
   return y;

@@ -45,7 +45,8 @@ Var conv_transpose2d(const Context& ctx, const Var& x, const Var& weight, const 
   const Shape shape = result_shape(x.shape(), weight.shape(), options);
   if (bias.defined() && bias.shape() != Shape{shape[1]})
     fail(kOp, "bias of shape {} for {} outputs", bias.shape().str(), shape[1]);
-  const ProfileScope scope(kOp);
+  ProfileScope scope(kOp);
+  if (x.dim(1) > 0) scope.works(x.shape().numel() * (weight.shape().numel() / x.dim(1)));
   const Conv2dOptions conv{options.stride_rows, options.stride_columns, options.pad_rows, options.pad_columns,
                            options.groups};
   Tensor y(shape);

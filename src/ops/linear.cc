@@ -88,8 +88,11 @@ void linear_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, Te
 }
 
 Var linear(const Context& ctx, const Var& x, const Var& weight, const Var& bias) {
+  ProfileScope scope("linear");
   Tensor y = linear_forward(x.value(), weight.value(), bias.defined() ? bias.value() : Tensor());
+  scope.works(x.shape().numel() * weight.dim(0));
   return ctx.record({x, weight, bias}, std::move(y), [x, weight, bias](const Tensor& dy) {
+    const ProfileScope inner("linear");
     Tensor dx, dweight, dbias;
     linear_backward(x.value(), weight.value(), dy, x.requires_grad() ? &dx : nullptr,
                     weight.requires_grad() ? &dweight : nullptr, bias.requires_grad() ? &dbias : nullptr);

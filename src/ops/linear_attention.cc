@@ -83,7 +83,8 @@ void backward(const Call& call, Tensor& den, const Tensor& out, const Tensor& do
 Var run(const Context& ctx, const Call& call) {
   check_linear_attention(call.queries, call.keys, call.numerator_queries, call.numerator_keys, call.v,
                          call.options);
-  const ProfileScope scope("linear_attention");
+  ProfileScope scope("linear_attention");
+  scope.works((call.queries.shape().numel() + call.keys.shape().numel()) * (call.v.dim(2) / call.H()));
   Tensor out({call.B(), call.queries.dim(1), call.v.dim(2)});
   Tensor den({call.B(), call.H(), call.queries.dim(1)});
   call.each_head([&](std::int64_t b, std::int64_t h) {

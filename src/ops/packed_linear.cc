@@ -193,7 +193,8 @@ Tensor PackedLinear::forward(const Tensor& x, Activation act, const Tensor& resi
   const Shape shape = x.shape().with_last(s.out);
   if (residual.defined() && residual.shape() != shape)
     fail("linear", "residual of shape {} for a result of shape {}", residual.shape().str(), shape.str());
-  const ProfileScope scope("linear");
+  ProfileScope scope("linear");
+  scope.works(x.numel() * s.out);
   return s.run(x, act, residual);
 }
 

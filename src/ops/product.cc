@@ -84,8 +84,9 @@ Sizes sizes_of(const Shape& a, const Shape& b, const ProductOptions& o) {
 }  // namespace
 
 Var product(const Context& ctx, const Var& a, const Var& b, const ProductOptions& options) {
-  const ProfileScope scope("product");
+  ProfileScope scope("product");
   Sizes s = sizes_of(a.shape(), b.shape(), options);
+  scope.works(s.L * s.M * s.N * s.K);
   if (s.b_shared && !options.transpose_a) {  // one product of all rows
     s.M *= s.L;
     s.L = 1;
@@ -118,7 +119,7 @@ Var product(const Context& ctx, const Var& a, const Var& b, const ProductOptions
 }
 
 Var head_products(const Context& ctx, const Var& x, std::int64_t heads, const Var& table, float alpha) {
-  const ProfileScope scope("head_products");
+  ProfileScope scope("head_products");
   const Shape &xs = x.shape(), &ts = table.shape();
   const bool own = ts.rank() == 3;  // a table a head
   if (xs.rank() != 3 || heads < 1 || xs[2] % heads != 0 || (ts.rank() != 2 && !own) ||
@@ -127,6 +128,7 @@ Var head_products(const Context& ctx, const Var& x, std::int64_t heads, const Va
          "x {} and a table {} do not fit {} heads; they must be (B, N, H D) and (R, D) or (H, R, D)",
          xs.str(), ts.str(), heads);
   const std::int64_t H = heads, D = ts[-1], R = ts[-2], rows = xs[0] * xs[1];
+  scope.works(rows * H * D * R);
   // Each head by itself: rows of x are H D apart, of the result H R.
   const std::int64_t L = own ? H : 1, M = own ? rows : rows * H, ldx = own ? H * D : D, ldy = own ? H * R : R;
   Tensor y({xs[0], xs[1], H, R});

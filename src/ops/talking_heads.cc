@@ -234,8 +234,9 @@ Var talking_heads_attention(const Context& ctx, const Var& qkv, const TalkingHea
   for (const Var* bias : {&mix.before_bias, &mix.after_bias})
     if (bias->shape() != Shape{heads})
       fail(kName, "a bias of shape {} for {} heads", bias->shape().str(), heads);
-  const ProfileScope scope(kName);
+  ProfileScope scope(kName);
   const std::int64_t B = shape[0], N = shape[1];
+  scope.works(B * N * N * (2 * shape[2] / 3 + 2 * heads * heads));
   if (B * N == 0) return Var(Tensor::zeros({B, N, shape[2] / 3}));
   const Tile all{B, N, heads, shape[2] / (3 * heads), tile_rows(heads, N), 0, 0};
   return ctx.record({qkv, mix.before, mix.before_bias, mix.after, mix.after_bias},

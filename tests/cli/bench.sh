@@ -34,10 +34,19 @@ mistake 'no shape is called vit; there are vit_b' bench encodings swin_bias --sh
 
 run 0 bench model swin_digits --seconds 0 --profile --json
 json_lines
-out_has '^\{"name":"swin_digits","pass":"forward",.*"batch":1,"ms":[0-9.]+,"peak_mb":[0-9.]+,"images_per_s":[0-9.]+,"model":"swin_digits","family":"swin",.*"assumed":\[\]\}$'
+out_has '^\{"name":"swin_digits","pass":"forward",.*"batch":1,"ms":[0-9.]+,"peak_mb":[0-9.]+,"images_per_s":[0-9.]+,"parameters":[0-9]+,"gmac":[0-9.]+,"model":"swin_digits","family":"swin",.*"assumed":\[\]\}$'
 out_has '"layer":"other"'
 run 0 bench model --weights examples/digits/digits.safetensors --batch 4 --train --seconds 0 --profile
 out_has ' forward\+backward +4 '
 out_has '^other '
 mistake 'nearest' bench model swin_tinny -q --json
 mistake "model's name or --weights" bench model -q --json
+
+run 0 bench zoo swin_digits --seconds 0 --matmul-size 64 -q
+out_lines 2
+out_has '^name,family,batch,parameters,gmac,ms,images_per_s,peak_mb,gmac_per_s,matmul_gmac_per_s,of_matmul,shares$'
+out_has '^swin_digits,swin,1,[0-9]+,[0-9.]+,'
+run 0 bench zoo swin_digits --seconds 0 --matmul-size 64 --batch 2 --json -q
+json_lines
+out_has '"batch":2,.*"family":"swin",.*"name":"swin_digits",.*"shares":"linear '
+mistake 'no model or family of pictures is called t5_small' bench zoo t5_small -q

@@ -72,7 +72,8 @@ void backward(const Inputs& in, const AttentionDropout& dropout, Tensor out, Ten
 }
 
 Var fused(const Context& ctx, const std::shared_ptr<const Inputs>& in) {
-  const ProfileScope scope("attention");
+  ProfileScope scope("attention");
+  scope.works(in->B * in->G * in->H * in->Nq * in->Nk * (in->D + in->Dv));
   const AttentionDropout dropout = attention_dropout(ctx, *in);
   Tensor out = gradient_buffer(in->result(), in->parts[0].covered);
   Tensor lse;
