@@ -13,6 +13,7 @@
   FAMILY(kSimpleVit)             \
   FAMILY(kTinyVit)               \
   FAMILY(kLevit)                 \
+  FAMILY(kMvitv2)                \
   FAMILY(kPvt)                   \
   FAMILY(kTwinsPcpvt)            \
   FAMILY(kTwinsSvt)              \
