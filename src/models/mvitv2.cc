@@ -348,6 +348,14 @@ Pair first_sides(const NamedShapes& s, const Mvitv2Config& c) {
   return {side(Decomposed::kRows), side(Decomposed::kColumns)};
 }
 
+/// Blocks of a stage: of one width, where names count on through the stages.
+std::int64_t blocks_of(const NamedShapes& s, std::size_t stage, std::int64_t width) {
+  std::int64_t b = 0;
+  const auto proj = [&] { return fmt::format("stages.{}.blocks.{}.attn.proj.weight", stage, b); };
+  while (s.has(proj()) && s.dim(proj(), 0) == width) ++b;
+  return b;
+}
+
 void from_shapes(const NamedShapes& s, Mvitv2Config& c) {
   const auto first = [](std::size_t stage) { return fmt::format("stages.{}.blocks.0.", stage); };
   c.pool_kernel = {s.dim(first(0) + "attn.pool_q.weight", 2), s.dim(first(0) + "attn.pool_q.weight", 3)};
@@ -363,7 +371,7 @@ void from_shapes(const NamedShapes& s, Mvitv2Config& c) {
     const std::string at = first(c.stages());
     const std::int64_t C = s.dim(at + "attn.proj.weight", 0), D = s.dim(at + "attn.pool_q.weight", 0);
     require(D >= 1 && C % D == 0, kName, "{}attn: heads of {} channels do not make up {}", at, D, C);
-    c.depths.push_back(s.count(fmt::format("stages.{}.blocks", c.stages()), ".norm1.weight"));
+    c.depths.push_back(blocks_of(s, c.stages(), C));
     c.heads.push_back(C / D);
     c.dims.push_back(C);
   } while (c.stages() < kMostStages && s.has(first(c.stages()) + "attn.proj.weight"));
