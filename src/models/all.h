@@ -39,5 +39,6 @@
   FAMILY(kWindowAttentionV2)     \
   FAMILY(kSam)                   \
   FAMILY(kSamImageEncoder)       \
+  FAMILY(kVitdet)                \
   FAMILY(kSamPromptEncoder)      \
   FAMILY(kSamMaskDecoder)
