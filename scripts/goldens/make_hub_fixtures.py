@@ -25,6 +25,8 @@ GROUPS = [
     "pvt_folders",
     "levit_folders",
     "mvitv2_folders",
+    "vitdet_folders",
+    "xcit_folders",
     "torchvision_files",
     "sequence_folders",
     "cvt_folders",

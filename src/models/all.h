@@ -18,6 +18,7 @@
   FAMILY(kTwinsPcpvt)            \
   FAMILY(kTwinsSvt)              \
   FAMILY(kCait)                  \
+  FAMILY(kXcit)                  \
   FAMILY(kConvit)                \
   FAMILY(kCvt)                   \
   FAMILY(kCeit)                  \

@@ -72,6 +72,8 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
        {"stages.N.blocks.N.attn.attention_biases", "stages.N.downsample.attn_downsample.attention_biases"}},
       {"cait", {"cls_token", "pos_embed"}},
       {"mvitv2", {"cls_token"}},
+      {"vitdet", {"blocks.N.attn.rel_pos_h", "blocks.N.attn.rel_pos_w", "pos_embed"}},
+      {"xcit", {"blocks.N.attn.temperature", "cls_token"}},
       {"tiny_vit", {"layers.N.blocks.N.attn.attention_biases"}},
       {"t5_encoder", {"encoder.block.N.layer.N.SelfAttention.relative_attention_bias.weight"}},
       {"transformer_xl",
