@@ -289,10 +289,10 @@ std::vector<Variant<XcitConfig>> variants() {
     double drop_path;  // of the repository's training, where it says one
   };
   std::vector<Variant<XcitConfig>> out;
-  for (const Size& size :
-       {Size{"nano_12", 128, 12, 4, 0.0}, Size{"tiny_12", 192, 12, 4, 0.0}, Size{"small_12", 384, 12, 8, 0.05},
-        Size{"tiny_24", 192, 24, 4, 0.0}, Size{"small_24", 384, 24, 8, 0.0},
-        Size{"medium_24", 512, 24, 8, 0.0}, Size{"large_24", 768, 24, 16, 0.0}})
+  for (const Size& size : {Size{"nano_12", 128, 12, 4, 0.0}, Size{"tiny_12", 192, 12, 4, 0.0},
+                           Size{"small_12", 384, 12, 8, 0.05}, Size{"tiny_24", 192, 24, 4, 0.0},
+                           Size{"small_24", 384, 24, 8, 0.0}, Size{"medium_24", 512, 24, 8, 0.0},
+                           Size{"large_24", 768, 24, 16, 0.0}})
     for (const std::int64_t patch : {16, 8})
       for (const std::int64_t image : {224, 384}) {
         Variant<XcitConfig>& v = out.emplace_back();

@@ -73,8 +73,8 @@ TEST(Vitdet, BiasOfTheProjectionMayBeAbsent) {
 }
 
 TEST(Vitdet, RefusesWhatDoesNotFit) {
-  for (const char* more : {R"(,"window":0)", R"(,"window_blocks":[3])", R"(,"residual_blocks":[3])", R"(,"heads":3)",
-                           R"(,"img_size":8)", R"(,"dim":6)", R"(,"act":"relu")"})
+  for (const char* more : {R"(,"window":0)", R"(,"window_blocks":[3])", R"(,"residual_blocks":[3])",
+                           R"(,"heads":3)", R"(,"img_size":8)", R"(,"dim":6)", R"(,"act":"relu")"})
     EXPECT_THROW(tiny(more), Error) << more;
   EXPECT_THROW(tiny()->forward({}, Var(Tensor::zeros({1, 1, 60, 64}))), Error);
   EXPECT_THROW(tiny()->forward({}, Var(Tensor::zeros({1, 1, 16, 64}))), Error);
