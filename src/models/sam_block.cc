@@ -10,6 +10,7 @@ SamPass SamPass::over(const Grid& grid, const Window& window, const WindowMaps& 
   const Grid inside{1, window.rows, window.columns};
   SamPass pass{.grid = grid, .global = {}, .windows = {}, .windowed = {}};
   pass.global = decomposed_indices(grid, grid);
+  if (window.tokens() == 0) return pass;
   const WindowLayout layout{.rows = grid.rows, .columns = grid.columns, .window = window};
   pass.windows = maps.rows(layout);
   pass.pads = layout.pads();
@@ -23,32 +24,37 @@ SamBlock::SamBlock(const Weights& w, const Options& o)
       heads_(o.heads),
       window_(o.window),
       norm1_(w / "norm1", o.dim, o.norm_eps),
-      norm2_(w / "norm2", o.dim, o.norm_eps) {
+      norm2_(w / "norm2", o.dim, o.norm_eps),
+      residual_(o.drop_path) {
   const Weights attn = w / "attn";
   const Grid grid = global_ ? o.grid : Grid{1, window_.rows, window_.columns};
   const std::int64_t D = o.dim / o.heads;
-  qkv_ = Linear(attn / "qkv", o.dim, 3 * o.dim);
+  qkv_ = Linear(attn / "qkv", o.dim, 3 * o.dim, {.bias = o.qkv_bias});
   proj_ = Linear(attn / "proj", o.dim, o.dim);
-  tables_.rows = attn.get(Decomposed::kRows, {decomposed_rows(grid.rows, grid.rows), D}, Init::zeros(),
-                          {.decay = false});
-  tables_.columns = attn.get(Decomposed::kColumns, {decomposed_rows(grid.columns, grid.columns), D},
-                             Init::zeros(), {.decay = false});
-  lin1_ = Linear(w / "mlp" / "lin1", o.dim, o.hidden);
-  lin2_ = Linear(w / "mlp" / "lin2", o.hidden, o.dim);
+  if (o.rel_pos) {
+    tables_.rows = attn.get(Decomposed::kRows, {decomposed_rows(grid.rows, grid.rows), D}, Init::zeros(),
+                            {.decay = false});
+    tables_.columns = attn.get(Decomposed::kColumns, {decomposed_rows(grid.columns, grid.columns), D},
+                               Init::zeros(), {.decay = false});
+  }
+  fc1_ = Linear(w / "mlp" / o.fc1, o.dim, o.hidden);
+  fc2_ = Linear(w / "mlp" / o.fc2, o.hidden, o.dim);
 }
 
 Var SamBlock::attend(const Context& ctx, const Var& normed, const SamPass& pass) const {
   const Var qkv = qkv_(ctx, normed);
   AttentionOptions options;
   options.heads = heads_;
+  if (!global_) {
+    options.rows = pass.windows;
+    if (pass.pads) options.pad_bias = qkv_.bias();
+    options.zero_pad = pass.pads && !qkv_.bias().defined();
+  }
+  if (!tables_.rows.defined()) return attention(ctx, qkv, options);
   const Grid grid = global_ ? pass.grid : Grid{1, window_.rows, window_.columns};
   const Decomposed tables{.frames = {},
                           .rows = resize_decomposed(ctx, tables_.rows, grid.rows, grid.rows),
                           .columns = resize_decomposed(ctx, tables_.columns, grid.columns, grid.columns)};
-  if (!global_) {
-    options.rows = pass.windows;
-    if (pass.pads) options.pad_bias = qkv_.bias();
-  }
   options.terms = {decomposed_term(ctx, tables, qkv, heads_, global_ ? pass.global : pass.windowed,
                                    normed.dim(2) / heads_)};
   return attention(ctx, qkv, options);
@@ -68,14 +74,16 @@ void SamBlock::show_windows(const Context& ctx, const Var& normed, const SamPass
 }
 
 Var SamBlock::operator()(const Context& ctx, Var x, const SamPass& pass) const {
-  {
+  x = residual_(ctx, x, [&](const Var& skip) {
     const Var normed = norm1_(ctx, x);
     const Var out = attend(ctx, normed, pass);
     if (ctx.probe != nullptr && global_) ctx.show([&] { return path_ + ".attn"; }, proj_({}, out));
     if (ctx.probe != nullptr && !global_) show_windows(ctx, normed, pass);
-    x = proj_(ctx, out, Activation::none, x);
-  }
-  return lin2_(ctx, lin1_(ctx, norm2_(ctx, x), Activation::gelu), Activation::none, x);
+    return proj_(ctx, out, Activation::none, skip);
+  });
+  return residual_(ctx, x, [&](const Var& skip) {
+    return fc2_(ctx, fc1_(ctx, norm2_(ctx, x), Activation::gelu), Activation::none, skip);
+  });
 }
 
 }  // namespace locant

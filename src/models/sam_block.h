@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "models/parts.h"
 #include "nn/layers.h"
 #include "nn/windows.h"
 #include "position/decomposed.h"
@@ -17,13 +18,14 @@ struct SamPass {
   AxisIndices windowed;
   bool pads = false;  ///< some slots of the windows are padding
 
+  /// A window of no places: no block has any.
   static SamPass over(const Grid& grid, const Window& window, const WindowMaps& maps);
 };
 
-/// A block of SAM's image encoder (image_encoder.py, Block): x + attention(norm1 x) with decomposed relative
-/// positions, over the grid or in windows, then + mlp(norm2 x). Windows are padded behind the norm: a padded
-/// token is zero, so that its key and value are the projection's bias, and it acts as a key. Names `norm1`,
-/// `attn.qkv`, `attn.proj`, `attn.rel_pos_h`, `attn.rel_pos_w`, `norm2`, `mlp.lin1`, `mlp.lin2`.
+/// A block of ViTDet and of SAM's image encoder: x + attention(norm1 x) with decomposed relative positions,
+/// over the grid or in windows, then + mlp(norm2 x). Windows are padded behind the norm: a padded token is
+/// zero, so that its key and value are the projection's bias, and it acts as a key. Names `norm1`,
+/// `attn.qkv`, `attn.proj`, `attn.rel_pos_h`, `attn.rel_pos_w`, `norm2`, and those of the MLP's products.
 class SamBlock {
  public:
   struct Options {
@@ -32,6 +34,9 @@ class SamBlock {
     Grid grid = {1, 64, 64};  ///< what the tables of a global block are made for; another one resizes them
     bool global = false;
     float norm_eps = 1e-6f;
+    bool qkv_bias = true, rel_pos = true;
+    float drop_path = 0.0f;
+    const char *fc1 = "lin1", *fc2 = "lin2";  ///< under `mlp`; SAM's names
   };
   SamBlock(const Weights& w, const Options& options);
   /// x (B, N, C) is let go once it is no longer needed. Shows "<path>.attn", with padded queries as the
@@ -47,8 +52,9 @@ class SamBlock {
   std::int64_t heads_;
   Window window_;
   LayerNorm norm1_, norm2_;
-  Linear qkv_, proj_, lin1_, lin2_;
+  Linear qkv_, proj_, fc1_, fc2_;
   Decomposed tables_;
+  Residual residual_;
 };
 
 }  // namespace locant

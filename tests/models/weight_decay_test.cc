@@ -37,9 +37,9 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
 }
 
 // Swin, Video Swin, TinyViT, LeViT, CaiT: no_weight_decay and its keywords of Microsoft's code. PVT: its
-// tables decay. CPVT: PEG's weights do not, as in Twins. ViT, DeiT, BEiT: timm's. iRPE: its tables do, as in
-// the official code; CeiT's position of layers does, too. Segment Anything: position tables as in ViTDet and
-// MViTv2; its tokens as class tokens.
+// tables decay. CPVT: PEG's weights do not, as in Twins. ViT, DeiT, BEiT: timm's. MViTv2's tables decay, as
+// its recipes leave no_weight_decay empty. iRPE: its tables do, as in the official code; CeiT's position of
+// layers does, too. Segment Anything: position tables as in ViTDet and MViTv2; its tokens as class tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
@@ -71,6 +71,9 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
       {"levit",
        {"stages.N.blocks.N.attn.attention_biases", "stages.N.downsample.attn_downsample.attention_biases"}},
       {"cait", {"cls_token", "pos_embed"}},
+      {"mvitv2", {"cls_token"}},
+      {"vitdet", {"blocks.N.attn.rel_pos_h", "blocks.N.attn.rel_pos_w", "pos_embed"}},
+      {"xcit", {"blocks.N.attn.temperature", "cls_token"}},
       {"tiny_vit", {"layers.N.blocks.N.attn.attention_biases"}},
       {"t5_encoder", {"encoder.block.N.layer.N.SelfAttention.relative_attention_bias.weight"}},
       {"transformer_xl",

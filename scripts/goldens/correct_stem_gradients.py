@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Rewrites the stem's gradients in oracle files of timm's LeViT, which torch 2.15's autograd had wrong.
+"""Rewrites the stem's gradients in oracle files of timm's LeViT and XCiT, which torch 2.15's autograd had wrong.
 
-    python correct_levit_gradients.py FILE.json ...
+    python correct_stem_gradients.py FILE.json ...
 
 Behind the stem stands flatten(2).transpose(1, 2): the gradient comes back channels last, and the backward pass of the stem's
 last batch norm pairs it with the wrong places (correct_cvt_gradients.py has the same). Finite differences agree once it is
@@ -16,6 +16,7 @@ import torch
 
 from correct_cvt_gradients import Contiguous, dump, error, made, samples
 
+STEMS = {"levit": "stem", "xcit": "patch_embed.proj"}
 NOTE = ("gradients of the stem computed with a contiguous gradient behind it: as the library has it, torch's backward pass "
         "of batch norm disagrees with finite differences")
 
@@ -23,7 +24,7 @@ NOTE = ("gradients of the stem computed with a contiguous gradient behind it: as
 def gradients(oracle, dtype):
     """Of every parameter and the input, by name; and the output."""
     model = timm.create_model(oracle["build"]["factory"]).to(dtype).eval()
-    model.stem.register_forward_hook(lambda stem, inputs, output: Contiguous.apply(output))
+    model.get_submodule(STEMS[oracle["build"]["family"]]).register_forward_hook(lambda stem, inputs, output: Contiguous.apply(output))
     tensors = dict(model.named_parameters()) | dict(model.named_buffers())
     with torch.no_grad():
         for item in oracle["parameters"]:
@@ -42,7 +43,7 @@ def correct(path):
     for i, want in oracle["output"]["samples"]:
         assert abs(output.flatten()[i].item() - want) < 1e-7, path
     for want in oracle["gradients"]:
-        if not want["name"].startswith(("stem.", "input")):
+        if not want["name"].startswith((STEMS[oracle["build"]["family"]] + ".", "input")):
             assert error(want, exact[want["name"]]) < 1e-6, want["name"]
             continue
         want |= samples(exact[want["name"]], len(want["samples"]))
