@@ -21,6 +21,8 @@
   FAMILY(kCvt)                   \
   FAMILY(kCeit)                  \
   FAMILY(kAxialResnet)           \
+  FAMILY(kBotnet)                \
+  FAMILY(kHalonet)               \
   FAMILY(kPvtV2)                 \
   FAMILY(kCpvt)                  \
   FAMILY(kLocalVit)              \
