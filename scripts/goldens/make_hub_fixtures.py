@@ -24,6 +24,7 @@ GROUPS = [
     "timm_folders",
     "pvt_folders",
     "levit_folders",
+    "byoanet_folders",
     "torchvision_files",
     "sequence_folders",
     "cvt_folders",

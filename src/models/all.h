@@ -23,6 +23,8 @@
   FAMILY(kAxialResnet)           \
   FAMILY(kBotnet)                \
   FAMILY(kHalonet)               \
+  FAMILY(kSasaResnet)            \
+  FAMILY(kAaResnet)              \
   FAMILY(kPvtV2)                 \
   FAMILY(kCpvt)                  \
   FAMILY(kLocalVit)              \

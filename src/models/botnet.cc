@@ -11,7 +11,6 @@
 #include "models/resnet.h"
 #include "nn/conv_layers.h"
 #include "ops/layout.h"
-#include "ops/pool2d.h"
 #include "ops/rearrange.h"
 #include "position/relative_logits.h"
 
@@ -88,7 +87,7 @@ class BottleneckAttention {
     AttentionOptions options = options_;
     options.terms = {relative_logits_term(ctx, tables_, q, options.heads, *options.scale, indices_)};
     const Var y = tokens_to_images(ctx, attention(ctx, q, k, v, options), grid_.rows, grid_.columns);
-    return stride_ == 1 ? y : average_pool2d(ctx, y, Pool2dOptions{});
+    return stride_ == 1 ? y : halve(ctx, "botnet", y);
   }
 
  private:

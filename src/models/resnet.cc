@@ -45,11 +45,8 @@ std::string ResnetNames::stage_path(std::size_t s) const {
 std::int64_t ResnetConfig::width(std::size_t stage) const {
   return widths.empty() ? by_eights(static_cast<double>(dims[stage]) * bottleneck_ratio, 0.9) : widths[stage];
 }
-std::int64_t ResnetConfig::stem_stride() const {
-  return stem_pool == StemPool::none && stem_chans.size() == 1 ? 2 : 4;
-}
 std::int64_t ResnetConfig::stride_before(std::int64_t stage, std::int64_t block) const {
-  std::int64_t pixels = stem_stride();
+  std::int64_t pixels = stem_stride * (stem_pool == StemPool::none && stem_chans.size() == 1 ? 1 : 2);
   for (std::int64_t s = 0; s < stage + (block > 0 ? 1 : 0); ++s)
     pixels *= strides[static_cast<std::size_t>(s)];
   return pixels;
@@ -159,6 +156,7 @@ class Block {
                             {.kernel = 1, .stride = o.stride, .eps = eps});
     narrow_ = conv_norm(w, names.narrow, names.narrow_norm, o.in, o.width, {.kernel = 1, .eps = eps});
     if (make) {
+      halves_ = c.halve_last && o.stride == 2;
       layer_ = make(w / names.layer);
       norm_ = BatchNorm(w / names.layer_norm, o.width, {.eps = eps});
     } else {
@@ -174,22 +172,23 @@ class Block {
   Var operator()(const Context& ctx, const Var& x) const {
     const Var skip = shortcut_.defined() ? shortcut_(ctx, x) : x;
     const Var y = residual_(ctx, skip, [&](const Var& add_to) {
-      const Var narrow = activate(ctx, act_, narrow_(ctx, x));
-      const Var wide =
-          widen_(ctx, layer_ ? attend(ctx, narrow) : gate_(ctx, activate(ctx, act_, conv_(ctx, narrow))));
-      return add_to.defined() ? add(ctx, wide, add_to) : wide;
+      const Var wide = widen_(ctx, middle(ctx, activate(ctx, act_, narrow_(ctx, x))));
+      const Var out = halves_ ? halve(ctx, "resnet", wide) : wide;
+      return add_to.defined() ? add(ctx, out, add_to) : out;
     });
     return activate(ctx, act_, y);
   }
 
  private:
-  Var attend(const Context& ctx, const Var& x) const {
+  Var middle(const Context& ctx, const Var& x) const {
+    if (!layer_) return gate_(ctx, activate(ctx, act_, conv_(ctx, x)));
     const Var y = layer_(ctx, x);
     ctx.show([&] { return layer_path_; }, y);
     return activate(ctx, act_, norm_(ctx, y));
   }
 
   Act act_;
+  bool halves_ = false;  // the branch, at its end
   std::string layer_path_;
   Residual residual_;
   ConvNorm shortcut_, narrow_, conv_, widen_;
@@ -252,10 +251,14 @@ Resnet::Resnet(const Weights& w, const ResnetConfig& c, const ResnetNames& names
   for (std::size_t k = 0; k < c.stem_chans.size(); ++k) {
     const auto number = static_cast<std::int64_t>(k) + 1;
     const bool last = k + 1 == c.stem_chans.size();
-    const bool strided = k == 0 || (last && c.stem_pool == ResnetConfig::StemPool::none);
+    const bool strided_end = last && k > 0 && c.stem_pool == ResnetConfig::StemPool::none;
     parts->stem.push_back(conv_norm(w, numbered(names.stem_conv, number).c_str(),
                                     numbered(names.stem_norm, number).c_str(), in, c.stem_chans[k],
-                                    {.kernel = c.stem_kernel, .stride = strided ? 2 : 1, .eps = c.bn_eps}));
+                                    {.kernel = c.stem_kernel,
+                                     .stride = k == 0        ? c.stem_stride
+                                               : strided_end ? 2
+                                                             : 1,
+                                     .eps = c.bn_eps}));
     in = c.stem_chans[k];
   }
   std::int64_t blocks = 0;
@@ -271,8 +274,8 @@ Resnet::Resnet(const Weights& w, const ResnetConfig& c, const ResnetNames& names
           attention < c.attention_blocks.size() && c.attention_blocks[attention] == Pair{at, b};
       std::function<Layer(const Weights&)> layer;
       if (attends)
-        layer = [&, place = Place{attention++, options.width, options.stride, c.grid_before(at, b)}](
-                    const Weights& here) { return make(here, place); };
+        layer = [&, place = Place{attention++, options.width, c.halve_last ? 1 : options.stride,
+                                  c.grid_before(at, b)}](const Weights& here) { return make(here, place); };
       stage.emplace_back(w / names.stage_path(s) / b, c, names, options, layer);
       in = c.dims[s];
     }
@@ -296,6 +299,13 @@ Features Resnet::features(const Context& ctx, const char* op, const Var& images)
   Features out;
   out.cls = parts_->encode(ctx, op, images, &out.levels);
   return out;
+}
+
+Var halve(const Context& ctx, const char* op, const Var& images) {
+  require(images.dim(2) % 2 == 0 && images.dim(3) % 2 == 0, op,
+          "a map of {} x {} is to be halved; pictures whose sides are multiples of the last map's stride fit",
+          images.dim(2), images.dim(3));
+  return average_pool2d(ctx, images, Pool2dOptions{});
 }
 
 void resnet_from_shapes(const NamedShapes& s, const ResnetNames& names, const std::string& leaf,
@@ -348,6 +358,7 @@ void resnet_from_shapes(const NamedShapes& s, const ResnetNames& names, const st
     c.group_size = 0;
   std::vector<std::int64_t> usual(c.stages(), 2);
   usual[0] = 1;
+  s.assume("stem_stride", c.stem_stride);
   s.assume("strides", c.strides, usual, c.strides.size() == c.stages());
   c.num_features = s.has("final_conv.conv.weight") ? s.dim("final_conv.conv.weight", 0) : 0;
   const std::string head = std::string(names.head) + ".weight";

@@ -27,8 +27,8 @@ struct ResnetConfig {
   static constexpr std::size_t kMostStages = 8;
   Pair img_size = {256, 256};  // what tables are made for, where a layer has such
   std::int64_t in_chans = 3, num_classes = 1000;
-  std::vector<std::int64_t> stem_chans = {24, 32, 64};  // of convolutions, of which the first has stride 2
-  std::int64_t stem_kernel = 3;
+  std::vector<std::int64_t> stem_chans = {24, 32, 64};  // of convolutions; the first has stem_stride
+  std::int64_t stem_kernel = 3, stem_stride = 2;
   StemPool stem_pool = StemPool::max3_stride2_pad1;  // none: the last convolution of several has stride 2
   std::vector<std::int64_t> dims = {256, 512, 1024, 2048}, depths = {2, 2, 2, 2}, strides = {1, 2, 2, 2};
   double bottleneck_ratio = 0.25;
@@ -40,10 +40,11 @@ struct ResnetConfig {
   std::int64_t num_features = 0;  // of a 1x1 convolution behind the last stage; 0: none
   float bn_eps = 1e-5f;
   double drop_path = 0.0;  // of the last block; rises from 0
+  // Where attention_blocks halve the map: false: in the layer; true: a mean over 2x2 at the branch's end.
+  bool halve_last = false;
 
   std::size_t stages() const { return dims.size(); }
   std::int64_t width(std::size_t stage) const;
-  std::int64_t stem_stride() const;
   /// Pixels of the picture a place of a block's input.
   std::int64_t stride_before(std::int64_t stage, std::int64_t block) const;
   /// The map that comes into a block, of pictures of img_size.
@@ -59,6 +60,7 @@ void resnet_fields(Archive& a, Config& c) {
   a.field("num_classes", c.num_classes);
   a.field("stem_chans", c.stem_chans, at_least(1));
   a.field("stem_kernel", c.stem_kernel, range(1, 31));
+  a.field("stem_stride", c.stem_stride, range(1, 2));
   a.choice("stem_pool", c.stem_pool, {"none", "max3_stride2_pad1"});
   a.field("dims", c.dims, at_least(1));
   a.field("depths", c.depths, range(1, 1024));
@@ -119,6 +121,10 @@ class Resnet {
   struct Parts;
   std::shared_ptr<const Parts> parts_;
 };
+
+/// A mean over 2x2: images (B, C, H, W) -> (B, C, H / 2, W / 2). Throws Error under `op` on odd sides, which
+/// a shortcut's stride rounds up.
+Var halve(const Context& ctx, const char* op, const Var& images);
 
 /// All of the configuration that shapes tell. `leaf`: a tensor that every layer has, ".qkv.weight".
 void resnet_from_shapes(const NamedShapes& s, const ResnetNames& names, const std::string& leaf,
