@@ -109,10 +109,11 @@ void from_shapes(const NamedShapes& s, HalonetConfig& c) {
     c.heads.push_back(D > 0 ? s.dim(attention + ".q.weight", 0) / D : 0);
     window = (s.dim(attention + ".pos_embed.height_rel", 0) + 1) / 2;
   }
-  // The tables tell their sum alone.
-  const bool as_told = c.window() == window;
-  s.assume("block_size", c.block_size, std::int64_t{8}, as_told);
-  s.assume("halo", c.halo, std::max<std::int64_t>(0, window - c.block_size) / 2, as_told);
+  // The tables tell the window alone: blocks of 8 in it, or the most that leave the same on both sides.
+  const bool fits = window >= c.block_size && (window - c.block_size) % 2 == 0;
+  const std::int64_t usual = window < 8 ? window : 8 - window % 2;
+  s.assume("block_size", c.block_size, usual, fits);
+  s.assume("halo", c.halo, (window - c.block_size) / 2, c.window() == window);
   s.assume("img_size", c.img_size);
   s.assume("scale_pos_embed", c.scale_pos_embed);
 }
