@@ -27,6 +27,7 @@ GROUPS = [
     "mvitv2_folders",
     "vitdet_folders",
     "xcit_folders",
+    "byoanet_folders",
     "torchvision_files",
     "sequence_folders",
     "cvt_folders",

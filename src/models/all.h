@@ -23,6 +23,10 @@
   FAMILY(kCvt) \
   FAMILY(kCeit) \
   FAMILY(kAxialResnet) \
+  FAMILY(kBotnet) \
+  FAMILY(kHalonet) \
+  FAMILY(kSasaResnet) \
+  FAMILY(kAaResnet) \
   FAMILY(kPvtV2) \
   FAMILY(kCpvt) \
   FAMILY(kLocalVit) \

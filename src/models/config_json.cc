@@ -37,6 +37,11 @@ std::int64_t count_of(const std::string& op, const char* key, const Json& json) 
   return json.get<std::int64_t>();
 }
 
+bool is_pair(const Json& json) { return json.is_array() && json.size() == 2; }
+Pair pair_of(const std::string& op, const char* key, const Json& json) {
+  return {count_of(op, key, json[0]), count_of(op, key, json[1])};
+}
+
 }  // namespace
 
 struct ConfigReader::State {
@@ -102,8 +107,8 @@ void ConfigReader::field(const char* key, Pair& value) {
     value.rows = value.columns = count_of(state_->family, key, *json);
     return;
   }
-  if (!json->is_array() || json->size() != 2) state_->wrong(key, *json, "a number or [rows, columns]");
-  value = {count_of(state_->family, key, (*json)[0]), count_of(state_->family, key, (*json)[1])};
+  if (!is_pair(*json)) state_->wrong(key, *json, "a number or [rows, columns]");
+  value = pair_of(state_->family, key, *json);
 }
 
 namespace {
@@ -127,6 +132,15 @@ void ConfigReader::field(const char* key, std::vector<std::int64_t>& value) {
         return true;
       }))
     state_->wrong(key, *json, "a list of numbers");
+}
+
+void ConfigReader::field(const char* key, std::vector<Pair>& value) {
+  const Json* json = state_->look(key);
+  if (json != nullptr && !read_list(*json, value, [&](const Json& item) {
+        if (is_pair(item)) value.push_back(pair_of(state_->family, key, item));
+        return is_pair(item);
+      }))
+    state_->wrong(key, *json, "a list of pairs of numbers");
 }
 
 void ConfigReader::field(const char* key, std::vector<double>& value) {
@@ -226,6 +240,10 @@ void ConfigWriter::field(const char* key, const Pair& value) {
 }
 void ConfigWriter::field(const char* key, const std::vector<std::int64_t>& value) {
   state_->json[key] = value;
+}
+void ConfigWriter::field(const char* key, const std::vector<Pair>& value) {
+  Json& list = state_->json[key] = Json::array();
+  for (const Pair& pair : value) list.push_back({pair.rows, pair.columns});
 }
 void ConfigWriter::field(const char* key, const std::vector<double>& value) { state_->json[key] = value; }
 void ConfigWriter::field(const char* key, const std::vector<bool>& value) { state_->json[key] = value; }

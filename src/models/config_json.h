@@ -71,6 +71,7 @@ class ConfigReader {
   void field(const char* key, std::vector<double>& value);
   void field(const char* key, std::vector<bool>& value);
   void field(const char* key, std::vector<std::string>& value);
+  void field(const char* key, std::vector<Pair>& value);
   /// A key of which only one value is built, of any type that field() takes; anything else is an Error that
   /// says so. Not written by ConfigWriter.
   template <class T>
@@ -121,6 +122,7 @@ class ConfigWriter {
   void field(const char* key, const std::vector<double>& value);
   void field(const char* key, const std::vector<bool>& value);
   void field(const char* key, const std::vector<std::string>& value);
+  void field(const char* key, const std::vector<Pair>& value);
   template <class T, class Rule>
   void field(const char* key, const T& value, const Rule&) {
     field(key, value);

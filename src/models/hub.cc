@@ -182,7 +182,8 @@ bool tensors_tell(const std::string& argument) {
       "qkv_bias",     "init_values", "class_token",   "reg_tokens",      "no_embed_class", "neck_chans",
       "qk_norm",      "pre_norm",    "fc_norm",       "final_norm",      "global_pool",    "pos_embed",
       "drop_*",       "*_drop_rate", "dynamic_img_*", "strict_img_size", "img_size",       "always_partition",
-      "window_sizes", "cache_dir",   "features_only", "scriptable",      "exportable",     "no_jit"};
+      "window_sizes", "cache_dir",   "features_only", "scriptable",      "exportable",     "no_jit",
+      "width_factor", "stem_chs"};
   return matches_any(kTold, argument);
 }
 

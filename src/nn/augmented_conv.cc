@@ -5,6 +5,7 @@
 
 #include "core/error.h"
 #include "ops/layout.h"
+#include "ops/pool2d.h"
 #include "ops/rearrange.h"
 
 namespace locant {
@@ -30,7 +31,12 @@ AugmentedConv::AugmentedConv(const Weights& w, const Options& o) : options_(o), 
   }
   const auto same = Conv2d::square(o.kernel, o.stride, o.pad);
   conv_out_ = Conv2d(w / "conv_out", o.in, o.out - o.dv, same);
-  qkv_conv_ = Conv2d(w / "qkv_conv", o.in, 2 * o.dk + o.dv, same);
+  require(o.qkv_kernel == 0 || o.qkv_kernel % 2 == 1, kOp, "qkv_kernel {}; it must be odd, or 0",
+          o.qkv_kernel);
+  const std::int64_t qkv_stride = o.attention_stride == Stride::projections ? o.stride : 1;
+  qkv_conv_ = Conv2d(w / "qkv_conv", o.in, 2 * o.dk + o.dv,
+                     o.qkv_kernel == 0 ? Conv2d::square(o.kernel, qkv_stride, o.pad)
+                                       : Conv2d::square(o.qkv_kernel, qkv_stride, o.qkv_kernel / 2));
   attn_out_ = Conv2d(w / "attn_out", o.dv, o.dv, Conv2d::square(1));
 }
 
@@ -39,9 +45,19 @@ Var AugmentedConv::operator()(const Context& ctx, const Var& x) const {
   ctx.show([&] { return join_path(path_, "conv_out"); }, convolved);
   const Var qkv = qkv_conv_(ctx, x);
   ctx.show([&] { return join_path(path_, "qkv_conv"); }, qkv);
-  const Var attended = attn_out_(ctx, attend(ctx, qkv));
+  const Var attended = attn_out_(ctx, strided(ctx, attend(ctx, qkv)));
   ctx.show([&] { return join_path(path_, "attn_out"); }, attended);
   return concat_axis(ctx, {convolved, attended}, 1);
+}
+
+Var AugmentedConv::strided(const Context& ctx, const Var& map) const {
+  if (options_.stride == 1 || options_.attention_stride == Stride::projections) return map;
+  Pool2dOptions mean;
+  mean.kernel_rows = mean.kernel_columns = 3;
+  mean.pad_rows = mean.pad_columns = 1;
+  mean.stride_rows = mean.stride_columns = options_.stride;
+  mean.count_padding = false;
+  return average_pool2d(ctx, map, mean);
 }
 
 Var AugmentedConv::attend(const Context& ctx, const Var& qkv) const {

@@ -2,16 +2,20 @@
 
 namespace locant {
 
-ConvNorm::ConvNorm(const Weights& w, std::int64_t in, std::int64_t out, const Options& o)
+ConvNorm::ConvNorm(const Weights& conv, const Weights& bn, std::int64_t in, std::int64_t out,
+                   const Options& o)
     : options_(square_conv(o.stride, o.pad, o.groups)) {
-  const Weights conv = w / "c", bn = w / "bn";
-  if (w.mode() != WeightMode::inference) {
-    conv_ = Conv2d(conv, in, out, Conv2d::square(o.kernel, o.stride, o.pad, o.groups, false));
+  if (conv.mode() != WeightMode::inference) {
+    Conv2d::Options plain = Conv2d::square(o.kernel, o.stride, o.pad, o.groups, false);
+    plain.weight_init = o.weight_init;
+    conv_ = Conv2d(conv, in, out, plain);
     norm_ = BatchNorm(bn, out, {.eps = o.eps}, o.norm_init);
     return;
   }
   const std::int64_t from = channels_of_group(in, out, o.groups), taps = from * o.kernel * o.kernel;
-  Tensor folded = conv.take("weight", {out, from, o.kernel, o.kernel}, Init::fan_in(taps)).clone();
+  Tensor folded =
+      conv.take("weight", {out, from, o.kernel, o.kernel}, o.weight_init.value_or(Init::fan_in(taps)))
+          .clone();
   conv.release("weight");
   const BatchNorm norm(bn, out, {.eps = o.eps}, o.norm_init);
   const Var scale = norm.scale(Context{});

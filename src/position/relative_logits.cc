@@ -32,19 +32,38 @@ AxisIndices absolute_logits_indices(const Grid& grid) {
   return {nullptr, of(grid.rows), of(grid.columns), 0};
 }
 
-std::shared_ptr<const RowMaps> halo_rows(const Grid& grid, std::int64_t block, std::int64_t halo) {
-  return std::make_shared<RowMaps>(block_rows(kName, grid, {1, block, block}, {halo, halo, halo, halo}));
+namespace {
+/// Queries of a block along a side.
+std::int64_t queries_of(std::int64_t block, std::int64_t stride) {
+  require(stride >= 1 && block % stride == 0, kName,
+          "every {} places of blocks of {} ask; it must divide them", stride, block);
+  return block / stride;
+}
+}  // namespace
+
+std::shared_ptr<const RowMaps> halo_rows(const Grid& grid, std::int64_t block, std::int64_t halo,
+                                         std::int64_t stride) {
+  const std::int64_t side = queries_of(block, stride);
+  auto maps = std::make_shared<RowMaps>(block_rows(kName, grid, {1, block, block}, {halo, halo, halo, halo}));
+  if (stride == 1) return maps;
+  const Grid asking{1, (grid.rows + stride - 1) / stride, (grid.columns + stride - 1) / stride};
+  RowMaps queries = block_rows(kName, asking, {1, side, side}, {});
+  maps->queries = queries.queries;
+  maps->query_rows = std::move(queries.query_rows);
+  return maps;
 }
 
-AxisIndices halo_indices(const RowMaps& maps, std::int64_t tokens, std::int64_t block, std::int64_t halo) {
+AxisIndices halo_indices(const RowMaps& maps, std::int64_t tokens, std::int64_t block, std::int64_t halo,
+                         std::int64_t stride) {
   constexpr std::int64_t kMost = std::int64_t{1} << 20;  // whose squares are still numbers
   const bool sane = block >= 1 && block <= kMost && halo >= 0 && halo <= kMost;
   const std::int64_t window = sane ? block + 2 * halo : 0;
-  require(sane && maps.queries == block * block && maps.keys == window * window, kName,
-          "maps of {} queries on {} keys do not hold blocks of {} with a halo of {}", maps.queries, maps.keys,
-          block, halo);
+  const std::int64_t side = sane ? queries_of(block, stride) : 0;
+  require(sane && maps.queries == side * side && maps.keys == window * window, kName,
+          "maps of {} queries on {} keys do not hold blocks of {} with a halo of {} and a stride of {}",
+          maps.queries, maps.keys, block, halo, stride);
   const auto of = [&](GridAxis axis) {
-    return make_axis_index(block_places(maps, {1, block, block}, axis, tokens), block, window,
+    return make_axis_index(block_places(maps, {1, side, side}, axis, tokens), side, window,
                            [&](std::int64_t a, std::int64_t b) { return relative_logits_row(window, a, b); });
   };
   return {nullptr, of(GridAxis::rows), of(GridAxis::columns), 0};

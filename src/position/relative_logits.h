@@ -50,9 +50,15 @@ AxisIndices relative_logits_indices(const Grid& grid);
 AxisIndices absolute_logits_indices(const Grid& grid);
 
 /// HaloNet: blocks of block x block queries that see `halo` more on every side. With
-/// AttentionOptions::zero_pad keys outside the grid are zeros, as in timm.
-std::shared_ptr<const RowMaps> halo_rows(const Grid& grid, std::int64_t block, std::int64_t halo);
-AxisIndices halo_indices(const RowMaps& maps, std::int64_t tokens, std::int64_t block, std::int64_t halo);
+/// AttentionOptions::zero_pad keys outside the grid are zeros, as in timm. With a stride every stride-th
+/// place of a row and of a column asks, ceil(rows / stride) x ceil(columns / stride) queries in all; a
+/// query's place in its block is then counted in strides (timm). Throws Error when the stride does not divide
+/// the block.
+std::shared_ptr<const RowMaps> halo_rows(const Grid& grid, std::int64_t block, std::int64_t halo,
+                                         std::int64_t stride = 1);
+/// `tokens`: queries of the maps.
+AxisIndices halo_indices(const RowMaps& maps, std::int64_t tokens, std::int64_t block, std::int64_t halo,
+                         std::int64_t stride = 1);
 
 /// The term for a call with the given scale. q (B, N, H D), not scaled yet. Throws Error that names the table
 /// and both shapes when its rows are not those of the indices.

@@ -21,7 +21,7 @@ std::string message_of(const std::function<void()>& action) {
 TEST(ConfigReader, ReadsEveryKindAndKeepsDefaults) {
   ConfigReader reader("thing",
                       R"({"count":3,"ratio":0.5,"eps":1e-6,"flag":true,"name":"x","size":[4,5],"side":7,)"
-                      R"("list":[1,2],"words":["a","b"],"whole":4.0})");
+                      R"("list":[1,2],"words":["a","b"],"whole":4.0,"pairs":[[1,2],[3,4]]})");
   std::int64_t count = 0, whole = 0, absent = 42;
   double ratio = 0;
   float eps = 0;
@@ -30,6 +30,8 @@ TEST(ConfigReader, ReadsEveryKindAndKeepsDefaults) {
   Pair size, side;
   std::vector<std::int64_t> list;
   std::vector<std::string> words;
+  std::vector<Pair> pairs;
+  reader.field("pairs", pairs);
   reader.field("count", count);
   reader.field("whole", whole);
   reader.field("absent", absent);
@@ -53,6 +55,7 @@ TEST(ConfigReader, ReadsEveryKindAndKeepsDefaults) {
   EXPECT_EQ(side, (Pair{7, 7}));
   EXPECT_EQ(list, (std::vector<std::int64_t>{1, 2}));
   EXPECT_EQ(words, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(pairs, (std::vector<Pair>{{1, 2}, {3, 4}}));
 }
 
 TEST(ConfigReader, RefusesWrongTypesAndRanges) {
@@ -70,6 +73,8 @@ TEST(ConfigReader, RefusesWrongTypesAndRanges) {
   refuses(R"({"key":[1,-2]})", Pair{});
   refuses(R"({"key":3})", std::vector<std::int64_t>{});
   refuses(R"({"key":[1]})", std::vector<std::string>{});
+  refuses(R"({"key":[1,2]})", std::vector<Pair>{});
+  refuses(R"({"key":[[1,2,3]]})", std::vector<Pair>{});
   EXPECT_THROW(ConfigReader("thing", "[1]"), Error);
   EXPECT_THROW(ConfigReader("thing", "{\"key\":" + std::string(200000, '[') + std::string(200000, ']') + "}"),
                Error);

@@ -39,7 +39,8 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
 // Swin, Video Swin, TinyViT, LeViT, CaiT: no_weight_decay and its keywords of Microsoft's code. PVT: its
 // tables decay. CPVT: PEG's weights do not, as in Twins. ViT, DeiT, BEiT: timm's. MViTv2's tables decay, as
 // its recipes leave no_weight_decay empty. iRPE: its tables do, as in the official code; CeiT's position of
-// layers does, too. Segment Anything: position tables as in ViTDet and MViTv2; its tokens as class tokens.
+// layers does, too, and BoTNet's and HaloNet's tables in timm. Segment Anything: position tables as in ViTDet
+// and MViTv2; its tokens as class tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
@@ -60,6 +61,14 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
        {"layer1.N.hight_block.relative", "layer1.N.width_block.relative", "layer2.N.hight_block.relative",
         "layer2.N.width_block.relative", "layer3.N.hight_block.relative", "layer3.N.width_block.relative",
         "layer4.N.hight_block.relative", "layer4.N.width_block.relative"}},
+      {"botnet", {}},
+      {"halonet", {}},
+      {"sasa_resnet",
+       {"layer1.N.conv2.rel_h", "layer1.N.conv2.rel_w", "layer2.N.conv2.rel_h", "layer2.N.conv2.rel_w",
+        "layer3.N.conv2.rel_h", "layer3.N.conv2.rel_w", "layer4.N.conv2.rel_h", "layer4.N.conv2.rel_w"}},
+      {"aa_resnet",
+       {"layer2.N.conv2.key_rel_h", "layer2.N.conv2.key_rel_w", "layer3.N.conv2.key_rel_h",
+        "layer3.N.conv2.key_rel_w", "layer4.N.conv2.key_rel_h", "layer4.N.conv2.key_rel_w"}},
       {"deit", {"cls_token", "dist_token", "pos_embed"}},
       {"dinov2", {"cls_token", "mask_token", "pos_embed", "register_tokens"}},
       {"deit_irpe", {"cls_token", "pos_embed"}},

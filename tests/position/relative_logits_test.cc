@@ -1,5 +1,7 @@
 #include "position/relative_logits.h"
 
+#include <cmath>
+
 #include "core/error.h"
 #include "tests/support/golden_numbers.h"
 #include "tests/support/gradcheck.h"
@@ -43,6 +45,52 @@ TEST(RelativeLogits, HaloByHand) {
     for (std::int64_t b = 0; b < 4; ++b) EXPECT_EQ(indices.rows->row(a, b), kRows[a][b]);
 }
 
+// Every second place of blocks of 4 asks, counted in strides: 5 x 3 places in two blocks, zeros outside.
+TEST(RelativeLogits, StridedHaloIsTheEquation) {
+  const std::int64_t rows = 5, columns = 3, block = 4, halo = 1, stride = 2, window = 6, H = 2, D = 3;
+  const std::int64_t down = 3, across = 2;  // queries
+  const Tensor q = testing::random_tensor({1, down * across, H * D}, 1, 2.0f),
+               k = testing::random_tensor({1, rows * columns, H * D}, 2, 2.0f),
+               v = testing::random_tensor({1, rows * columns, H * D}, 3),
+               height = testing::random_tensor({2 * window - 1, D}, 4, 2.0f),
+               width = testing::random_tensor({2 * window - 1, D}, 5, 2.0f);
+  const auto maps = halo_rows({1, rows, columns}, block, halo, stride);
+  ASSERT_EQ(maps->groups, 2);
+  EXPECT_EQ(maps->queries, 4);
+  EXPECT_EQ(maps->keys, 36);
+  AttentionOptions options;
+  options.heads = H;
+  options.scale = 0.5f;
+  options.rows = maps;
+  options.zero_pad = true;
+  options.terms = {relative_logits_term({}, {Var(height), Var(width), false, false}, Var(q), H, 0.5f,
+                                        halo_indices(*maps, down * across, block, halo, stride))};
+  std::vector<double> want;
+  for (std::int64_t y = 0; y < down; ++y)
+    for (std::int64_t x = 0; x < across; ++x)
+      for (std::int64_t h = 0; h < H; ++h) {
+        const float* query = q.data() + (y * across + x) * H * D + h * D;
+        const std::int64_t top = y * stride / block * block, left = x * stride / block * block;
+        double total = 0.0, sum[3] = {};
+        for (std::int64_t r = 0; r < window; ++r)
+          for (std::int64_t c = 0; c < window; ++c) {
+            const std::int64_t row = top - halo + r, column = left - halo + c,
+                               at = (row * columns + column) * H * D;
+            const bool inside = row >= 0 && column >= 0 && row < rows && column < columns;
+            double score = 0.0;
+            for (std::int64_t d = 0; d < D; ++d) {
+              if (inside) score += 0.5 * query[d] * k[at + h * D + d];
+              score += query[d] * height[(r - y % 2 + window - 1) * D + d];
+              score += query[d] * width[(c - x % 2 + window - 1) * D + d];
+            }
+            total += std::exp(score);
+            for (std::int64_t d = 0; d < D && inside; ++d) sum[d] += std::exp(score) * v[at + h * D + d];
+          }
+        for (const double x_d : sum) want.push_back(x_d / total);
+      }
+  testing::expect_close(attention({}, Var(q), Var(k), Var(v), options).value(), want, 1e-5, "result");
+}
+
 TEST(RelativeLogits, BotnetGolden) {
   const Var q(golden_parameter({1, 6, 4}, 0)), k(golden_parameter({1, 6, 4}, 1)),
       v(golden_parameter({1, 6, 4}, 2));
@@ -77,6 +125,9 @@ TEST(RelativeLogits, RefusesWhatDoesNotFit) {
   EXPECT_THROW(relative_logits_indices({2, 2, 3}), Error);
   EXPECT_THROW(halo_rows({1, 4, 4}, 0, 1), Error);
   EXPECT_THROW(halo_rows({1, 4, 4}, 2, -1), Error);
+  EXPECT_THROW(halo_rows({1, 4, 4}, 3, 1, 2), Error);
+  EXPECT_THROW(halo_rows({1, 4, 4}, 2, 1, 0), Error);
+  EXPECT_THROW(halo_indices(*halo_rows({1, 4, 4}, 2, 1), 16, 2, 1, 2), Error);
   EXPECT_THROW(halo_indices(*halo_rows({1, 4, 4}, 2, 1), 16, 2, 2), Error);
   EXPECT_THROW(halo_indices(*halo_rows({1, 4, 4}, 2, 1), 16, std::int64_t{1} << 40, 1), Error);
   EXPECT_THROW(halo_indices(*halo_rows({1, 4, 4}, 2, 1), -16, 2, 1), Error);

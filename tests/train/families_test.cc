@@ -47,7 +47,15 @@ Json tiny(const ModelEntry& entry) {
     if (key == "stem_chans") put(16);  // LeViT's, whose last is its first dim
     if (key == "local_up_to_layer") put(1);
     if (key == "global_blocks") value = {1};
+    if (key == "attention_blocks") value = {{0, 1}, {2, 0}, {3, 0}};  // of ResNets: one, and two that halve
+    if (key == "block_size") put(4);
+    if (key == "value_dims" || (key == "group_size" && value != 0)) put(2);
+    if (key == "widths") put(8);
+    if (key == "num_features" && value != 0) put(16);
   }
+  for (const char* key : {"heads", "head_dims", "key_dims", "value_dims"})  // of each of attention_blocks
+    if (config.contains("attention_blocks") && config.contains(key) && config[key].is_array())
+      config[key] = std::vector<std::int64_t>(3, config[key][0]);
   if (config.contains("drop_path")) config["drop_path"] = 0.1;
   config.erase("num_classes");
   config["family"] = entry.family;
