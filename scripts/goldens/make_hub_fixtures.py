@@ -24,6 +24,7 @@ GROUPS = [
     "timm_folders",
     "pvt_folders",
     "levit_folders",
+    "rotary_files",
     "torchvision_files",
     "sequence_folders",
     "cvt_folders",

@@ -10,6 +10,8 @@
   FAMILY(kDinov2)                \
   FAMILY(kBeit)                  \
   FAMILY(kVitRelpos)             \
+  FAMILY(kEva02)                 \
+  FAMILY(kVitRope)               \
   FAMILY(kSimpleVit)             \
   FAMILY(kTinyVit)               \
   FAMILY(kLevit)                 \
@@ -22,6 +24,7 @@
   FAMILY(kCeit)                  \
   FAMILY(kAxialResnet)           \
   FAMILY(kPvtV2)                 \
+  FAMILY(kNat)                   \
   FAMILY(kCpvt)                  \
   FAMILY(kLocalVit)              \
   FAMILY(kGpsaLayer)             \
