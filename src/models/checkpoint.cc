@@ -10,6 +10,13 @@
 namespace locant {
 namespace {
 
+Shape piece_shape(const Shape& shape, const SourcePiece& piece) {
+  if (piece.rows == 0) return shape;
+  std::vector<std::int64_t> extents(shape.extents().begin(), shape.extents().end());
+  extents[0] = piece.rows;
+  return Shape(extents);
+}
+
 Tensor initial(const Shape& shape, const Init& init) {
   require(init.kind == Init::Kind::constant, "load",
           "a tensor that a file may lack must start as a constant");
@@ -90,7 +97,7 @@ CheckpointFit CheckpointSource::fit(const std::vector<Parameter>& parameters,
       }
       taken[found] = true;
       const TensorInfo& info = tensors[found];
-      const Shape expected = piece.shape(parameter.shape);
+      const Shape expected = piece_shape(parameter.shape, piece);
       if (info.shape != expected)
         fit.wrong_shape.push_back({info.name, info.shape, expected});
       else if (!is_float(info.dtype))
@@ -149,7 +156,7 @@ Tensor CheckpointSource::get(const std::string& name, const Shape& shape, const 
       fail("load", "{}: no tensor {}", file.path(), piece.name);
     }
     const TensorInfo* info = &file.tensors()[found];
-    const Shape expected = piece.shape(shape);
+    const Shape expected = piece_shape(shape, piece);
     if (info->shape != expected)
       fail("load", "{}: {} is {}; {} was expected", file.path(), info->name, info->shape.str(),
            expected.str());
@@ -158,11 +165,11 @@ Tensor CheckpointSource::get(const std::string& name, const Shape& shape, const 
     require(bad.empty(), "load",
             "{}: tensor {} holds {}: the file is damaged, or its training diverged; take another",
             file.path(), info->name, bad);
-    if (pieces.size() == 1 && !piece.joined && part.is_borrowed()) {
+    if (pieces.size() == 1 && part.is_borrowed()) {
       held_[name] = info->name;
       return part;
     }
-    if (pieces.size() > 1 || piece.joined) {
+    if (pieces.size() > 1) {
       if (!whole.defined()) whole = Tensor(shape);
       std::copy_n(part.data(), part.numel(), whole.data() + piece.row * (shape.numel() / shape[0]));
     } else {

@@ -81,9 +81,8 @@ Tensors translate(const Model& model, const HubFolder& folder) {
     if (matches_any(folder.lost, parameter.name)) continue;
     for (const SourcePiece& piece : folder.renames->to_library(parameter.name, parameter.shape)) {
       const bool outside = matches_any(folder.heads, piece.name);
-      out.emplace_back(
-          (outside ? "" : folder.prefix) + piece.name,
-          rows_of(parameter.value.value(), piece.row, piece.rows).reshaped(piece.shape(parameter.shape)));
+      out.emplace_back((outside ? "" : folder.prefix) + piece.name,
+                       rows_of(parameter.value.value(), piece.row, piece.rows));
     }
   }
   for (const auto& [name, shape] : folder.zeros) out.emplace_back(name, Tensor(shape));

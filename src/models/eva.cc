@@ -25,7 +25,8 @@ struct EvaConfig {
   enum class MlpKind { plain, swiglu_packed };  // fc1, GELU, fc2; or fc1 (gate first) of SwiGLU, fc2
   enum class QkvBias { none, q_v, full };
   enum class Rope { none, axial, mixed };
-  enum class Order { yx, xy };  // which axis the first half of a head's channels turns by
+  enum class Freqs { by_head, joined };  // how files hold learned frequencies of a block: timm, naver-ai
+  enum class Order { yx, xy };           // which axis the first half of a head's channels turns by
   enum class Pool { cls, mean_patches };
   enum class FinalNorm { norm, fc_norm };  // of all tokens, or of their mean
   enum class BlockNorm { pre, post };      // post: of what the branch gives
@@ -44,6 +45,7 @@ struct EvaConfig {
   bool pos_embed_prefix = false;  // the table has rows for the prefix tokens
   std::string pos_resize = "bicubic_antialias";
   Rope rope = Rope::axial;
+  Freqs rope_freqs = Freqs::by_head;
   Order rope_order = Order::xy;
   Pair rope_ref_grid = {0, 0};  // the grid that coordinates are scaled to; 0: as they are
   bool layer_scale = true;
@@ -84,6 +86,7 @@ void fields(Archive& a, Config& c) {
   a.field("pos_embed_prefix", c.pos_embed_prefix);
   a.field("pos_resize", c.pos_resize);
   a.choice("rope", c.rope, {"none", "axial", "mixed"});
+  a.choice("rope_freqs", c.rope_freqs, {"by_head", "joined"});
   a.choice("rope_order", c.rope_order, {"yx", "xy"});
   a.field("rope_ref_grid", c.rope_ref_grid);
   a.field("layer_scale", c.layer_scale);
@@ -239,10 +242,16 @@ class Block {
   Residual residual1_, residual2_;
 };
 
-/// The start of `freqs` (2, depth, heads, P), x first: for each block and head a direction of its own.
+/// Of `freqs`: (2, depth, heads, pairs), x first, or heads and pairs in one axis.
+Shape freqs_shape(const EvaConfig& c) {
+  if (c.rope_freqs == EvaConfig::Freqs::joined) return Shape{2, c.depth, c.dim / 2};
+  return Shape{2, c.depth, c.heads, c.dim / c.heads / 2};
+}
+
+/// Its start: for each block and head a direction of its own.
 Tensor mixed_init(const EvaConfig& c) {
   const std::int64_t D = c.dim / c.heads, row = c.heads * D / 2;
-  Tensor out({2, c.depth, c.heads, D / 2});
+  Tensor out(freqs_shape(c));
   for (std::int64_t i = 0; i < c.depth; ++i) {
     const Tensor block = rope_mixed_init(c.heads, D, static_cast<std::uint64_t>(i));
     for (std::int64_t axis = 0; axis < 2; ++axis)
@@ -265,8 +274,8 @@ class Eva final : public ImageModelOf<EvaConfig> {
     if (c.rope == EvaConfig::Rope::mixed) {
       const Tensor start = w.mode() == WeightMode::shapes ? Tensor() : mixed_init(c);
       freqs_ = (w / "rope")
-                   .get("freqs", {2, c.depth, c.heads, c.dim / c.heads / 2},
-                        start.defined() ? Init::given(start) : Init::zeros(), {.decay = false});
+                   .get("freqs", freqs_shape(c), start.defined() ? Init::given(start) : Init::zeros(),
+                        {.decay = false});
     }
     const std::vector<float> rates = drop_rates(c.depth, c.drop_path);
     for (std::int64_t i = 0; i < c.depth; ++i)
@@ -327,7 +336,7 @@ class Eva final : public ImageModelOf<EvaConfig> {
   Prefix prefix_;
   LearnedAbsolute position_;
   PatchEmbed patch_embed_;
-  Var freqs_;  // (2, depth, H, D / 2), mixed
+  Var freqs_;  // freqs_shape; mixed
   std::vector<Block> blocks_;
   LayerNorm norm_;
   Linear head_;
@@ -369,8 +378,12 @@ void from_tensors(const NamedShapes& s, EvaConfig& c) {
   } else {
     s.assume("img_size", c.input.img_size);
   }
-  if (s.has("rope.freqs")) c.rope = EvaConfig::Rope::mixed;
-  if (s.has("rope.freqs") && s.at("rope.freqs").rank() == 4)
+  const std::int64_t axes = s.has("rope.freqs") ? s.at("rope.freqs").rank() : 0;
+  if (axes > 0) {
+    c.rope = EvaConfig::Rope::mixed;
+    c.rope_freqs = axes == 4 ? EvaConfig::Freqs::by_head : EvaConfig::Freqs::joined;
+  }
+  if (axes == 4)
     c.heads = s.dim("rope.freqs", 2);
   else
     assume_heads("eva", s, c.dim, c.heads);
@@ -585,9 +598,8 @@ std::vector<Renames> vit_rope_renames() {
   timm.naming = "timm";
   naver.naming = "naver-ai/rope-vit";
   naver.rules = {{"rope.freqs", "freqs"}};
-  naver.joined = {"rope.freqs"};
   naver.derived = {"freqs_t_x", "freqs_t_y"};
-  naver.overrides = {{"", R"({"pos_resize":"bicubic"})"}};
+  naver.overrides = {{"", R"({"pos_resize":"bicubic","rope_freqs":"joined"})"}};
   naver.preprocess = {{"", R"({"crop_pct":1.0})"}};
   return {timm, naver};
 }

@@ -132,16 +132,6 @@ Renames::Rule::Rule(const char* our_path, const char* their_path, bool whole)
 Renames::Rule::Rule(const char* our_path, std::initializer_list<const char*> their_paths)
     : ours(our_path), theirs(their_paths.begin(), their_paths.end()) {}
 
-Shape SourcePiece::shape(const Shape& ours) const {
-  std::vector<std::int64_t> extents(ours.extents().begin(), ours.extents().end());
-  if (rows > 0) extents[0] = rows;
-  if (joined && extents.size() > 1) {
-    extents[extents.size() - 2] *= extents.back();
-    extents.pop_back();
-  }
-  return Shape(extents);
-}
-
 std::vector<std::string> Renames::library_names(const std::string& name) const {
   for (const Rule& rule : rules) {
     PathPattern::Numbers numbers;
@@ -157,7 +147,7 @@ std::vector<std::string> Renames::library_names(const std::string& name) const {
 std::vector<SourcePiece> Renames::to_library(const std::string& name, const Shape& shape) const {
   std::vector<std::string> names = library_names(name);
   const auto parts = static_cast<std::int64_t>(names.size());
-  if (parts == 1) return {{std::move(names[0]), 0, 0, matches_any(joined, name)}};
+  if (parts == 1) return {{std::move(names[0]), 0, 0}};
   if (shape.rank() == 0 || shape[0] % parts != 0)
     fail("renames", "{} of shape {} does not split into {} equal parts", name, shape.str(), parts);
   std::vector<SourcePiece> out;

@@ -14,9 +14,6 @@ struct SourcePiece {
   std::string name;       ///< the library's name, without prefix
   std::int64_t row = 0;   ///< first row (axis 0) of our tensor that it fills
   std::int64_t rows = 0;  ///< rows it fills; 0: all
-  bool joined = false;    ///< ours has two last axes where the library has one
-  /// Of the library's tensor, for one of ours of this shape.
-  Shape shape(const Shape& ours) const;
 };
 
 /// One of our tensors (or part of it) behind a library's name.
@@ -90,9 +87,7 @@ class Renames {
   std::vector<Alias> aliases;
   std::vector<std::string>
       derived;  ///< glob patterns of buffers that are recomputed: "*.relative_position_index"
-  std::vector<std::string> unused;  ///< glob patterns of tensors that this model has no use for: "pooler.*"
-  /// Glob patterns of our tensors whose last two axes the library writes as one: heads and their channels.
-  std::vector<std::string> joined = {};
+  std::vector<std::string> unused;    ///< glob patterns of tensors that this model has no use for: "pooler.*"
   std::vector<std::string> optional;  ///< our tensors that a file may lack: they keep their initial value
   std::vector<Override> overrides;    ///< of the model's configuration
   std::vector<Override> preprocess;   ///< of the registered model's preprocessing (Preprocess::to_json)
