@@ -104,8 +104,7 @@ def add_dinat(zoo, name):
                                 dilations=dilations, mlp_ratio=2.0, num_labels=10)
         kwargs = {"img_size": list(size), "input_size": list(size), "in_chans": 3, "in_layout": "NCHW", "out_layout": "NC",
                   **keys, "dilations": [d for stage in dilations for d in stage], "qkv_bias": "full", "act": "gelu",
-                  "norm_eps": 1e-5, "patch_size": 4, "pool": "mean", "layer_scale": False, "naming": "transformers",
-                  "name_prefix": "dinat."}
+                  "norm_eps": 1e-5, "patch_size": 4, "pool": "mean", "layer_scale": False, "naming": "transformers"}
         return zoo.Case(
             source=f"transformers {hf.__version__} DinatForImageClassification, NATTEN's functions by definition",
             config={}, model=hf.DinatForImageClassification(config), inputs={"input": (1, 3, *size)},
