@@ -362,8 +362,9 @@ TEST_F(Load, NamesThatSayAnotherComputation) {
 TEST_F(Load, NamesThatSayRotaryPositions) {
   RandomSource source(1);
   const ModelEntry& entry = find_model("vit_small_patch16_rope_ape_224");
-  const auto model = make_model(entry.family, merge_config(entry.config, R"({"num_classes":2,"img_size":32})"),
-                                Weights(source, WeightMode::train));
+  const auto model =
+      make_model(entry.family, merge_config(entry.config, R"({"num_classes":2,"img_size":32})"),
+                 Weights(source, WeightMode::train));
   Tensors tensors;
   for (const Parameter& p : model->parameters()) tensors.emplace_back(p.name, p.value.value());
   EXPECT_EQ(load_model(write("weights.safetensors", tensors)).model->family().name, std::string("deit"));
