@@ -28,6 +28,7 @@ GROUPS = [
     "vitdet_folders",
     "xcit_folders",
     "byoanet_folders",
+    "rotary_files",
     "torchvision_files",
     "sequence_folders",
     "cvt_folders",

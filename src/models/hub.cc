@@ -50,6 +50,15 @@ Json parse(const std::string& text) {
   return json;
 }
 
+/// [[1, 8], [1]] as [1, 8, 1]: what lists of lists say of the blocks of stages.
+Json in_one_list(Json value) {
+  if (!value.is_array() || value.empty() || !value.front().is_array()) return value;
+  Json out = Json::array();
+  for (const Json& part : value)
+    if (part.is_array()) out.insert(out.end(), part.begin(), part.end());
+  return out;
+}
+
 std::string text_at(const Json& json, const char* key) {
   const auto it = json.find(key);
   return it != json.end() && it->is_string() ? it->get<std::string>() : std::string();
@@ -272,7 +281,7 @@ std::string from_hub(const HubKeys& hub, const std::string& config_json) {
     }
     for (const HubKeys::Value& word : hub.values)
       if (word.key == theirs && value == Json::parse(word.theirs)) value = Json::parse(word.ours);
-    if (!value.is_null()) out[path_of(ours)] = value;
+    if (!value.is_null()) out[path_of(ours)] = in_one_list(std::move(value));
   }
   const auto names = given.find("id2label");
   if (names != given.end() && names->is_object() && !names->empty()) out["num_classes"] = names->size();

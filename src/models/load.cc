@@ -316,13 +316,6 @@ LoadedModel load_foreign(const TensorFile& file, const ModelFolder& folder, cons
   request.ignore = options.ignore;
   request.file_name = std::filesystem::path(file.path()).filename().string();
   request.option = options.config;
-  const std::string otherwise = untold_computation(request.file_name);
-  if (request.model == nullptr && !otherwise.empty())
-    fail("load",
-         "{}: its name is that of a model with {}, which Locant has not and no tensor shows; --model NAME "
-         "loads "
-         "it as another",
-         file.path(), otherwise);
   if (hub && request.model == nullptr) {
     request.family = hub->family;
     request.config = hub->config;
@@ -333,6 +326,12 @@ LoadedModel load_foreign(const TensorFile& file, const ModelFolder& folder, cons
   if (readings.empty() || readings[0].config.empty() || readings[0].fit.faults() > 0)
     refuse(file, readings, options, request.family != nullptr);
   const Reading& best = readings[0];
+  const bool plain = best.family == &kVit || best.family == &kDeit;
+  const std::string otherwise = untold_computation(request.file_name);
+  if (plain && request.model == nullptr && !otherwise.empty())
+    fail("load",
+         "{}: its name is that of a model with {}, which no tensor shows; --model NAME says which it is",
+         file.path(), otherwise);
   if (!best.rivals.empty())
     fail("load",
          "{}: the tensors fit {}, and their answers differ; say which it is (--model NAME), or put its "

@@ -68,7 +68,7 @@ std::string untold_computation(const std::string& name) {
     return std::find(words.begin(), words.end(), word) != words.end();
   };
   if (!has("vit")) return "";
-  if (has("rope")) return "rotary positions";
+  if (has("rope") || has("dinov3")) return "rotary positions";
   if (has("rpn")) return "norms behind the branches";
   return "";
 }

@@ -174,7 +174,8 @@ class Attempt {
     if (out.config.empty()) return false;
     if (told.empty()) return true;
     const NamedShapes shapes(family_.name, source_);
-    const Json got = Json::parse(family_.from_shapes(family_, shapes, told)), wanted = Json::parse(told);
+    const std::string known = base.empty() ? told : merge_config(base, told);
+    const Json got = Json::parse(family_.from_shapes(family_, shapes, known)), wanted = Json::parse(told);
     Json kept = Json::object();  // what is told beats what the naming implies
     for (const auto& item : wanted.items()) {
       if (!got.contains(item.key())) continue;

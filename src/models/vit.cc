@@ -27,6 +27,7 @@ struct VitConfig {
   std::string pos_resize =
       "bicubic_antialias";  // timm's; torchvision: bicubic_corners, Hugging Face: bicubic
   bool layer_scale = false;
+  float layer_scale_init = 1e-5f;
   Pool pool = Pool::cls;
   bool fc_norm = false;  // the mean of the patches is normed, and no token (MAE's and BEiT's fine-tuning)
   double dropout = 0.0,
@@ -50,6 +51,7 @@ void fields(Archive& a, Config& c) {
   a.field("pos_embed_prefix", c.pos_embed_prefix);
   a.field("pos_resize", c.pos_resize);
   a.field("layer_scale", c.layer_scale);
+  a.field("layer_scale_init", c.layer_scale_init);
   a.choice("pool", c.pool, {"cls", "mean_patches", "mean_two_heads", "none"});
   a.field("fc_norm", c.fc_norm);
   a.field("dropout", c.dropout, rate());
@@ -80,7 +82,7 @@ class Block {
         attention_(w / "attn", c.dim, c.heads, c.qkv_bias),
         mlp_(w / "mlp", c.dim, c.hidden()) {
     const auto residual = [&](const char* gamma) {
-      const Var scale = c.layer_scale ? w.get(gamma, {c.dim}, Init::constant(1e-5f)) : Var();
+      const Var scale = c.layer_scale ? w.get(gamma, {c.dim}, Init::constant(c.layer_scale_init)) : Var();
       return Residual(drop_path, scale, static_cast<float>(c.dropout));
     };
     residual1_ = residual("ls1.gamma");
@@ -290,15 +292,44 @@ std::vector<Variant<VitConfig>> deit_variants() {
         out.back().config.prefix_tokens = {"cls_token", "dist_token"};
         out.back().config.pool = VitConfig::Pool::mean_two_heads;
       }
-  for (const Size& size : {kSmall, kBase, kLarge, kHuge}) {
-    const std::int64_t patch = size.dim == kHuge.dim ? 14 : 16;
-    out.push_back({fmt::format("deit3_{}_patch{}_224", size.name, patch), config_of(size, patch, 224),
-                   preprocess_of(224, 1.0, 0, ResizeFilter::bicubic, false),
-                   "DeiT III, Touvron et al. 2022: LayerScale, no position for the class token"});
-    out.back().aliases = {fmt::format("deit3_{}", size.name)};
-    out.back().config.pos_embed_prefix = false;
-    out.back().config.layer_scale = true;
-  }
+  return out;
+}
+
+/// Of 224 and 384 pixels where Meta released both.
+std::vector<Variant<VitConfig>> deit3_variants() {
+  struct Released {
+    Size size;
+    std::int64_t patch;
+    bool large_pictures;
+    double drop_path;  // of its training on ImageNet-1k
+  };
+  const Released all[] = {{kSmall, 16, true, 0.05},
+                          {{"medium", "m", 512, 12, 8}, 16, false, 0.0},
+                          {kBase, 16, true, 0.2},
+                          {kLarge, 16, true, 0.45},
+                          {kHuge, 14, false, 0.6}};
+  std::vector<Variant<VitConfig>> out;
+  for (const Released& one : all)
+    for (const std::int64_t image : {224, 384}) {
+      if (image == 384 && !one.large_pictures) continue;
+      Variant<VitConfig>& v = out.emplace_back();
+      v.name = fmt::format("deit3_{}_patch{}_{}", one.size.name, one.patch, image);
+      v.config = config_of(one.size, one.patch, image);
+      v.preprocess = preprocess_of(image, 1.0, 0, ResizeFilter::bicubic, false);
+      v.note = "DeiT III, Touvron et al. 2022: LayerScale, no position for the class token";
+      if (image == 224) v.aliases = {fmt::format("deit3_{}", one.size.name)};
+      v.aliases.push_back(fmt::format("deit_3_{}_{}", one.size.name, image));  // Meta's files
+      v.config.pos_embed_prefix = false;
+      v.config.layer_scale = true;
+      v.config.layer_scale_init = 1e-4f;
+      v.config.drop_path = one.drop_path;
+    }
+  return out;
+}
+
+std::vector<Variant<VitConfig>> all_deit_variants() {
+  std::vector<Variant<VitConfig>> out = deit_variants();
+  for (Variant<VitConfig>& v : deit3_variants()) out.push_back(std::move(v));
   return out;
 }
 
@@ -323,9 +354,18 @@ std::vector<HubKeys> deit_hub() { return {hub_keys("deit")}; }
 Renames timm_names() {
   Renames timm;
   timm.naming = "timm";
-  timm.aliases = {{"blocks.{i}.gamma_1", "blocks.{i}.ls1.gamma"},
-                  {"blocks.{i}.gamma_2", "blocks.{i}.ls2.gamma"}};  // DeiT III
   return timm;
+}
+
+/// DeiT III's; DeiT's are timm's.
+Renames meta_names() {
+  Renames meta;
+  meta.naming = "facebookresearch/deit";
+  meta.rules = {{"blocks.{i}.ls1.gamma", "blocks.{i}.gamma_1"},
+                {"blocks.{i}.ls2.gamma", "blocks.{i}.gamma_2"}};
+  meta.of = {"layer_scale"};
+  meta.overrides = {{"", R"({"pos_resize":"bicubic"})"}};
+  return meta;
 }
 
 /// torchvision's VisionTransformer. Files before 0.13 have mlp.linear_1 and mlp.linear_2.
@@ -410,12 +450,12 @@ std::vector<Renames> deit_renames() {
   plain.prefix = "deit.";
   distilled.rules.push_back({"head", "cls_classifier"});
   plain.rules.push_back({"head", "classifier"});
-  return {timm_names(), torchvision_names(), distilled, plain};
+  return {timm_names(), meta_names(), torchvision_names(), distilled, plain};
 }
 
 }  // namespace
 
 const Family kVit = family<Vit, vit_variants, vit_renames, vit_from_shapes, vit_hub>("vit");
-const Family kDeit = family<Vit, deit_variants, deit_renames, from_shapes, deit_hub>("deit");
+const Family kDeit = family<Vit, all_deit_variants, deit_renames, from_shapes, deit_hub>("deit");
 
 }  // namespace locant

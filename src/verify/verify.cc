@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/sha256.h"
+#include "models/config_json.h"
 #include "models/family.h"
 #include "models/renames.h"
 #include "verify/formula.h"
@@ -89,7 +90,8 @@ const Renames& renames_for(const OracleFile& file) {
   for (const Family* family : families()) known.emplace_back(family->name);
   require(std::find(known.begin(), known.end(), file.family) != known.end(), "verify",
           "{}: unsupported family \"{}\"; there are {}", file.path, file.family, fmt::join(known, ", "));
-  return find_renames(file.family, file.naming);
+  const Family& family = find_family(file.family);
+  return find_renames(file.family, file.naming, merge_config(family.default_config(family), file.config));
 }
 
 OracleRun::OracleRun(const std::string& path, const VerifyOptions& options)

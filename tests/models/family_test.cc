@@ -47,8 +47,9 @@ TEST(Families, ShapesTellTheConfiguration) {
     std::string config;
     try {
       config = family.from_shapes(family, NamedShapes(family.name, want), "");
-    } catch (const Error& error) {  // of Swin V2 no shape tells the windows
-      EXPECT_EQ(entry.family, "swin_v2") << error.what();
+    } catch (const Error& error) {  // no shape tells Swin V2's windows, nor that DeiT III's tensors turn
+      const std::set<std::string> untold = {"swin_v2", "eva02", "vit_rope"};
+      EXPECT_EQ(untold.count(entry.family), 1u) << error.what();
       EXPECT_NE(std::string(error.what()).find("told"), std::string::npos) << error.what();
       continue;
     }

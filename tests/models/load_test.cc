@@ -348,12 +348,29 @@ TEST_F(Load, NamesThatSayAnotherComputation) {
     const std::string file = write(fmt::format("{}.safetensors", name).c_str(), tensors);
     EXPECT_TRUE(contains(message_of([&] { load_model(file); }), "no tensor shows")) << name;
     std::filesystem::remove(file);
+  }
+  for (const char* name : {"vit_small_patch16_dinov3", "vit_base_patch16_rpn_224"}) {
     write("model.safetensors", tensors);
     std::ofstream(path("config.json")) << fmt::format(R"({{"architecture":"{}"}})", name);
     EXPECT_TRUE(contains(message_of([&] { load_model(path("model.safetensors")); }), "no tensor shows"))
         << name;
     std::filesystem::remove(path("config.json"));
   }
+}
+
+/// The tensors of DeiT III turn where the name of the file, or the folder, says so.
+TEST_F(Load, NamesThatSayRotaryPositions) {
+  RandomSource source(1);
+  const ModelEntry& entry = find_model("vit_small_patch16_rope_ape_224");
+  const auto model =
+      make_model(entry.family, merge_config(entry.config, R"({"num_classes":2,"img_size":32})"),
+                 Weights(source, WeightMode::train));
+  Tensors tensors;
+  for (const Parameter& p : model->parameters()) tensors.emplace_back(p.name, p.value.value());
+  EXPECT_EQ(load_model(write("weights.safetensors", tensors)).model->family().name, std::string("deit"));
+  const LoadedModel told = load_model(write("vit_small_patch16_rope_ape_224.safetensors", tensors));
+  EXPECT_EQ(told.model->family().name, std::string("vit_rope"));
+  EXPECT_TRUE(contains(told.model->config(), R"("rope":"axial","rope_freqs":"by_head","rope_order":"xy")"));
 }
 
 /// What timm's name says and no tensor does.

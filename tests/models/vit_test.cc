@@ -51,6 +51,13 @@ TEST(Vit, ParameterCountsAreThePublishedOnes) {
       {"deit_tiny_distilled_patch16_224", 5910800},
       {"vit_b_16", 86567656},
       {"deit3_small_patch16_224", 22059496},
+      {"deit3_small_patch16_384", 22205416},
+      {"deit3_medium_patch16_224", 38849512},
+      {"deit3_base_patch16_224", 86585320},
+      {"deit3_base_patch16_384", 86877160},
+      {"deit3_large_patch16_224", 304374760},
+      {"deit3_large_patch16_384", 304763880},
+      {"deit3_huge_patch14_224", 632126440},
   };
   for (const auto& [name, count] : cases) {
     const ModelEntry& entry = find_model(name);

@@ -37,10 +37,10 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
 }
 
 // Swin, Video Swin, TinyViT, LeViT, CaiT: no_weight_decay and its keywords of Microsoft's code. PVT: its
-// tables decay. CPVT: PEG's weights do not, as in Twins. ViT, DeiT, BEiT: timm's. MViTv2's tables decay, as
-// its recipes leave no_weight_decay empty. iRPE: its tables do, as in the official code; CeiT's position of
-// layers does, too, and BoTNet's and HaloNet's tables in timm. Segment Anything: position tables as in ViTDet
-// and MViTv2; its tokens as class tokens.
+// tables decay. CPVT: PEG's weights do not, as in Twins. ViT, DeiT, BEiT, EVA-02, RoPE-ViT: timm's. NAT:
+// SHI-Labs'. MViTv2's tables decay, as its recipes leave no_weight_decay empty. iRPE: its tables do, as in
+// the official code; CeiT's position of layers does, too, and BoTNet's and HaloNet's tables in timm. Segment
+// Anything: position tables as in ViTDet and MViTv2; its tokens as class tokens.
 TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
   const std::map<std::string, Names> want = {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
@@ -51,8 +51,11 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
        {"blocks.N.attn.relative_position_bias_table", "cls_token",
         "rel_pos_bias.relative_position_bias_table"}},
       {"vit_relpos", {"cls_token"}},
+      {"eva02", {"cls_token", "pos_embed"}},
+      {"vit_rope", {"cls_token", "pos_embed", "reg_token", "rope.freqs"}},
       {"convit", {"cls_token", "pos_embed"}},
       {"pvt_v2", {}},
+      {"nat", {"levels.N.blocks.N.attn.rpb"}},
       {"cpvt", {"cls_token", "pos_block.N.proj.N.weight"}},
       {"localvit", {"cls_token", "pos_embed"}},
       {"cvt", {"stage2.cls_token"}},

@@ -30,7 +30,7 @@ class Folder:
         self.path = self.case.folder / "model"
         save_for_hf(self.model, self.path, safe_serialization=safe, data_config=data_config)
         self.made_by = f"{MADE_BY} {type(self.model).__name__} {architecture}"
-        self.shape = [1, channels, size, size]
+        self.shape = [1, channels, *(size if isinstance(size, tuple) else (size, size))]
         self.picture = formula_input(self.shape)
         if safe is True:
             again = timm.create_model(f"local-dir:{self.path}", pretrained=True).eval()
@@ -91,6 +91,29 @@ def relative_position_folders(root):
         "one MLP for all blocks; the mean of normed tokens", "vit_relpos")
     Folder(root, "timm_vit_relpos_rpn", "vit_relpos_small_patch16_rpn_224", quiet=0.3, **(tiny | {"depth": 1})).classifier(
         "norms behind the branches", "vit_relpos")
+
+
+def rotary_folders(root):
+    tiny = {"num_classes": 3} | SMALL | {"embed_dim": 24}
+    Folder(root, "timm_eva02", "eva02_tiny_patch14_224", **tiny).classifier(
+        "SwiGLU in one matrix; coordinates scaled to 16 x 16; heads of 8 channels by model_args", "eva02")
+    Folder(root, "timm_eva02_sub_norms", "eva02_base_patch14_448", (24, 16), **(tiny | {"img_size": (24, 16)})).classifier(
+        "q, k and v apart, SwiGLU's halves apart, a norm inside; a picture that is no square", "eva02")
+    Folder(root, "timm_eva02_clip", "eva02_large_patch14_clip_224", **(tiny | {"depth": 1})).classifier(
+        "a norm of the heads, the class token's projection", "eva02")
+    Folder(root, "timm_vit_rope", "vit_small_patch16_rope_224", (12, 20), dynamic_img_size=True, **tiny).classifier(
+        "x first, neighbours turn; a picture of another size and no square", "vit_rope")
+    Folder(root, "timm_vit_rope_ape", "vit_small_patch16_rope_ape_224", **(tiny | {"depth": 1})).classifier(
+        "the tensors of DeiT III, whose name alone says that they turn", "vit_rope")
+    Folder(root, "timm_vit_rope_mixed", "vit_small_patch16_rope_mixed_224", **tiny).classifier(
+        "learned frequencies of both axes", "vit_rope")
+    Folder(root, "timm_vit_rope_registers", "vit_betwixt_patch16_rope_reg4_gap_256", **(tiny | {"depth": 1})).classifier(
+        "four registers that do not turn, no class token; the mean of the patches", "vit_rope")
+    case = Case(root, "timm_refused_dinov3")
+    model = fill(timm.create_model("vit_small_patch16_dinov3_qkvb", **(SMALL | {"embed_dim": 24, "depth": 1})), case.name)
+    save_for_hf(model, case.folder / "model", safe_serialization=True)
+    case.refused("coordinates of DINOv3, which no tensor shows", f"{MADE_BY} Eva vit_small_patch16_dinov3_qkvb", "model",
+                 ["rotary positions"], family="vit_rope")
 
 
 def other_families(root):
@@ -164,4 +187,5 @@ def make(root):
     vit_folders(root)
     other_families(root)
     relative_position_folders(root)
+    rotary_folders(root)
     near_them(root)
