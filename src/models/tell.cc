@@ -168,13 +168,12 @@ class Attempt {
   bool told_by_config(Reading& out) const {
     const std::string& told = told_;
     const std::string& base = request_.base;
-    if (!base.empty())
-      out.config = configuration(told.empty() ? base : merge_config(base, told), &out.assumed, nullptr);
-    if (out.config.empty()) out.config = configuration(told, &out.assumed, &out.why);
+    std::string known = base.empty() || told.empty() ? base + told : merge_config(base, told);
+    if (!base.empty()) out.config = configuration(known, &out.assumed, nullptr);
+    if (out.config.empty()) out.config = configuration(known = told, &out.assumed, &out.why);
     if (out.config.empty()) return false;
     if (told.empty()) return true;
     const NamedShapes shapes(family_.name, source_);
-    const std::string known = base.empty() ? told : merge_config(base, told);
     const Json got = Json::parse(family_.from_shapes(family_, shapes, known)), wanted = Json::parse(told);
     Json kept = Json::object();  // what is told beats what the naming implies
     for (const auto& item : wanted.items()) {

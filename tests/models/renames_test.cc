@@ -62,7 +62,9 @@ TEST(Renames, GiveExactlyTheTensorsOfEveryOracleFile) {
     const Json& build = file["build"];
     if (build["kwargs"].contains("inputs")) continue;  // a part of a model, which is built as a layer
     const auto prefix = build["kwargs"].value("name_prefix", "");
-    const Renames& renames = find_renames(build["family"], build["kwargs"]["naming"]);
+    const Family& family = find_family(build["family"]);
+    const Renames& renames = find_renames(family.name, build["kwargs"]["naming"],
+                                          merge_config(family.default_config(family), config_of(build)));
     std::map<std::string, Shape> got, want;
     for (const Json& p : file["parameters"]) want.emplace(p["name"].get<std::string>(), shape_of(p["shape"]));
     for (const Parameter& p : model_parameters(build["family"], renames.complete(config_of(build)))) {
