@@ -42,8 +42,14 @@ def correct(path):
     exact, output = gradients(oracle, torch.float64)
     for i, want in oracle["output"]["samples"]:
         assert abs(output.flatten()[i].item() - want) < 1e-7, path
+    stem = STEMS[oracle["build"]["family"]] + "."
+    largest = max(float(gradient.norm()) for name, gradient in exact.items() if name != "input")
+    for name in list(oracle["zero_gradients"]):
+        if name.startswith(stem) and float(exact[name].norm()) > 1e-10 * largest:
+            oracle["zero_gradients"].remove(name)
+            oracle["gradients"].append({"name": name, **samples(exact[name], 4)})
     for want in oracle["gradients"]:
-        if not want["name"].startswith((STEMS[oracle["build"]["family"]] + ".", "input")):
+        if not want["name"].startswith((stem, "input")):
             assert error(want, exact[want["name"]]) < 1e-6, want["name"]
             continue
         want |= samples(exact[want["name"]], len(want["samples"]))
