@@ -80,7 +80,7 @@ ModelResult bench_model(const ModelOptions& options, double (*peak_mb)()) {
   result.row.ms = best.seconds * 1e3;
   result.row.images_per_s = static_cast<double>(options.batch) / best.seconds;
   result.row.gmac = 1e-9 * static_cast<double>(multiply_adds) / static_cast<double>(options.batch);
-  for (const Parameter& parameter : model.parameters()) result.row.parameters += parameter.shape.numel();
+  result.row.parameters = model.num_parameters();
   if (options.profile) {
     int passes = 0;
     double seconds = 0.0;

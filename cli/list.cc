@@ -61,15 +61,10 @@ class Lister {
     ShapeSource source;
     return make_model(entry.family, entry.config, Weights(source, WeightMode::shapes));
   }
-  static std::int64_t numbers_of(const Model& model) {
-    std::int64_t numbers = 0;
-    for (const Parameter& parameter : model.parameters()) numbers += parameter.shape.numel();
-    return numbers;
-  }
 
   void print(const ModelEntry& entry, std::size_t width) const {
     const std::unique_ptr<Model> model = shapes_of(entry);
-    const std::int64_t numbers = numbers_of(*model), rows = model->sees() ? entry.preprocess.rows : 0,
+    const std::int64_t numbers = model->num_parameters(), rows = model->sees() ? entry.preprocess.rows : 0,
                        columns = model->sees() ? entry.preprocess.columns : 0;
     const std::string takes = rows > 0 ? fmt::format("{}x{}", rows, columns) : model->inputs().front().name;
     if (!options_.json) {
@@ -95,7 +90,7 @@ class Lister {
       if (entry.family != kSegmenters || (!by_alias && !wanted("segment", entry.name))) continue;
       heading("segment", printed);
       ++shown_;
-      const std::int64_t numbers = numbers_of(*shapes_of(entry));
+      const std::int64_t numbers = shapes_of(entry)->num_parameters();
       if (options_.json)
         out("{{\"kind\":\"segment\",\"name\":{},\"parameters\":{},\"note\":{}}}\n", json_string(entry.name),
             numbers, json_string(entry.note));

@@ -7,6 +7,13 @@ namespace locant {
 
 const char* Model::op() const { return family_.name; }
 
+std::int64_t Model::num_parameters() const {
+  std::int64_t numbers = 0;
+  for (const Parameter& parameter : parameters_)
+    if (parameter.learned) numbers += parameter.shape.numel();
+  return numbers;
+}
+
 bool Model::sees() const {
   const std::string first = inputs().front().name;
   return first == "images" || first == "clips";

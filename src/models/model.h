@@ -59,6 +59,8 @@ class Model {
 
   /// In the order of the constructor's requests. Undefined values where inference keeps a packed form only.
   const std::vector<Parameter>& parameters() const { return parameters_; }
+  /// Learned numbers in all of them, as papers and libraries count them: no running statistics.
+  std::int64_t num_parameters() const;
 
  protected:
   explicit Model(const Family& family) : family_(family) {}

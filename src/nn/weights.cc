@@ -79,7 +79,7 @@ Weights Weights::operator/(std::int64_t index) const { return {root_, path(fmt::
 
 std::string Weights::path(std::string_view name) const { return join_path(prefix_, name); }
 
-Var Weights::own(std::string_view name, const Shape& shape, const Init& init, bool requires_grad,
+Var Weights::own(std::string_view name, const Shape& shape, const Init& init, bool learned,
                  bool decays) const {
   const std::string full = path(name);
   Tensor value = root_->source->get(full, shape, init);
@@ -87,14 +87,14 @@ Var Weights::own(std::string_view name, const Shape& shape, const Init& init, bo
     value = value.clone();
     root_->source->release(full);
   }
-  Var var(std::move(value), requires_grad);
-  root_->parameters.push_back({full, shape, var, decays});
+  Var var(std::move(value), learned && root_->mode == WeightMode::train);
+  root_->parameters.push_back({full, shape, var, decays, learned});
   return var;
 }
 
 Var Weights::get(std::string_view name, const Shape& shape, const Init& init,
                  const ParameterOptions& options) const {
-  return own(name, shape, init, root_->mode == WeightMode::train, options.decay && is_matrix(shape));
+  return own(name, shape, init, true, options.decay && is_matrix(shape));
 }
 
 Var Weights::buffer(std::string_view name, const Shape& shape, const Init& init) const {

@@ -73,8 +73,9 @@ std::string join_path(const std::string& path, std::string_view name);
 struct Parameter {
   std::string name;
   Shape shape;
-  Var value;           ///< undefined where inference keeps a packed form only
-  bool decays = true;  ///< weight decay applies (train/adamw.h)
+  Var value;            ///< undefined where inference keeps a packed form only
+  bool decays = true;   ///< weight decay applies (train/adamw.h)
+  bool learned = true;  ///< false: a running statistic
 };
 
 /// What a layer knows about a tensor that it asks for.
@@ -115,7 +116,7 @@ class Weights {
     WeightMode mode;
     std::vector<Parameter> parameters;
   };
-  Var own(std::string_view name, const Shape& shape, const Init& init, bool requires_grad, bool decays) const;
+  Var own(std::string_view name, const Shape& shape, const Init& init, bool learned, bool decays) const;
   Weights(std::shared_ptr<Root> root, std::string prefix)
       : root_(std::move(root)), prefix_(std::move(prefix)) {}
   std::shared_ptr<Root> root_;

@@ -194,11 +194,9 @@ bool Trainer::open_data() {
   steps_per_epoch_ = (size + options_.batch - 1) / options_.batch;
   state_.options = options_.to_json();
   state_.data = splitmix64(data_.train->fingerprint()) ^ (data_.val ? data_.val->fingerprint() : 0);
-  std::int64_t numbers = 0;
-  for (const Parameter& p : model_.model->parameters()) numbers += p.shape.numel();
   note(fmt::format("{}: {} parameters, pictures {} x {} x {}; {} to train on, {} to validate on, {} classes",
-                   model_.name, numbers, model_.form.channels, model_.form.rows, model_.form.columns, size,
-                   data_.val ? data_.val->size() : 0, data_.classes.size()));
+                   model_.name, model_.model->num_parameters(), model_.form.channels, model_.form.rows,
+                   model_.form.columns, size, data_.val ? data_.val->size() : 0, data_.classes.size()));
   return true;
 }
 

@@ -26,7 +26,7 @@ std::unique_ptr<Model> make_small(const std::string& more, WeightMode mode = Wei
 std::int64_t count(const std::string& config) {
   std::int64_t out = 0;
   for (const Parameter& parameter : model_parameters("cvt", config))
-    if (parameter.name.find(".running_") == std::string::npos) out += parameter.shape.numel();
+    if (parameter.learned) out += parameter.shape.numel();
   return out;
 }
 

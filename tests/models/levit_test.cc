@@ -18,7 +18,7 @@ std::int64_t count(const std::string& name) {
   const ModelEntry& entry = find_model(name);
   std::int64_t numbers = 0;
   for (const Parameter& p : model_parameters(entry.family, entry.config))
-    if (p.name.find("running_") == std::string::npos) numbers += p.shape.numel();
+    if (p.learned) numbers += p.shape.numel();
   return numbers;
 }
 
