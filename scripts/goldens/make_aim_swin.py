@@ -156,7 +156,8 @@ class AimSwin(nn.Module):
             self.temporal_embedding = nn.Parameter(torch.zeros(1, k["img_size"][0] // k["patch_size"][0], k["dim"]))
         self.layers = nn.ModuleList([Stage(k, s) for s in range(len(k["depths"]))])
         last = k["dim"] << len(k["depths"]) - 1
-        self.norm, self.head = nn.LayerNorm(last, eps=k["norm_eps"]), nn.Linear(last, k["num_classes"])
+        self.norm = nn.LayerNorm(last, eps=k["norm_eps"])
+        self.cls_head = nn.ModuleDict({"fc_cls": nn.Linear(last, k["num_classes"])})
 
     def forward(self, x):
         x = self.patch_embed(x)
@@ -167,14 +168,14 @@ class AimSwin(nn.Module):
                 x = block(x)
             if hasattr(stage, "downsample"):
                 x = stage.downsample(x)
-        return self.head(self.norm(x).mean((1, 2, 3)))
+        return self.cls_head["fc_cls"](self.norm(x).mean((1, 2, 3)))
 
 
 KEYS = {"img_size": [8, 48, 48], "input_size": [8, 48, 48], "in_chans": 3, "num_classes": 7, "in_layout": "NCDHW",
         "out_layout": "NC", "patch_size": [2, 4, 4], "patch_norm": True, "window": [3, 3], "window_fit": "shrink_axis",
         "mlp_ratio": 4, "adapter_ratio": 0.25, "temporal_bias": True, "qkv_bias": "full", "act": "gelu", "norm_eps": 1e-5,
         "block_norm": "pre", "merge_norm": "before", "pool": "mean", "dim": 16, "depths": [2, 3, 1], "heads": [2, 4, 8],
-        "naming": "locant"}
+        "naming": "taoyang1122/adapt-image-models"}
 CASES = {"aim_swin_small_at_8x48x48": {}, "aim_swin_small_at_8x48x48_low_variance": {},
          "aim_swin_small_embedding_at_6x24x24": {"img_size": [6, 24, 24], "input_size": [6, 24, 24],
                                                  "temporal_bias": False, "depths": [1, 2], "heads": [2, 4]}}
@@ -232,7 +233,7 @@ def make(case):
     picture = {"name": "input", "shape": [2, keys["in_chans"], *keys["input_size"]], "offset": 0.0, "scale": r9(1.7 / LOW) if low else 1.7}
     y, stages, gradients = run(keys, table, picture, torch.float64)
     out = {"case": case, "source": "scripts/goldens/make_aim_swin.py",
-           "build": {"kind": "model", "library": "locant", "family": "aim_swin", "factory": "AimSwin", "kwargs": keys},
+           "build": {"kind": "model", "library": "own", "family": "aim_swin", "factory": "AimSwin", "kwargs": keys},
            "note": NOTE, "input": [picture], "output": {"name": "output", **summary(y, 64)},
            "stages": [{"path": k, "layout": STAGES[k], **summary(t, 16)} for k, t in stages.items()], "dense_stages": []}
     most = max(float(g.norm()) for g in gradients.values())
