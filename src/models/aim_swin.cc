@@ -84,8 +84,8 @@ class Attention {
   Var over_space(const Context& ctx, const Var& x, const WindowLayout3d& layout,
                  const WindowMaps& maps) const {
     AttentionOptions options;
-    options.terms = {swin_bias_term(
-        space_, maps.gather(space_.window, {layout.window.rows, layout.window.columns}))};
+    options.terms = {
+        swin_bias_term(space_, maps.gather(space_.window, {layout.window.rows, layout.window.columns}))};
     return attend(ctx, x, layout, maps, std::move(options));
   }
   /// All frames of each place: windows of one place.
@@ -139,8 +139,7 @@ class Block {
         return t_adapter_(ctx, attention_.over_time(ctx, norm1_(ctx, x), grid, *maps_), skip);
       });
     x = residual_(ctx, x, [&](const Var& skip) {
-      const Var a =
-          attention_.over_space(ctx, norm1_(ctx, x), fit_windows_3d(grid, window_, shift_), *maps_);
+      const Var a = attention_.over_space(ctx, norm1_(ctx, x), fit_windows_3d(grid, window_, shift_), *maps_);
       return s_adapter2_(ctx, a, skip.defined() ? add(ctx, a, skip) : a);
     });
     const Var normed = norm2_(ctx, x);
@@ -196,8 +195,7 @@ void from_shapes(const NamedShapes& s, AimSwinConfig& c) {
     c.adapter_ratio = static_cast<double>(hidden) / static_cast<double>(c.dim);
   c.window = swin_window_of(kName, s, block + "attn." + SwinBias::kTable, c.window);
   c.temporal_bias = s.has(table);
-  const std::int64_t frames =
-      c.temporal_bias ? (s.dim(table, 0) + 1) / 2 : s.dim("temporal_embedding", 1);
+  const std::int64_t frames = c.temporal_bias ? (s.dim(table, 0) + 1) / 2 : s.dim("temporal_embedding", 1);
   if (c.frames() != frames) c.img_size.frames = frames * c.patch_size.frames;
 }
 

@@ -48,19 +48,19 @@ struct NoPosition {
 struct Block : VideoSwinBlock {
   Block(const Weights& w, const VideoSwinConfig& c, std::size_t stage, std::int64_t index, float drop_path,
         const std::shared_ptr<const WindowMaps>& maps)
-      : VideoSwinBlock(w,
-                       {.width = c.width(stage),
-                        .heads = c.heads[stage],
-                        .window = c.window,
-                        .shift = index % 2 == 0
-                                     ? Grid{0, 0, 0}
+      : VideoSwinBlock(
+            w,
+            {.width = c.width(stage),
+             .heads = c.heads[stage],
+             .window = c.window,
+             .shift = index % 2 == 0 ? Grid{0, 0, 0}
                                      : Grid{c.window.frames / 2, c.window.rows / 2, c.window.columns / 2},
-                        .mlp_ratio = c.mlp_ratio,
-                        .qkv_bias = c.qkv_bias,
-                        .norm_eps = c.norm_eps,
-                        .drop_path = drop_path,
-                        .fit = c.window_fit},
-                       maps) {}
+             .mlp_ratio = c.mlp_ratio,
+             .qkv_bias = c.qkv_bias,
+             .norm_eps = c.norm_eps,
+             .drop_path = drop_path,
+             .fit = c.window_fit},
+            maps) {}
 };
 
 using VideoSwin = ClipSwin<VideoSwinConfig, NoPosition, Block>;

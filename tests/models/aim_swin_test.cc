@@ -11,8 +11,8 @@ using testing::random_tensor;
 using Json = nlohmann::json;
 
 std::unique_ptr<Model> build(const Json& more = Json::object(), WeightMode mode = WeightMode::inference) {
-  Json config = {{"dim", 8},      {"depths", {2, 1}}, {"heads", {2, 4}}, {"num_classes", 3},       {"in_chans", 2},
-                 {"window", {3, 3}}, {"mlp_ratio", 2},   {"img_size", {6, 24, 24}}};
+  Json config = {{"dim", 8},      {"depths", {2, 1}}, {"heads", {2, 4}}, {"num_classes", 3},
+                 {"in_chans", 2}, {"window", {3, 3}}, {"mlp_ratio", 2},  {"img_size", {6, 24, 24}}};
   config.update(more);
   RandomSource source(7);
   return make_model("aim_swin", config.dump(), Weights(source, mode));
@@ -22,8 +22,8 @@ std::vector<double> answer(const Model& model, const Tensor& clips) {
   return testing::to_double(model.forward(Context{}, Var(clips)).value());
 }
 
-// Swin-B's 87,768,224 with 400 classes for 1000 (-615,000) and patches of two frames (+6,144), two adapters in
-// all blocks and one in every second, of C^2 / 2 + 5 C / 4 each, and tables of 31 rows in every second.
+// Swin-B's 87,768,224 with 400 classes for 1000 (-615,000) and patches of two frames (+6,144), two adapters
+// in all blocks and one in every second, of C^2 / 2 + 5 C / 4 each, and tables of 31 rows in every second.
 TEST(AimSwin, ParametersByArithmetic) {
   std::int64_t expected = 87'768'224 - 615'000 + 6'144;
   const std::int64_t depths[] = {2, 2, 18, 2};
@@ -48,8 +48,8 @@ TEST(AimSwin, FeaturesAreGridsOfFrames) {
   EXPECT_EQ(features.cls.shape(), (Shape{2, 16}));
 }
 
-// Frames meet in the temporal pass alone. A fresh T_Adapter gives zero, so that a fresh model sees frames one by
-// one, and the order of token frames is nothing to it.
+// Frames meet in the temporal pass alone. A fresh T_Adapter gives zero, so that a fresh model sees frames one
+// by one, and the order of token frames is nothing to it.
 TEST(AimSwin, FreshModelsSeeFramesOneByOne) {
   const Tensor clip = random_tensor({1, 2, 6, 24, 24}, 2);
   const std::int64_t frame = 24 * 24;
@@ -61,8 +61,8 @@ TEST(AimSwin, FreshModelsSeeFramesOneByOne) {
   const std::vector<double> fresh = answer(*build(), clip);
   testing::expect_close(build()->forward({}, Var(turned)).value(), fresh, 1e-5, "logits");
   const Json embedding = {{"temporal_bias", false}};
-  testing::expect_close(build(embedding)->forward({}, Var(turned)).value(), answer(*build(embedding), clip), 1e-5,
-                        "logits");
+  testing::expect_close(build(embedding)->forward({}, Var(turned)).value(), answer(*build(embedding), clip),
+                        1e-5, "logits");
 }
 
 TEST(AimSwin, ClipsOfABatchDoNotSeeEachOther) {
@@ -99,8 +99,9 @@ TEST(AimSwin, RefusesClipsOfOtherLengths) {
 
 TEST(AimSwin, TellsFramesAndAdapters) {
   const Family& family = find_family("aim_swin");
-  for (const Json& config : {Json{{"img_size", {12, 224, 224}}}, Json{{"adapter_ratio", 0.5}},
-                             Json{{"temporal_bias", false}, {"img_size", {8, 224, 224}}}, Json{{"window", {5, 5}}}}) {
+  for (const Json& config :
+       {Json{{"img_size", {12, 224, 224}}}, Json{{"adapter_ratio", 0.5}},
+        Json{{"temporal_bias", false}, {"img_size", {8, 224, 224}}}, Json{{"window", {5, 5}}}}) {
     std::map<std::string, Shape> shapes;
     for (const Parameter& p : model_parameters("aim_swin", config.dump())) shapes.emplace(p.name, p.shape);
     const Json told = Json::parse(family.from_shapes(family, NamedShapes(family.name, shapes, {}), ""));

@@ -36,7 +36,7 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
   }
 }
 
-// Swin, Video Swin, TinyViT, LeViT, CaiT: no_weight_decay and its keywords of Microsoft's code. PVT: its
+// Swin, Video Swin, AIM, TinyViT, LeViT, CaiT: no_weight_decay and its keywords of Microsoft's code. PVT: its
 // tables decay. CPVT: PEG's weights do not, as in Twins. ViT, DeiT, BEiT: timm's. iRPE: its tables do, as in
 // the official code; CeiT's position of layers does, too. Segment Anything: position tables as in ViTDet and
 // MViTv2; its tokens as class tokens.
@@ -45,6 +45,9 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
       {"swin_v2", {"layers.N.blocks.N.attn.cpb_mlp.N.weight", "layers.N.blocks.N.attn.logit_scale"}},
       {"video_swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
+      {"aim_swin",
+       {"layers.N.blocks.N.attn.relative_position_bias_table",
+        "layers.N.blocks.N.attn.temporal_position_bias_table"}},
       {"vit", {"cls_token", "pos_embed"}},
       {"beit",
        {"blocks.N.attn.relative_position_bias_table", "cls_token",
