@@ -5,6 +5,7 @@
   FAMILY(kSwin)                  \
   FAMILY(kSwinV2)                \
   FAMILY(kVideoSwin)             \
+  FAMILY(kAimSwin)               \
   FAMILY(kVit)                   \
   FAMILY(kDeit)                  \
   FAMILY(kDinov2)                \

@@ -82,16 +82,6 @@ class Block {
 
 using Swin = SwinPyramid<SwinConfig, Block, SwinMerging>;
 
-std::int64_t table_rows(const Pair& window) { return (2 * window.rows - 1) * (2 * window.columns - 1); }
-
-/// The window that a bias table was made for: the told one where it has these rows, else a square one.
-Pair window_of(const NamedShapes& s, const std::string& table, const Pair& told) {
-  const std::int64_t rows = s.dim(table, 0), side = NamedShapes::square(rows).rows;
-  if (s.told("window") && table_rows(told) == rows) return told;
-  require(side % 2 == 1, "swin", "{} is of no square window, so that window must be told", table);
-  return {(side + 1) / 2, (side + 1) / 2};
-}
-
 /// Of the last stage.
 Pair last_window(const SwinConfig& c) {
   Grid grid = c.input.grid();
@@ -108,8 +98,8 @@ void from_shapes(const NamedShapes& s, SwinConfig& c) {
   c.dim = s.dim("patch_embed.proj.weight", 0);
   c.SwinStages::from_shapes(s, SwinBias::kTable, 1);
   const std::size_t last = c.stages() - 1;
-  const Pair final = window_of(s, table(last), c.window);
-  c.window = window_of(s, table(0), c.window);
+  const Pair final = swin_window_of("swin", s, table(last), c.window);
+  c.window = swin_window_of("swin", s, table(0), c.window);
   s.ratio(fmt::format("layers.{}.blocks.0.mlp.fc1.weight", last), c.mlp_ratio);
   c.patch_norm = s.has("patch_embed.norm.weight");
   c.absolute_pos = s.has("absolute_pos_embed");

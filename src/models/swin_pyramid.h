@@ -78,6 +78,15 @@ class SwinMerging {
   Linear reduction_;
 };
 
+/// The window that a table of Swin's bias was made for: the told one where it has these rows, else a square
+/// one. Throws Error under `op` where that must be told.
+inline Pair swin_window_of(const char* op, const NamedShapes& s, const std::string& table, const Pair& told) {
+  const std::int64_t rows = s.dim(table, 0), side = NamedShapes::square(rows).rows;
+  if (s.told("window") && (2 * told.rows - 1) * (2 * told.columns - 1) == rows) return told;
+  require(side % 2 == 1, op, "{} is of no square window, so that window must be told", table);
+  return {(side + 1) / 2, (side + 1) / 2};
+}
+
 struct SwinPyramidConfig : SwinStages {
   // img_size decides windows, and so what positions in them mean, at construction; any size runs.
   PatchInput input = {.patch_size = {4, 4}, .patch_remainder = PatchInput::Remainder::pad};

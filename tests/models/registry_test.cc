@@ -100,7 +100,7 @@ TEST(Registry, UnknownNamesGetTheNearest) {
   const Weights weights(source, WeightMode::shapes);
   EXPECT_NE(message([&] {
               make_model("swing", "{}", weights);
-            }).find("swin, swin_v2, video_swin, vit, deit, dinov2"),
+            }).find("swin, swin_v2, video_swin, aim_swin, vit, deit"),
             std::string::npos);
 }
 

@@ -36,7 +36,7 @@ void collect(const std::vector<Parameter>& parameters, Names* exempt) {
   }
 }
 
-// Swin, Video Swin, TinyViT, LeViT, CaiT: no_weight_decay and its keywords of Microsoft's code. PVT: its
+// Swin, Video Swin, AIM, TinyViT, LeViT, CaiT: no_weight_decay and its keywords of Microsoft's code. PVT: its
 // tables decay. CPVT: PEG's weights do not, as in Twins. ViT, DeiT, BEiT, EVA-02, RoPE-ViT: timm's. NAT:
 // SHI-Labs'. MViTv2's tables decay, as its recipes leave no_weight_decay empty. iRPE: its tables do, as in
 // the official code; CeiT's position of layers does, too, and BoTNet's and HaloNet's tables in timm. Segment
@@ -46,6 +46,9 @@ TEST(WeightDecay, LeavesPositionTablesAndTokensAlone) {
       {"swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
       {"swin_v2", {"layers.N.blocks.N.attn.cpb_mlp.N.weight", "layers.N.blocks.N.attn.logit_scale"}},
       {"video_swin", {"layers.N.blocks.N.attn.relative_position_bias_table"}},
+      {"aim_swin",
+       {"layers.N.blocks.N.attn.relative_position_bias_table",
+        "layers.N.blocks.N.attn.temporal_position_bias_table"}},
       {"vit", {"cls_token", "pos_embed"}},
       {"beit",
        {"blocks.N.attn.relative_position_bias_table", "cls_token",
