@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -31,6 +32,21 @@ const std::string& anchor_of(const Family& family) {
     return out;
   }();
   return anchors.at(&family);
+}
+
+/// A registered configuration, read once.
+struct Registered {
+  Json own;         ///< what the variant says
+  std::string all;  ///< all fields of its family
+};
+const Registered& registered(const Family& family, const ModelEntry& entry) {
+  static std::mutex mutex;
+  static std::map<const ModelEntry*, Registered> known;
+  const std::lock_guard lock(mutex);
+  const auto found = known.find(&entry);
+  if (found != known.end()) return found->second;
+  return known[&entry] = {Json::parse(entry.config),
+                          merge_config(family.default_config(family), entry.config)};
 }
 
 /// Fields in which files of one variant may differ: picture, channels, classes, and windows that follow.
@@ -134,7 +150,8 @@ class Attempt {
   }
   /// All fields of a registered variant under this naming, but for what the caller says.
   std::string whole(const ModelEntry& entry) const {
-    const std::string out = renames_.configure(merge_config(family_.default_config(family_), entry.config));
+    const std::string& all = registered(family_, entry).all;
+    const std::string out = renames_.overrides.empty() ? all : renames_.configure(all);
     return request_.option.empty() ? out : merge_config(out, request_.option);
   }
 
@@ -247,9 +264,9 @@ class Attempt {
 
   /// Widths and depths of a variant as the shapes have them; a quick look before a thorough one. `usual`:
   /// what a variant has that does not say so.
-  static bool alike_in_width(const Json& known, const Json& usual, const ModelEntry& entry) {
+  bool alike_in_width(const Json& known, const Json& usual, const ModelEntry& entry) const {
     if (known.is_null()) return true;
-    const Json own = Json::parse(entry.config);
+    const Json& own = registered(family_, entry).own;
     for (const char* key : {"dim", "dims", "depth", "depths"})
       if (known.contains(key) && known[key] != (own.contains(key) ? own[key] : usual[key])) return false;
     return true;
