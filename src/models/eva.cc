@@ -2,6 +2,7 @@
 // inside, and RoPE); its CLIP towers: Sun et al. 2023, "EVA-CLIP". RoPE-ViT: Heo et al. 2024, "Rotary
 // Position Embedding for Vision Transformer", figure 2 (axial and mixed frequencies). Names: timm's class
 // Eva, but for what it parts in models that norm inside their MLP: q, k and v, and the halves of SwiGLU.
+// Two families of one class, as in timm: apart, each would repeat the blocks.
 #include <fmt/format.h>
 
 #include <algorithm>
