@@ -2,8 +2,8 @@
 // figures 3 (the pyramid), 4 and 5 (attention, and attention that halves the grid). Batch norms in place of
 // layer norms, one behind every product. Tree and stage paths are timm's, leaves `c`, `bn`, `l` are those of
 // facebookresearch/LeViT, whose own tree is one flat list of blocks. The grid shrinks at a stage's start: its
-// `downsample` attends from every second place to all, without a residual, and has an MLP, with one. A third of the file is
-// names: two libraries count on through the stages.
+// `downsample` attends from every second place to all, without a residual, and has an MLP, with one. A third
+// of the file is names: two libraries count on through the stages.
 #include <fmt/format.h>
 
 #include <utility>
