@@ -16,9 +16,9 @@ EncodingCase case_of(const EncodingChoice& choice, const EncodingShape& shape) {
 }
 
 /// Inputs of a case, and the passes on them.
-class Work {
+class EncodingWork {
  public:
-  explicit Work(const EncodingCase& c)
+  explicit EncodingWork(const EncodingCase& c)
       : q_(random_tensor({c.B, c.Nq(), c.H * c.D}, 1), true),
         k_(random_tensor({c.B, c.Nk(), c.H * c.D}, 2), true),
         v_(random_tensor({c.B, c.Nk(), c.H * c.Dv}, 3), true),
@@ -52,7 +52,7 @@ class Work {
 bool is_causal(const EncodingChoice& choice, const EncodingShape& shape) {
   const EncodingCase c = case_of(choice, {.name = "", .B = 1, .H = shape.H, .side = 4, .D = shape.D});
   const EncodingInstance instance = choice.encoding->make(c);
-  const Work work(c);
+  const EncodingWork work(c);
   const std::int64_t width = c.H * c.Dv;
   Tensor other = work.v().clone();
   for (std::int64_t d = width; d < 2 * width; ++d) other[d] += 1.0f;
@@ -101,10 +101,10 @@ EncodingCost bench_encoding(const EncodingChoice& choice, const EncodingShape& s
   EncodingCost cost{.name = choice.name(), .shape = shape.name, .causal = is_causal(choice, shape)};
   AttentionOptions plain{.heads = c.H};
   plain.visibility.causal = cost.causal;
-  Work work(c);
+  EncodingWork work(c);
 
   std::vector<std::function<void()>> sides;
-  const auto add = [&](PassCost& into, const Work::Run& run, const EncodingInstance* own) {
+  const auto add = [&](PassCost& into, const EncodingWork::Run& run, const EncodingInstance* own) {
     const auto forward = [&work, run] { work.forward(run); };
     const auto both = [&work, run, own] { work.train(run, own); };
     into.forward_bytes = peak_bytes_of(forward);
@@ -116,7 +116,7 @@ EncodingCost bench_encoding(const EncodingChoice& choice, const EncodingShape& s
     sides.push_back([&into, timed, forward] { timed(into.forward_ms, forward); });
     sides.push_back([&into, timed, both] { timed(into.both_ms, both); });
   };
-  const auto path = [&instance](AttentionPath which) -> Work::Run {
+  const auto path = [&instance](AttentionPath which) -> EncodingWork::Run {
     return [&instance, which](const Context& ctx, const Var& q, const Var& k, const Var& v) {
       return instance.run(ctx, q, k, v, which);
     };

@@ -7,6 +7,7 @@
 #include "core/error.h"
 
 namespace locant::cli {
+namespace bench_attention_command {
 namespace {
 
 struct Options {
@@ -65,9 +66,10 @@ CLI::Option* add_size(CLI::App* sub, const std::shared_ptr<Options>& options, co
 }
 
 }  // namespace
+}  // namespace bench_attention_command
 
 void add_bench_attention(CLI::App& bench, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<bench_attention_command::Options>();
   CLI::App* sub = add_measurement(bench, globals, options->common, "attention",
                                   "Fused attention beside oneDNN's matmul rate and the composed path",
                                   "locant bench attention --preset 'swin*'\n"

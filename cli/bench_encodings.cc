@@ -9,6 +9,7 @@
 #include "simd/isa.h"
 
 namespace locant::cli {
+namespace bench_encodings_command {
 namespace {
 
 struct Options {
@@ -120,9 +121,10 @@ int run(const Options& options) {
 }
 
 }  // namespace
+}  // namespace bench_encodings_command
 
 void add_bench_encodings(CLI::App& bench, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<bench_encodings_command::Options>();
   CLI::App* sub = add_measurement(
       bench, globals, options->common, "encodings",
       "What each position encoding costs over the same attention without it",

@@ -18,6 +18,7 @@
 #include "models/registry.h"
 
 namespace locant::cli {
+namespace bench_zoo_command {
 namespace {
 
 using Json = nlohmann::json;
@@ -151,9 +152,10 @@ int run(const Options& options, const GlobalOptions& globals) {
 }
 
 }  // namespace
+}  // namespace bench_zoo_command
 
 void add_bench_zoo(CLI::App& bench, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<bench_zoo_command::Options>();
   options->common.seconds = 2.0;
   CLI::App* sub = add_measurement(
       bench, globals, options->common, "zoo",

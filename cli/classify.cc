@@ -14,6 +14,7 @@
 #include "core/finite.h"
 
 namespace locant::cli {
+namespace classify_command {
 namespace {
 
 struct Options {
@@ -143,15 +144,16 @@ class Classifier {
 };
 
 }  // namespace
+}  // namespace classify_command
 
 void add_classify(CLI::App& app, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<classify_command::Options>();
   CLI::App* sub =
       add_command(app, globals, "classify", "Prints the likeliest classes of pictures, with timings",
                   "locant classify examples/digits\n"
                   "locant classify photo.jpg --weights swin_tiny.safetensors --top 3\n"
                   "cat photo.jpg | locant classify - --weights vit.pth --model vit_base_patch16_224 --json\n",
-                  [options, &globals] { return Classifier(*options, globals).run(); });
+                  [options, &globals] { return classify_command::Classifier(*options, globals).run(); });
   sub->add_option("PICTURE", options->pictures,
                   "JPEG, PNG, WebP, TIFF or PPM files, folders of them, or - for stdin")
       ->required();

@@ -14,6 +14,7 @@
 #include "models/renames.h"
 
 namespace locant::cli {
+namespace convert_command {
 namespace {
 
 struct Options {
@@ -67,9 +68,10 @@ int run(const Options& o, const GlobalOptions& globals) {
 }
 
 }  // namespace
+}  // namespace convert_command
 
 void add_convert(CLI::App& app, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<convert_command::Options>();
   CLI::App* sub = add_command(
       app, globals, "convert", "Writes a checkpoint as another library has it, and reads it back to check it",
       "locant convert vit.pth -o vit --to transformers\n"

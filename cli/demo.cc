@@ -15,6 +15,7 @@
 #include "models/classify.h"
 
 namespace locant::cli {
+namespace demo_command {
 namespace {
 
 namespace fs = std::filesystem;
@@ -149,15 +150,16 @@ int run(const Options& options, const GlobalOptions& globals) {
 }
 
 }  // namespace
+}  // namespace demo_command
 
 void add_demo(CLI::App& app, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<demo_command::Options>();
   CLI::App* sub =
       add_command(app, globals, "demo", "Classifies real digits, and shows what DINOv2 sees in photographs",
                   "locant demo\nlocant demo --photos my_pictures -o seen\n",
                   [options, &globals] { return run(*options, globals); });
   sub->add_option("--weights", options->weights,
-                  fmt::format("Checkpoint for the photographs; without it {} where it exists", kPhotoWeights))
+                  fmt::format("Checkpoint for the photographs; without it {} where it exists", demo_command::kPhotoWeights))
       ->type_name("FILE");
   sub->add_option("--photos", options->photos, "Folder of photographs; without it the bundled ones")
       ->type_name("FOLDER");

@@ -10,6 +10,7 @@
 #include "position/catalogue/all.h"
 
 namespace locant::cli {
+namespace draw_command {
 namespace {
 
 struct Options {
@@ -111,11 +112,12 @@ void add_sizes(CLI::App* sub, const std::shared_ptr<Options>& options) {
 }
 
 }  // namespace
+}  // namespace draw_command
 
 void add_draw(CLI::App& app, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<draw_command::Options>();
   CLI::App* sub =
-      add_command(app, globals, "draw", "Draws a position encoding: its index matrix, its numbers", kExamples,
+      add_command(app, globals, "draw", "Draws a position encoding: its index matrix, its numbers", draw_command::kExamples,
                   [options, &globals] { return run(*options, globals); });
   sub->add_option("ENCODING", options->name, "As locant list encodings names it");
   CLI::Option* output =

@@ -11,6 +11,7 @@
 #include "core/error.h"
 
 namespace locant::cli {
+namespace embed_command {
 namespace {
 
 struct Options {
@@ -79,9 +80,10 @@ int run_until_interrupted(const Options& o, const GlobalOptions& globals) {
 }
 
 }  // namespace
+}  // namespace embed_command
 
 void add_embed(CLI::App& app, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<embed_command::Options>();
   CLI::App* sub =
       add_command(app, globals, "embed", "Computes the image embeddings that `segment` answers prompts from",
                   "locant embed photos --weights sam_vit_b_01ec64.pth\n"

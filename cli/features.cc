@@ -19,6 +19,7 @@
 #include "models/sam.h"
 
 namespace locant::cli {
+namespace features_command {
 namespace {
 
 struct Options {
@@ -211,9 +212,10 @@ int run(const Options& options, const GlobalOptions& globals) {
 }
 
 }  // namespace
+}  // namespace features_command
 
 void add_features(CLI::App& app, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<features_command::Options>();
   CLI::App* sub = add_command(
       app, globals, "features", "Writes class and patch features, and a picture of what the model sees",
       "locant features cat.png --weights weights/dinov2_vits14.safetensors --picture cat_seen.png\n"

@@ -17,6 +17,7 @@
 #include "models/sam.h"
 
 namespace locant::cli {
+namespace inspect_command {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -246,9 +247,10 @@ int run(const Options& options) {
 }
 
 }  // namespace
+}  // namespace inspect_command
 
 void add_inspect(CLI::App& app, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<inspect_command::Options>();
   CLI::App* sub = add_command(app, globals, "inspect",
                               "Tells what loading a checkpoint makes of it, or why it would not load, and "
                               "lists its tensors; exit code "

@@ -10,6 +10,7 @@
 #include "position/catalogue/all.h"
 
 namespace locant::cli {
+namespace list_command {
 namespace {
 
 constexpr const char* kSegmenters = "sam";  // the family that is listed apart
@@ -147,13 +148,14 @@ class Lister {
 };
 
 }  // namespace
+}  // namespace list_command
 
 void add_list(CLI::App& app, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<list_command::Options>();
   CLI::App* sub =
       add_command(app, globals, "list", "Lists models, position encodings and ops",
                   "locant list\nlocant list models\nlocant list 'swin*'\nlocant list ops --json\n",
-                  [options] { return Lister(*options).run(); });
+                  [options] { return list_command::Lister(*options).run(); });
   sub->add_option("PATTERN", options->pattern, "models, segment, encodings, ops, or a name with * ? [a-z]");
   sub->add_flag("--json", options->json, "One JSON object a line");
 }

@@ -16,6 +16,7 @@
 #include "segment/predictor.h"
 
 namespace locant::cli {
+namespace segment_command {
 namespace {
 
 /// What the options ask; the mask of --mask is in it.
@@ -228,6 +229,7 @@ int run_until_interrupted(const SegmentOptions& o, const GlobalOptions& globals)
 }
 
 }  // namespace
+}  // namespace segment_command
 
 void add_segment(CLI::App& app, GlobalOptions& globals) {
   auto options = std::make_shared<SegmentOptions>();
@@ -239,7 +241,7 @@ void add_segment(CLI::App& app, GlobalOptions& globals) {
       "--overlay seen.png\n"
       "locant segment photo.jpg --weights mobile_sam.pt --everything --coco masks.json --overlay "
       "all.png\n",
-      [options, &globals] { return run_until_interrupted(*options, globals); });
+      [options, &globals] { return segment_command::run_until_interrupted(*options, globals); });
   add_segment_options(sub, *options);
   add_decode_options(sub, globals, options->embedding.decode);
 }

@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 namespace locant::cli {
+namespace segment_options_command {
 namespace {
 
 void add_generator_options(CLI::App* sub, CLI::Option* everything, MaskGeneratorOptions& g) {
@@ -25,6 +26,7 @@ void add_generator_options(CLI::App* sub, CLI::Option* everything, MaskGenerator
 }
 
 }  // namespace
+}  // namespace segment_options_command
 
 void add_segment_options(CLI::App* sub, SegmentOptions& o) {
   sub->add_option("PICTURE", o.picture, "JPEG, PNG, WebP, TIFF or PPM file, or - for stdin")->required();
@@ -57,7 +59,7 @@ void add_segment_options(CLI::App* sub, SegmentOptions& o) {
                   "safetensors: low_res_logits, logits at the picture's size, iou_predictions")
       ->type_name("FILE");
   sub->add_flag("--json", o.json, "The masks on stdout, as the official generator's records");
-  add_generator_options(sub, everything, o.generator);
+  segment_options_command::add_generator_options(sub, everything, o.generator);
 }
 
 }  // namespace locant::cli

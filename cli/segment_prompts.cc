@@ -14,6 +14,7 @@
 #include "core/error.h"
 
 namespace locant::cli {
+namespace segment_prompts_command {
 namespace {
 
 using Json = nlohmann::json;
@@ -175,27 +176,28 @@ std::vector<NamedPrompt> prompts_of(const Json& json, std::string where) {
 }
 
 }  // namespace
+}  // namespace segment_prompts_command
 
 PromptPoint parse_point(const std::string& text) {
-  const std::vector<double> xy = numbers_of(text, 2, "point");
+  const std::vector<double> xy = segment_prompts_command::numbers_of(text, 2, "point");
   return {xy[0], xy[1]};
 }
 
 PromptBox parse_box(const std::string& text) {
-  const std::vector<double> x = numbers_of(text, 4, "box");
+  const std::vector<double> x = segment_prompts_command::numbers_of(text, 4, "box");
   return {x[0], x[1], x[2], x[3]};
 }
 
 std::vector<NamedPrompt> read_prompts(const std::string& path) {
-  Json json = read_json(path);
-  if (json.is_object()) json = Json::array({json});
-  require(json.is_array() && !json.empty(), kOp, "{}: a JSON list of prompts was expected", path);
+  segment_prompts_command::Json json = segment_prompts_command::read_json(path);
+  if (json.is_object()) json = segment_prompts_command::Json::array({json});
+  require(json.is_array() && !json.empty(), segment_prompts_command::kOp, "{}: a JSON list of prompts was expected", path);
   std::vector<NamedPrompt> out;
   for (std::size_t n = 0; n < json.size(); ++n) {
     for (NamedPrompt& prompt :
-         prompts_of(json[n], fmt::format("{}: prompt {} of {}", path, n + 1, json.size())))
+         segment_prompts_command::prompts_of(json[n], fmt::format("{}: prompt {} of {}", path, n + 1, json.size())))
       out.push_back(std::move(prompt));
-    require(out.size() <= kMostPrompts, kOp, "{}: more than {} prompts", path, kMostPrompts);
+    require(out.size() <= segment_prompts_command::kMostPrompts, segment_prompts_command::kOp, "{}: more than {} prompts", path, segment_prompts_command::kMostPrompts);
   }
   return out;
 }

@@ -12,6 +12,7 @@
 #include "train/state.h"
 
 namespace locant::cli {
+namespace train_command {
 namespace {
 
 struct Options {
@@ -126,9 +127,10 @@ void add_data_options(CLI::App* sub, const std::shared_ptr<Options>& o) {
 }
 
 }  // namespace
+}  // namespace train_command
 
 void add_train(CLI::App& app, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<train_command::Options>();
   auto self = std::make_shared<CLI::App*>(nullptr);
   CLI::App* sub =
       add_command(app, globals, "train", "Trains a model on labelled pictures",

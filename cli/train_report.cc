@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 namespace locant::cli {
+namespace train_report_command {
 namespace {
 
 std::atomic<bool> g_stop{false};
@@ -12,10 +13,11 @@ std::atomic<bool> g_stop{false};
 void on_signal(int) { g_stop.store(true); }
 
 }  // namespace
+}  // namespace train_report_command
 
 StopSignals::StopSignals() {
   struct sigaction action {};
-  action.sa_handler = on_signal;
+  action.sa_handler = train_report_command::on_signal;
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigaction(SIGINT, &action, &interrupt_);
   sigaction(SIGTERM, &action, &terminate_);
@@ -26,7 +28,7 @@ StopSignals::~StopSignals() {
   sigaction(SIGTERM, &terminate_, nullptr);
 }
 
-bool stop_requested() { return g_stop.load(); }
+bool stop_requested() { return train_report_command::g_stop.load(); }
 
 void SkippedReport::add(const SkippedPicture& picture) {
   constexpr std::int64_t kNamed = 10;

@@ -8,6 +8,7 @@
 #include "core/error.h"
 
 namespace locant::cli {
+namespace verify_command {
 namespace {
 
 struct Options {
@@ -48,9 +49,10 @@ int run(const Options& options, const GlobalOptions& globals) {
 }
 
 }  // namespace
+}  // namespace verify_command
 
 void add_verify(CLI::App& app, GlobalOptions& globals) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<verify_command::Options>();
   CLI::App* sub = add_command(
       app, globals, "verify", "Compares models with numbers of the official libraries, stage by stage",
       "locant verify tests/data/oracle/zoo/*.json\n"

@@ -13,13 +13,13 @@ std::atomic<bool> g_parent_had_threads{false};
 std::atomic<bool> g_forked{false};
 
 /// Mutexes that are held over a fork; never destroyed.
-struct Held {
+struct HeldMutexes {
   std::mutex mutex;
   std::vector<std::mutex*> mutexes;
 };
 
-Held& held() {
-  static Held& all = *new Held;
+HeldMutexes& held() {
+  static HeldMutexes& all = *new HeldMutexes;
   return all;
 }
 

@@ -37,10 +37,6 @@ constexpr Suffix kSuffixes[] = {{".gguf", kGguf},
                                 {"saved_model.pb", kTensorFlow},
                                 {".ot", kRust}};
 
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
 /// The ustar magic lies in the first header of an archive.
 bool is_tar(std::string_view text) { return text.size() >= 512 && text.substr(257, 5) == "ustar"; }
 
@@ -58,7 +54,7 @@ std::string_view foreign_by_name(std::string_view name) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : static_cast<char>(c);
   });
   for (const Suffix& suffix : kSuffixes)
-    if (ends_with(lower, suffix.end)) return suffix.hint;
+    if (lower.ends_with(suffix.end)) return suffix.hint;
   return {};
 }
 

@@ -50,7 +50,7 @@ void stop(j_common_ptr info, const char* message) {
   std::longjmp(decoder.jump, 1);
 }
 
-void on_error(j_common_ptr info) {
+void on_jpeg_error(j_common_ptr info) {
   char text[JMSG_LENGTH_MAX];
   info->err->format_message(info, text);
   stop(info, text);
@@ -59,7 +59,7 @@ void on_error(j_common_ptr info) {
 void on_message(j_common_ptr) {}
 
 /// Warnings are counted, not told: Pillow passes over them too.
-void on_warning(j_common_ptr info, int level) {
+void on_jpeg_warning(j_common_ptr info, int level) {
   if (level < 0) ++info->err->num_warnings;
 }
 
@@ -98,8 +98,8 @@ void open(Decoder& decoder, Bytes bytes) {
   jpeg_decompress_struct& info = decoder.info;
   info.err = jpeg_std_error(&decoder.errors);
   info.client_data = &decoder;
-  decoder.errors.error_exit = on_error;
-  decoder.errors.emit_message = on_warning;
+  decoder.errors.error_exit = on_jpeg_error;
+  decoder.errors.emit_message = on_jpeg_warning;
   decoder.errors.output_message = on_message;
   jpeg_create_decompress(&info);
   decoder.progress = {};

@@ -28,13 +28,13 @@ struct Encoder {
   char message[256] = "";
 };
 
-void on_error(png_structp png, png_const_charp text) {
+void on_write_error(png_structp png, png_const_charp text) {
   Encoder& encoder = *static_cast<Encoder*>(png_get_error_ptr(png));
   std::snprintf(encoder.message, sizeof(encoder.message), "%s", text);
   std::longjmp(encoder.jump, 1);
 }
 
-void on_warning(png_structp, png_const_charp) {}
+void ignore_warning(png_structp, png_const_charp) {}
 
 void write_bytes(png_structp png, png_bytep data, png_size_t count) {
   Encoder& encoder = *static_cast<Encoder*>(png_get_io_ptr(png));
@@ -87,7 +87,7 @@ std::vector<std::uint8_t> encode_png(const Image& image, const std::string& name
           "{}: {} bytes are not {} x {} RGB pixels", name, image.rgb.size(), image.columns, image.rows);
   Encoder encoder;
   const bool complete = guarded(encoder, [&] {
-    encoder.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &encoder, on_error, on_warning);
+    encoder.png = png_create_write_struct(PNG_LIBPNG_VER_STRING, &encoder, on_write_error, ignore_warning);
     if (encoder.png == nullptr) return;
     encoder.info = png_create_info_struct(encoder.png);
     if (encoder.info == nullptr) png_error(encoder.png, "out of memory");

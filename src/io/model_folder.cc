@@ -20,14 +20,14 @@ constexpr const char* kConfig = "config.json";
 constexpr const char* kPreprocessor = "preprocessor_config.json";
 constexpr const char* kProcessor = "processor_config.json";
 constexpr const char* kAdapterConfig = "adapter_config.json";
-constexpr std::size_t kMaxListed = 20;
+constexpr std::size_t kMaxFilesListed = 20;
 
 /// Whole models by name, the first that is there; behind them the half-precision variants.
-constexpr std::array kNames = {"model.safetensors",           "model.safetensors.index.json",
-                               "pytorch_model.bin",           "pytorch_model.bin.index.json",
-                               "pytorch_model.pth",           "model.pth",
-                               "open_clip_model.safetensors", "open_clip_pytorch_model.bin",
-                               "model.fp16.safetensors",      "model.safetensors.index.fp16.json"};
+constexpr std::array kWeightFileNames = {"model.safetensors",           "model.safetensors.index.json",
+                                         "pytorch_model.bin",           "pytorch_model.bin.index.json",
+                                         "pytorch_model.pth",           "model.pth",
+                                         "open_clip_model.safetensors", "open_clip_pytorch_model.bin",
+                                         "model.fp16.safetensors",      "model.safetensors.index.fp16.json"};
 constexpr std::size_t kFirstHalf = 8;
 
 constexpr std::array kTensorSuffixes = {".safetensors", ".pth", ".pth.tar", ".bin", ".pt", ".ckpt", ".npz"};
@@ -36,14 +36,10 @@ constexpr std::array kNoModels = {"training_args.bin", "optimizer", "scheduler",
                                   "scaler.pt",         "rng_state", "adapter_model."};
 
 std::string listed(std::vector<std::string> names) {
-  const std::size_t more = names.size() > kMaxListed ? names.size() - kMaxListed : 0;
+  const std::size_t more = names.size() > kMaxFilesListed ? names.size() - kMaxFilesListed : 0;
   names.resize(names.size() - more);
   const std::string text = fmt::format("{}", fmt::join(names, ", "));
   return more == 0 ? text : fmt::format("{} and {} more", text, more);
-}
-
-bool starts_with(std::string_view text, std::string_view start) {
-  return text.substr(0, start.size()) == start;
 }
 
 /// The suffix of a tensor file, nothing for other names.
@@ -69,14 +65,15 @@ class Finder {
 
   std::string weights(std::vector<std::string>& notes) const {
     refuse_adapter();
-    for (std::size_t i = 0; i < kNames.size(); ++i) {
-      if (!has(kNames[i])) continue;
+    for (std::size_t i = 0; i < kWeightFileNames.size(); ++i) {
+      if (!has(kWeightFileNames[i])) continue;
       if (i >= kFirstHalf)
-        notes.push_back(fmt::format("{} is used: there is no file of the whole precision", kNames[i]));
-      else if (i < 2 && (has(kNames[2]) || has(kNames[3])))
         notes.push_back(
-            fmt::format("{} is used, {} left", kNames[i], has(kNames[2]) ? kNames[2] : kNames[3]));
-      return at(kNames[i]);
+            fmt::format("{} is used: there is no file of the whole precision", kWeightFileNames[i]));
+      else if (i < 2 && (has(kWeightFileNames[2]) || has(kWeightFileNames[3])))
+        notes.push_back(fmt::format("{} is used, {} left", kWeightFileNames[i],
+                                    has(kWeightFileNames[2]) ? kWeightFileNames[2] : kWeightFileNames[3]));
+      return at(kWeightFileNames[i]);
     }
     return only_one(notes);
   }
@@ -90,7 +87,7 @@ class Finder {
     if (!has(kAdapterConfig) && !weights) return;
     const std::string text = has(kAdapterConfig) ? read_text_file(at(kAdapterConfig), kMaxConfigBytes) : "";
     std::string instead;
-    for (const char* name : kNames)
+    for (const char* name : kWeightFileNames)
       if (instead.empty() && has(name)) instead = fmt::format("; to go without it, name {} itself", at(name));
     fail(ErrorKind::file, kOp, "{}{}", adapter_sentence(text, folder_.string()), instead);
   }
@@ -99,7 +96,7 @@ class Finder {
     std::vector<std::string> found;
     for (const std::string& name : names_) {
       const bool other = std::any_of(kNoModels.begin(), kNoModels.end(),
-                                     [&](const char* start) { return starts_with(name, start); });
+                                     [&](const char* start) { return name.starts_with(start); });
       if (!other && !tensor_suffix(name).empty()) found.push_back(name);
     }
     if (found.empty()) refuse_empty();
@@ -172,7 +169,7 @@ ModelFolder from_file(const std::string& path, bool with_config) {
   ModelFolder out;
   out.weights = path;
   const fs::path file(path);
-  require(!starts_with(file.filename().string(), "adapter_model."), ErrorKind::file, kOp, "{}",
+  require(!file.filename().string().starts_with("adapter_model."), ErrorKind::file, kOp, "{}",
           adapter_sentence("", path));
   require_no_dangling_link(path);
   if (!with_config) return out;

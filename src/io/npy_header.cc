@@ -8,16 +8,16 @@
 namespace locant {
 namespace {
 
-constexpr std::int64_t kMaxNumel = std::int64_t{1} << 58;
-constexpr std::size_t kMaxAxes = 64;
+constexpr std::int64_t kMaxNpyNumel = std::int64_t{1} << 58;
+constexpr std::size_t kMaxNpyAxes = 64;
 
 struct NpyType {
   std::string_view descr;
   DType dtype;
 };
-constexpr NpyType kTypes[] = {{"<f4", DType::f32}, {"<f2", DType::f16}, {"<f8", DType::f64},
-                              {"<i8", DType::i64}, {"<i4", DType::i32}, {"<i2", DType::i16},
-                              {"|i1", DType::i8},  {"|u1", DType::u8},  {"|b1", DType::boolean}};
+constexpr NpyType kNpyTypes[] = {{"<f4", DType::f32}, {"<f2", DType::f16}, {"<f8", DType::f64},
+                                 {"<i8", DType::i64}, {"<i4", DType::i32}, {"<i2", DType::i16},
+                                 {"|i1", DType::i8},  {"|u1", DType::u8},  {"|b1", DType::boolean}};
 
 /// The Python dict of a header: {'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }
 class HeaderText {
@@ -100,7 +100,8 @@ class HeaderText {
       std::int64_t extent = 0;
       const auto [end, code] = std::from_chars(text_.data() + at_, text_.data() + text_.size(), extent);
       if (code != std::errc() || extent < 0) refuse("an extent that is no whole number");
-      if (shape.size() == kMaxAxes || __builtin_mul_overflow(numel, extent, &numel) || numel > kMaxNumel)
+      if (shape.size() == kMaxNpyAxes || __builtin_mul_overflow(numel, extent, &numel) ||
+          numel > kMaxNpyNumel)
         refuse("a shape whose size overflows");
       shape.push_back(extent);
       at_ = static_cast<std::size_t>(end - text_.data());
@@ -136,7 +137,7 @@ NpyHeader parse_npy_header(std::string_view front, const std::string& place) {
   header.parse();
   out.info.dtype = DType::other;
   out.info.type = header.descr;
-  for (const NpyType& type : kTypes)
+  for (const NpyType& type : kNpyTypes)
     if (type.descr == header.descr) out.info.dtype = type.dtype;
   out.info.bytes = static_cast<std::uint64_t>(header.numel * dtype_size(out.info.dtype));
   if (header.fortran && header.shape.size() > 1) {

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kEnd = ".npy";
 constexpr std::size_t kFront = 8192;
-constexpr std::size_t kMaxNotes = 16;
+constexpr std::size_t kMaxNpzNotes = 16;
 
 class NpzFile final : public TensorFile {
  public:
@@ -71,7 +71,7 @@ class NpzFile final : public TensorFile {
     tensors_.push_back(std::move(header.info));
   }
   void pass_over(const std::string& name, const char* why) {
-    if (notes_.size() < kMaxNotes)
+    if (notes_.size() < kMaxNpzNotes)
       notes_.push_back(fmt::format("{}: {}, passed over", name.substr(0, 200), why));
   }
 

@@ -33,8 +33,9 @@ void collect(const fs::path& folder, bool deep, PictureFiles& found) {
 }  // namespace
 
 bool is_passed_over(std::string_view name) {
-  constexpr std::array<std::string_view, 3> kNames = {"__MACOSX", "Thumbs.db", "desktop.ini"};
-  return name.starts_with('.') || std::find(kNames.begin(), kNames.end(), name) != kNames.end();
+  constexpr std::array<std::string_view, 3> kPassedOver = {"__MACOSX", "Thumbs.db", "desktop.ini"};
+  return name.starts_with('.') ||
+         std::find(kPassedOver.begin(), kPassedOver.end(), name) != kPassedOver.end();
 }
 
 PictureFiles pictures_in(const std::string& folder, bool deep) {

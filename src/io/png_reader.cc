@@ -89,14 +89,14 @@ bool guarded(PngDecoder& decoder, Step step) {
   return true;
 }
 
-void on_error(png_structp png, png_const_charp text) {
+void on_read_error(png_structp png, png_const_charp text) {
   PngDecoder& decoder = decoder_of(png);
   std::snprintf(decoder.message, sizeof(decoder.message), "%s", text);
   std::longjmp(decoder.jump, 1);
 }
 
 /// zlib's words, which libpng passes on as a warning when all rows are there.
-void on_warning(png_structp png, png_const_charp text) {
+void on_read_warning(png_structp png, png_const_charp text) {
   if (std::strstr(text, "incorrect data check") != nullptr) decoder_of(png).wrong_sum = true;
 }
 
@@ -128,7 +128,7 @@ PngReader::PngReader(Bytes bytes, const std::string& name, std::int64_t max_pixe
     : decoder_(std::make_unique<PngDecoder>(bytes)), name_(name) {
   PngDecoder& d = *decoder_;
   const bool opened = guarded(d, [&] {
-    d.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &d, on_error, on_warning);
+    d.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &d, on_read_error, on_read_warning);
     if (d.png == nullptr) return;
     d.info = png_create_info_struct(d.png);
     if (d.info == nullptr) png_error(d.png, "out of memory");

@@ -15,8 +15,8 @@ using pickle::Ref;
 using pickle::Value;
 
 constexpr int kMaxDepth = 32;
-constexpr std::size_t kMaxName = 1024;
-constexpr std::size_t kMaxNotes = 16;
+constexpr std::size_t kMaxPthName = 1024;
+constexpr std::size_t kMaxPthNotes = 16;
 constexpr std::uint64_t kSpareMetadata = std::uint64_t{1} << 20;
 
 /// Classes whose objects are their attributes and nothing else.
@@ -40,14 +40,14 @@ class Interpreter {
       values_.refuse(
           root, "no tensors are found{}; save model.state_dict()",
           contents_.notes.empty() ? "" : fmt::format(" ({})", contents_.notes.front().substr(0, 400)));
-    if (passed_over_ > kMaxNotes)
-      contents_.notes.push_back(fmt::format("and {} more objects passed over", passed_over_ - kMaxNotes));
+    if (passed_over_ > kMaxPthNotes)
+      contents_.notes.push_back(fmt::format("and {} more objects passed over", passed_over_ - kMaxPthNotes));
     return std::move(contents_);
   }
 
  private:
   void pass_over(const std::string& name, const std::string& what) {
-    if (++passed_over_ <= kMaxNotes)
+    if (++passed_over_ <= kMaxPthNotes)
       contents_.notes.push_back(fmt::format("{}: {} passed over", name.empty() ? "(top)" : name, what));
   }
 
@@ -84,8 +84,8 @@ class Interpreter {
       const std::optional<std::string> key = dict ? key_text(value.items[i]) : fmt::format("{}", i);
       if (!key)
         pass_over(name, "an entry whose key is no text");
-      else if (name.size() + 1 + key->size() > kMaxName)
-        pass_over(name, fmt::format("an entry whose name is longer than {} characters", kMaxName));
+      else if (name.size() + 1 + key->size() > kMaxPthName)
+        pass_over(name, fmt::format("an entry whose name is longer than {} characters", kMaxPthName));
       else
         visit(child, name.empty() ? *key : name + "." + *key, depth + 1);
     }
@@ -112,7 +112,7 @@ class Interpreter {
     if (key.kind == Kind::integer) return fmt::format("{}", key.integer);
     if (key.kind != Kind::string && key.kind != Kind::bytes) return std::nullopt;
     // One beyond the limit is as good as all of a long one.
-    return std::string(key.text.substr(0, kMaxName + 1));
+    return std::string(key.text.substr(0, kMaxPthName + 1));
   }
 
   /// True when the value is None or a scalar (which is then metadata).

@@ -10,13 +10,9 @@ using pickle::Ref;
 using pickle::Value;
 
 constexpr int kMaxWraps = 32;
-constexpr std::size_t kMaxTypeName = 100;
-constexpr std::size_t kMaxAxes = 64;
+constexpr std::size_t kMaxPthTypeName = 100;
+constexpr std::size_t kMaxPthAxes = 64;
 constexpr std::uint64_t kSpareNames = std::uint64_t{1} << 20;
-
-bool starts_with(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
 
 }  // namespace
 
@@ -64,7 +60,7 @@ void PthTensors::add_storage(Ref ref) {
 bool PthTensors::is_tensor(Ref ref) const {
   if (values_[ref].kind != Kind::call) return false;
   const std::string_view name = values_.global(values_[ref].items[0]);
-  return starts_with(name, "torch._utils._rebuild_") || starts_with(name, "torch._tensor._rebuild_") ||
+  return name.starts_with("torch._utils._rebuild_") || name.starts_with("torch._tensor._rebuild_") ||
          name == "torch.nn.parameter.Parameter";
 }
 
@@ -85,7 +81,7 @@ bool PthTensors::add(Ref ref, const std::string& name) {
       if (items.size() < 3) values_.refuse(ref, "tensor \"{}\" has too few arguments", name);
       callable = items[0];
       arguments = items[2];
-    } else if (starts_with(function, "torch._utils._rebuild_parameter") ||
+    } else if (function.starts_with("torch._utils._rebuild_parameter") ||
                function == "torch._utils._rebuild_device_tensor_from_cpu_tensor" ||
                function == "torch.nn.parameter.Parameter") {
       if (items.empty() || !is_tensor(items[0]))
@@ -146,14 +142,14 @@ void PthTensors::add_special(const std::string& name, std::string_view function,
                              const std::vector<Ref>& items) {
   constexpr std::string_view kRebuild = "torch._utils._rebuild_";
   const std::string_view kind =
-      starts_with(function, kRebuild) ? function.substr(kRebuild.size()) : std::string_view();
+      function.starts_with(kRebuild) ? function.substr(kRebuild.size()) : std::string_view();
   if (kind == "qtensor" && items.size() > 2) {  // storage, offset, size, ...
     const auto found = views_.find(items[0]);
     const PthType* type = found == views_.end() ? nullptr : found->second.type;
     add_other(name, type == nullptr ? "quantised" : std::string(type->name),
               type == nullptr ? 0 : type->element_size, items[2]);
-  } else if (starts_with(kind, "sparse_") && items.size() == 2) {  // layout, (tensors, ..., size, ...)
-    const std::vector<Ref>& layout = values_[items[0]].items;      // torch.serialization._get_layout(text)
+  } else if (kind.starts_with("sparse_") && items.size() == 2) {  // layout, (tensors, ..., size, ...)
+    const std::vector<Ref>& layout = values_[items[0]].items;     // torch.serialization._get_layout(text)
     const Value* text = &values_[items[0]];
     if (text->kind == Kind::call && values_[layout[1]].items.size() == 1)
       text = &values_[values_[layout[1]].items[0]];
@@ -162,7 +158,7 @@ void PthTensors::add_special(const std::string& name, std::string_view function,
     for (std::size_t i = 0; i < std::min<std::size_t>(parts.size(), 5); ++i)
       if (extents_of(parts[i])) return add_other(name, type, 0, parts[i]);
     add_other(name, type, 0, std::nullopt);
-  } else if (starts_with(kind, "meta_tensor") && items.size() > 1) {  // dtype, size, ...
+  } else if (kind.starts_with("meta_tensor") && items.size() > 1) {  // dtype, size, ...
     add_other(name, std::string(values_.global(items[0])) + " without data", 0, items[1]);
   } else if (kind == "wrapper_subclass" && items.size() > 2) {  // class, dtype, size, ...
     add_other(name, std::string(values_.global(items[0])), 0, items[2]);
@@ -173,7 +169,7 @@ void PthTensors::add_special(const std::string& name, std::string_view function,
 
 void PthTensors::add_other(const std::string& name, std::string type, std::int64_t element_size,
                            std::optional<Ref> size) {
-  TensorInfo info{name, DType::other, {}, 0, type.empty() ? "unknown" : type.substr(0, kMaxTypeName)};
+  TensorInfo info{name, DType::other, {}, 0, type.empty() ? "unknown" : type.substr(0, kMaxPthTypeName)};
   const std::optional<std::vector<std::int64_t>> extents = size ? extents_of(*size) : std::nullopt;
   if (extents) {
     std::int64_t numel = 1;
@@ -192,7 +188,7 @@ std::optional<std::vector<std::int64_t>> PthTensors::extents_of(Ref size) const 
   const bool torch_size = value.kind == Kind::call && values_.global(value.items[0]) == "torch.Size";
   if (value.kind != Kind::tuple && value.kind != Kind::list && !torch_size) return std::nullopt;
   const std::vector<Ref>& items = values_.sequence(size, "the shape of a tensor");
-  if (items.size() > kMaxAxes) return std::nullopt;
+  if (items.size() > kMaxPthAxes) return std::nullopt;
   std::vector<std::int64_t> extents;
   std::int64_t numel = 1;
   for (const Ref item : items) {

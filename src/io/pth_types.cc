@@ -3,7 +3,7 @@
 namespace locant {
 namespace {
 
-constexpr PthType kTypes[] = {
+constexpr PthType kPthTypes[] = {
     {"FloatStorage", "torch.float32", 4, DType::f32},
     {"HalfStorage", "torch.float16", 2, DType::f16},
     {"BFloat16Storage", "torch.bfloat16", 2, DType::bf16},
@@ -39,13 +39,13 @@ constexpr PthType kTypes[] = {
 const PthType* pth_storage_type(std::string_view storage_class) {
   if (storage_class.substr(0, 6) != "torch.") return nullptr;
   const std::string_view last = storage_class.substr(storage_class.rfind('.') + 1);
-  for (const PthType& type : kTypes)
+  for (const PthType& type : kPthTypes)
     if (!last.empty() && type.storage == last) return &type;
   return nullptr;
 }
 
 const PthType* pth_element_type(std::string_view name) {
-  for (const PthType& type : kTypes)
+  for (const PthType& type : kPthTypes)
     if (!name.empty() && type.name == name) return &type;
   return nullptr;
 }

@@ -14,7 +14,7 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMaxIndex = std::uint64_t{64} << 20;
 constexpr std::size_t kMaxListed = 5;
-constexpr std::size_t kMaxNotes = 16;
+constexpr std::size_t kMaxShardNotes = 16;
 
 class ShardedFile final : public TensorFile {
  public:
@@ -78,7 +78,7 @@ class ShardedFile final : public TensorFile {
     std::set<std::string_view> seen;
     for (const std::unique_ptr<TensorFile>& file : shards_)
       for (const std::string& note : file->notes())
-        if (seen.size() < kMaxNotes && seen.insert(note).second)
+        if (seen.size() < kMaxShardNotes && seen.insert(note).second)
           notes_.push_back(fmt::format("{}: {}", fs::path(file->path()).filename().string(), note));
   }
 

@@ -11,14 +11,6 @@
 #include "io/sharded.h"
 
 namespace locant {
-namespace {
-
-bool ends_with(std::string_view text, std::string_view end) {
-  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
-}
-
-}  // namespace
-
 const TensorInfo* TensorFile::find(const std::string& name) const {
   const std::vector<TensorInfo>& all = tensors();
   const auto found =
@@ -38,13 +30,13 @@ std::unique_ptr<TensorFile> parse(const std::string& path) {
   if (is_pickle(bytes)) return parse_pth(std::move(file));
   std::string_view why = foreign_by_content(bytes);
   if (why.empty()) why = foreign_by_name(path);
-  if (why.empty() && ends_with(path, ".safetensors")) return parse_safetensors(std::move(file));
+  if (why.empty() && path.ends_with(".safetensors")) return parse_safetensors(std::move(file));
   fail("weights", "{}: byte 0: neither safetensors nor what torch.save writes{}", path, why);
 }
 
 /// An index is known by its name and first byte.
 bool is_index(const std::string& path) {
-  if (!ends_with(path, ".json")) return false;
+  if (!path.ends_with(".json")) return false;
   const std::shared_ptr<const MappedFile> file = MappedFile::open(path);
   return file->bytes()[0] == std::byte{'{'};
 }

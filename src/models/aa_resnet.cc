@@ -15,6 +15,7 @@
 #include "nn/augmented_conv.h"
 
 namespace locant {
+namespace aa_resnet_model {
 namespace {
 
 struct AaResnetConfig : ResnetConfig {
@@ -147,9 +148,10 @@ std::vector<Variant<AaResnetConfig>> variants() {
 std::vector<Renames> renames() { return {Renames{}}; }
 
 }  // namespace
+}  // namespace aa_resnet_model
 
 const Family kAaResnet =
-    family<ResnetOf<AaResnetConfig, AugmentedLayer, kTorchvisionResnet>, variants, renames, from_shapes>(
-        "aa_resnet");
+    family<ResnetOf<aa_resnet_model::AaResnetConfig, aa_resnet_model::AugmentedLayer, kTorchvisionResnet>,
+           aa_resnet_model::variants, aa_resnet_model::renames, aa_resnet_model::from_shapes>("aa_resnet");
 
 }  // namespace locant

@@ -15,6 +15,7 @@
 #include "position/temporal_bias.h"
 
 namespace locant {
+namespace aim_swin_model {
 namespace {
 
 constexpr const char* kName = "aim_swin";
@@ -224,7 +225,9 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace aim_swin_model
 
-const Family kAimSwin = family<AimSwin, variants, renames, from_shapes>(kName);
+const Family kAimSwin = family<aim_swin_model::AimSwin, aim_swin_model::variants, aim_swin_model::renames,
+                               aim_swin_model::from_shapes>(aim_swin_model::kName);
 
 }  // namespace locant

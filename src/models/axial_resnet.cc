@@ -19,6 +19,7 @@
 #include "ops/rearrange.h"
 
 namespace locant {
+namespace axial_resnet_model {
 namespace {
 
 constexpr std::size_t kMostStages = 8;
@@ -239,7 +240,10 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace axial_resnet_model
 
-const Family kAxialResnet = family<AxialResnet, variants, renames, from_shapes>("axial_resnet");
+const Family kAxialResnet =
+    family<axial_resnet_model::AxialResnet, axial_resnet_model::variants, axial_resnet_model::renames,
+           axial_resnet_model::from_shapes>("axial_resnet");
 
 }  // namespace locant

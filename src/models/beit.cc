@@ -19,6 +19,7 @@
 #include "position/beit_bias.h"
 
 namespace locant {
+namespace beit_model {
 namespace {
 
 struct BeitConfig {
@@ -388,7 +389,9 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace beit_model
 
-const Family kBeit = family<Beit, variants, renames, from_shapes, hub>("beit");
+const Family kBeit = family<beit_model::Beit, beit_model::variants, beit_model::renames,
+                            beit_model::from_shapes, beit_model::hub>("beit");
 
 }  // namespace locant

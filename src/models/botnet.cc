@@ -15,6 +15,7 @@
 #include "position/relative_logits.h"
 
 namespace locant {
+namespace botnet_model {
 namespace {
 
 constexpr std::int64_t kLargestSide = 4096;  // an index per pair of places on a side
@@ -160,9 +161,10 @@ std::vector<Variant<BotnetConfig>> variants() {
 std::vector<Renames> renames() { return same_names({"timm"}); }
 
 }  // namespace
+}  // namespace botnet_model
 
 const Family kBotnet =
-    family<ResnetOf<BotnetConfig, BottleneckAttention, kTimmResnet>, variants, renames, from_shapes>(
-        "botnet");
+    family<ResnetOf<botnet_model::BotnetConfig, botnet_model::BottleneckAttention, kTimmResnet>,
+           botnet_model::variants, botnet_model::renames, botnet_model::from_shapes>("botnet");
 
 }  // namespace locant

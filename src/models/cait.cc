@@ -13,6 +13,7 @@
 #include "ops/talking_heads.h"
 
 namespace locant {
+namespace cait_model {
 namespace {
 
 struct CaitConfig {
@@ -215,7 +216,9 @@ std::vector<Variant<CaitConfig>> variants() {
 std::vector<Renames> renames() { return same_names({"facebookresearch/deit", "timm"}); }
 
 }  // namespace
+}  // namespace cait_model
 
-const Family kCait = family<Cait, variants, renames, from_shapes>("cait");
+const Family kCait =
+    family<cait_model::Cait, cait_model::variants, cait_model::renames, cait_model::from_shapes>("cait");
 
 }  // namespace locant

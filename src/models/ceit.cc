@@ -14,6 +14,7 @@
 #include "ops/pool2d.h"
 
 namespace locant {
+namespace ceit_model {
 namespace {
 
 constexpr std::int64_t kPoolStride = 2;
@@ -237,7 +238,9 @@ std::vector<Variant<CeitConfig>> variants() {
 std::vector<Renames> renames() { return same_names({"coeusguo/ceit"}); }
 
 }  // namespace
+}  // namespace ceit_model
 
-const Family kCeit = family<Ceit, variants, renames, from_shapes>("ceit");
+const Family kCeit =
+    family<ceit_model::Ceit, ceit_model::variants, ceit_model::renames, ceit_model::from_shapes>("ceit");
 
 }  // namespace locant

@@ -13,6 +13,7 @@
 #include "ops/softmax.h"
 
 namespace locant {
+namespace conformer_model {
 namespace {
 
 using Position = ConformerOptions::Position;
@@ -226,7 +227,9 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace conformer_model
 
-const Family kConformerModel = family<Conformer, variants, renames, from_shapes>("conformer");
+const Family kConformerModel = family<conformer_model::Conformer, conformer_model::variants,
+                                      conformer_model::renames, conformer_model::from_shapes>("conformer");
 
 }  // namespace locant

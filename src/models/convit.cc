@@ -9,6 +9,7 @@
 #include "position/gpsa.h"
 
 namespace locant {
+namespace convit_model {
 namespace {
 
 /// The attention alone; the grid comes with the call.
@@ -194,8 +195,12 @@ std::vector<Variant<ConvitConfig>> variants() {
 std::vector<Renames> renames() { return same_names({"facebookresearch/convit", "timm"}); }
 
 }  // namespace
+}  // namespace convit_model
 
-const Family kConvit = family<Convit, variants, renames, from_shapes>("convit");
-const Family kGpsaLayer = family<GridLayerOf<GpsaConfig, GatedAttention>, nullptr>("gpsa");
+const Family kConvit =
+    family<convit_model::Convit, convit_model::variants, convit_model::renames, convit_model::from_shapes>(
+        "convit");
+const Family kGpsaLayer =
+    family<GridLayerOf<convit_model::GpsaConfig, convit_model::GatedAttention>, nullptr>("gpsa");
 
 }  // namespace locant

@@ -13,6 +13,7 @@
 #include "ops/layout.h"
 
 namespace locant {
+namespace cpvt_model {
 namespace {
 
 struct CpvtConfig {
@@ -169,7 +170,9 @@ std::vector<Variant<CpvtConfig>> variants() {
 std::vector<Renames> renames() { return same_names({"Meituan-AutoML/Twins"}); }
 
 }  // namespace
+}  // namespace cpvt_model
 
-const Family kCpvt = family<Cpvt, variants, renames, from_shapes>("cpvt");
+const Family kCpvt =
+    family<cpvt_model::Cpvt, cpvt_model::variants, cpvt_model::renames, cpvt_model::from_shapes>("cpvt");
 
 }  // namespace locant

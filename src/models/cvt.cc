@@ -21,6 +21,7 @@
 #include "position/conv_projection.h"
 
 namespace locant {
+namespace cvt_model {
 namespace {
 
 constexpr std::size_t kMostStages = 8;
@@ -542,7 +543,10 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace cvt_model
 
-const Family kCvt = family<Cvt, variants, renames, from_shapes, hub>("cvt");
+const Family kCvt =
+    family<cvt_model::Cvt, cvt_model::variants, cvt_model::renames, cvt_model::from_shapes, cvt_model::hub>(
+        "cvt");
 
 }  // namespace locant

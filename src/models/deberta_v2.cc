@@ -16,6 +16,7 @@
 #include "position/deberta.h"
 
 namespace locant {
+namespace deberta_v2_model {
 namespace {
 
 struct DebertaV2Config {
@@ -425,7 +426,10 @@ std::vector<HubKeys> hub() {
 }
 
 }  // namespace
+}  // namespace deberta_v2_model
 
-const Family kDebertaV2 = family<DebertaV2, variants, renames, from_shapes, hub>("deberta_v2");
+const Family kDebertaV2 =
+    family<deberta_v2_model::DebertaV2, deberta_v2_model::variants, deberta_v2_model::renames,
+           deberta_v2_model::from_shapes, deberta_v2_model::hub>("deberta_v2");
 
 }  // namespace locant

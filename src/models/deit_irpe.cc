@@ -9,6 +9,7 @@
 #include "models/parts.h"
 
 namespace locant {
+namespace deit_irpe_model {
 namespace {
 
 constexpr std::int64_t kSkip = 1;  // the class token has a bucket of its own
@@ -16,7 +17,7 @@ constexpr std::int64_t kSkip = 1;  // the class token has a bucket of its own
 struct DeitIrpeConfig {
   PatchInput input = {};
   std::int64_t dim = 384, depth = 12, heads = 6;
-  IrpeConfig irpe = {};
+  IrpeConfig irpe;
   double mlp_ratio = 4.0;
   bool qkv_bias = true;
   float norm_eps = 1e-6f;
@@ -165,7 +166,9 @@ std::vector<Variant<DeitIrpeConfig>> variants() {
 std::vector<Renames> renames() { return same_names({"microsoft/Cream"}); }
 
 }  // namespace
+}  // namespace deit_irpe_model
 
-const Family kDeitIrpe = family<DeitIrpe, variants, renames, from_shapes>("deit_irpe");
+const Family kDeitIrpe = family<deit_irpe_model::DeitIrpe, deit_irpe_model::variants,
+                                deit_irpe_model::renames, deit_irpe_model::from_shapes>("deit_irpe");
 
 }  // namespace locant

@@ -18,6 +18,7 @@
 #include "ops/rearrange.h"
 
 namespace locant {
+namespace detr_irpe_model {
 namespace {
 
 constexpr std::int64_t kSkip = 0;  // no token stands before the grid
@@ -279,7 +280,9 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace detr_irpe_model
 
-const Family kDetrIrpe = family<DetrIrpe, variants, renames, from_shapes>("detr_irpe");
+const Family kDetrIrpe = family<detr_irpe_model::DetrIrpe, detr_irpe_model::variants,
+                                detr_irpe_model::renames, detr_irpe_model::from_shapes>("detr_irpe");
 
 }  // namespace locant

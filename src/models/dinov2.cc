@@ -12,6 +12,7 @@
 #include "position/learned_absolute.h"
 
 namespace locant {
+namespace dinov2_model {
 namespace {
 
 struct Dinov2Config {
@@ -393,7 +394,9 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace dinov2_model
 
-const Family kDinov2 = family<Dinov2, variants, renames, from_shapes, hub>("dinov2");
+const Family kDinov2 = family<dinov2_model::Dinov2, dinov2_model::variants, dinov2_model::renames,
+                              dinov2_model::from_shapes, dinov2_model::hub>("dinov2");
 
 }  // namespace locant

@@ -20,6 +20,7 @@
 #include "position/rope_2d.h"
 
 namespace locant {
+namespace eva_model {
 namespace {
 
 struct EvaConfig {
@@ -606,8 +607,12 @@ std::vector<Renames> vit_rope_renames() {
 }
 
 }  // namespace
+}  // namespace eva_model
 
-const Family kEva02 = family<Eva, eva02_variants, eva02_renames, eva02_from_shapes>("eva02");
-const Family kVitRope = family<Eva, vit_rope_variants, vit_rope_renames, vit_rope_from_shapes>("vit_rope");
+const Family kEva02 =
+    family<eva_model::Eva, eva_model::eva02_variants, eva_model::eva02_renames, eva_model::eva02_from_shapes>(
+        "eva02");
+const Family kVitRope = family<eva_model::Eva, eva_model::vit_rope_variants, eva_model::vit_rope_renames,
+                               eva_model::vit_rope_from_shapes>("vit_rope");
 
 }  // namespace locant

@@ -2,11 +2,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "core/error.h"
 #include "io/preprocess.h"
 #include "models/all.h"
 #include "models/hub.h"
@@ -52,6 +54,9 @@ struct Family {
   /// object of fields, "" for none) says where no shape does. Throws Error where the names and shapes are of
   /// another family. nullptr where shapes alone are never enough to know it (layers).
   std::string (*from_shapes)(const Family& family, NamedShapes shapes, const std::string& told);
+  /// False where from_shapes would throw for its variant of this number, counted as `variants` does; a quick
+  /// look.
+  bool (*may_be)(NamedShapes shapes, std::size_t variant);
   /// The configuration that an empty one stands for, all its fields.
   std::string (*default_config)(const Family& family);
   /// transformers' types whose folders are this family.
@@ -79,11 +84,13 @@ constexpr Family family(const char* name) {
   };
   out.variants = [](const Family& family) {
     std::vector<ModelEntry> entries;
-    if constexpr (!std::is_null_pointer_v<decltype(kVariants)>)
+    if constexpr (!std::is_null_pointer_v<decltype(kVariants)>) {
+      const std::string usual = write_config(Config{});
       for (Variant<Config>& v : kVariants())
         entries.push_back({std::move(v.name), std::move(v.aliases), family.name,
-                           config_difference(write_config(Config{}), write_config(v.config)), v.preprocess,
-                           std::move(v.note), std::move(v.naming), M::classes_of(v.config) > 0});
+                           config_difference(usual, write_config(v.config)), v.preprocess, std::move(v.note),
+                           std::move(v.naming), M::classes_of(v.config) > 0});
+    }
     return entries;
   };
   out.renames = []() -> std::vector<Renames> {
@@ -99,6 +106,21 @@ constexpr Family family(const char* name) {
       read_config<Config>(family.name, text);  // shapes may say what cannot be
       return text;
     };
+  out.may_be = [](NamedShapes shapes, std::size_t variant) {
+    if constexpr (!std::is_null_pointer_v<decltype(kVariants)> &&
+                  !std::is_null_pointer_v<decltype(kFromShapes)>) {
+      static const auto all = kVariants();
+      static const std::set<std::string> keys = config_keys(write_config(Config{}));
+      Config config = all.at(variant).config;
+      shapes.tell(keys);
+      try {
+        kFromShapes(shapes, config);
+      } catch (const Error&) {
+        return false;
+      }
+    }
+    return true;
+  };
   out.default_config = [](const Family&) { return write_config(Config{}); };
   out.hub = []() -> std::vector<HubKeys> {
     if constexpr (!std::is_null_pointer_v<decltype(kHub)>) return kHub();

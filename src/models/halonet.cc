@@ -16,6 +16,7 @@
 #include "position/relative_logits.h"
 
 namespace locant {
+namespace halonet_model {
 namespace {
 
 struct HalonetConfig : ResnetConfig {
@@ -161,8 +162,10 @@ std::vector<Variant<HalonetConfig>> variants() {
 std::vector<Renames> renames() { return same_names({"timm"}); }
 
 }  // namespace
+}  // namespace halonet_model
 
 const Family kHalonet =
-    family<ResnetOf<HalonetConfig, HaloAttention, kTimmResnet>, variants, renames, from_shapes>("halonet");
+    family<ResnetOf<halonet_model::HalonetConfig, halonet_model::HaloAttention, kTimmResnet>,
+           halonet_model::variants, halonet_model::renames, halonet_model::from_shapes>("halonet");
 
 }  // namespace locant

@@ -8,19 +8,18 @@
 #include "core/error.h"
 #include "models/config_json.h"
 #include "models/family.h"
+#include "models/hub_fields.h"
 #include "models/recipes.h"
 #include "models/registry.h"
 
 namespace locant {
 
-using Json = nlohmann::ordered_json;
-
 namespace {
 
 /// "vision_config.hidden_size" as a path into objects within objects.
-Json::json_pointer path_of(std::string key) {
+HubJson::json_pointer path_of(std::string key) {
   std::replace(key.begin(), key.end(), '.', '/');
-  return Json::json_pointer("/" + key);
+  return HubJson::json_pointer("/" + key);
 }
 
 /// Keys that transformers writes for every model and that change no answer here.
@@ -44,29 +43,29 @@ bool is_inert(const std::string& key) {
   return matches_any(kInert, key);
 }
 
-Json parse(const std::string& text) {
-  Json json = Json::parse(text, nullptr, false);
+HubJson parse(const std::string& text) {
+  HubJson json = HubJson::parse(text, nullptr, false);
   require(json.is_object(), "hub", "config.json is no JSON object: {}", text.substr(0, 60));
   return json;
 }
 
 /// [[1, 8], [1]] as [1, 8, 1]: what lists of lists say of the blocks of stages.
-Json in_one_list(Json value) {
+HubJson in_one_list(HubJson value) {
   if (!value.is_array() || value.empty() || !value.front().is_array()) return value;
-  Json out = Json::array();
-  for (const Json& part : value)
+  HubJson out = HubJson::array();
+  for (const HubJson& part : value)
     if (part.is_array()) out.insert(out.end(), part.begin(), part.end());
   return out;
 }
 
-std::string text_at(const Json& json, const char* key) {
+std::string text_at(const HubJson& json, const char* key) {
   const auto it = json.find(key);
   return it != json.end() && it->is_string() ? it->get<std::string>() : std::string();
 }
 
 /// Names of an object number -> name, sorted as numbers, or of a list. Empty where they are LABEL_0, LABEL_1
 /// or have gaps.
-std::vector<std::string> names_in(const Json& names) {
+std::vector<std::string> names_in(const HubJson& names) {
   constexpr std::size_t kMost = 1 << 20;
   std::map<std::int64_t, std::string> by_number;
   if (!names.is_structured() || names.size() > kMost) return {};
@@ -114,7 +113,7 @@ std::string known_types() {
   return fmt::format("{}", fmt::join(out, ", "));
 }
 
-void read_head(const Json& json, HubConfig& out) {
+void read_head(const HubJson& json, HubConfig& out) {
   const auto names = json.find("id2label");
   if (names != json.end()) out.classes = names_in(*names);
   const std::string problem = text_at(json, "problem_type");
@@ -123,7 +122,7 @@ void read_head(const Json& json, HubConfig& out) {
 }
 
 /// One note for keys that nothing here reads.
-void note_unknown(const Json& json, const HubKeys& hub, HubConfig& out) {
+void note_unknown(const HubJson& json, const HubKeys& hub, HubConfig& out) {
   std::vector<std::string> unknown;
   for (const auto& item : json.items()) {
     const std::string& key = item.key();
@@ -142,7 +141,7 @@ void note_unknown(const Json& json, const HubKeys& hub, HubConfig& out) {
                                     count > kShown ? fmt::format(" and {} more keys", count - kShown) : ""));
 }
 
-HubConfig read_transformers(const Json& json, const std::string& type) {
+HubConfig read_transformers(const HubJson& json, const std::string& type) {
   HubConfig out;
   out.model_type = type;
   for (const Family* family : families())
@@ -150,7 +149,7 @@ HubConfig read_transformers(const Json& json, const std::string& type) {
       if (keys.model_type != type) continue;
       out.family = family;
       out.config = from_hub(keys, json.dump());
-      Json config = Json::parse(out.config);
+      HubJson config = HubJson::parse(out.config);
       config.erase("num_classes");  // the head's rows say it
       out.config = config.dump();
       note_unknown(json, keys, out);
@@ -167,7 +166,7 @@ HubConfig read_transformers(const Json& json, const std::string& type) {
 }
 
 /// A field of the family that an argument of timm's constructors sets; empty where there is none.
-std::string field_of(const std::string& argument, const Json& fields) {
+std::string field_of(const std::string& argument, const HubJson& fields) {
   static const std::map<std::string, std::vector<std::string>> kCalled = {
       {"embed_dim", {"dim"}},
       {"embed_dims", {"dims"}},
@@ -197,13 +196,13 @@ bool tensors_tell(const std::string& argument) {
 }
 
 /// What timm's model_args say of the family's fields; JSON object.
-Json read_model_args(const Json& args, const HubConfig& hub) {
-  const Json fields = hub.family == nullptr ? Json{{"heads", 0}, {"img_size", 0}, {"window", 0}}
-                                            : Json::parse(hub.family->default_config(*hub.family));
-  Json out = Json::object();
+HubJson read_model_args(const HubJson& args, const HubConfig& hub) {
+  const HubJson fields = hub.family == nullptr ? HubJson{{"heads", 0}, {"img_size", 0}, {"window", 0}}
+                                               : HubJson::parse(hub.family->default_config(*hub.family));
+  HubJson out = HubJson::object();
   for (const auto& item : args.items()) {
     const std::string& key = item.key();
-    const Json& value = item.value();
+    const HubJson& value = item.value();
     if (value.is_null() || key == "num_classes" || key == "qkv_bias" || key == "pos_embed") continue;
     if (key == "act_layer")
       require(value == "gelu", "hub", "config.json: model_args sets act_layer to {}; {} has gelu here",
@@ -223,7 +222,7 @@ Json read_model_args(const Json& args, const HubConfig& hub) {
   return out;
 }
 
-HubConfig read_timm(const Json& json) {
+HubConfig read_timm(const HubJson& json) {
   HubConfig out;
   const std::string architecture = text_at(json, "architecture");
   out.model_type = architecture.substr(0, architecture.find('.'));
@@ -247,7 +246,7 @@ HubConfig read_timm(const Json& json) {
   }
   const auto pretrained = json.find("pretrained_cfg");
   const bool flat = pretrained == json.end();  // before 2023
-  const Json& cfg = flat ? json : *pretrained;
+  const HubJson& cfg = flat ? json : *pretrained;
   if (cfg.is_object()) out.pretrained_cfg = cfg.dump();
   for (const char* key : {"label_names", "labels"})
     if (out.classes.empty() && json.contains(key)) out.classes = names_in(json[key]);
@@ -270,17 +269,17 @@ std::vector<std::pair<std::string, std::string>> transformer_keys(
 }
 
 std::string from_hub(const HubKeys& hub, const std::string& config_json) {
-  const Json given = Json::parse(merge_config(hub.defaults, config_json));
-  Json out = Json::object();
+  const HubJson given = HubJson::parse(merge_config(hub.defaults, config_json));
+  HubJson out = HubJson::object();
   for (const auto& [theirs, ours] : hub.keys) {
-    Json value;
+    HubJson value;
     try {
-      value = given.value(path_of(theirs), Json());
-    } catch (const Json::exception&) {  // an object was expected on the way
+      value = given.value(path_of(theirs), HubJson());
+    } catch (const HubJson::exception&) {  // an object was expected on the way
       fail("hub", "config.json: there is no place for {}", theirs);
     }
     for (const HubKeys::Value& word : hub.values)
-      if (word.key == theirs && value == Json::parse(word.theirs)) value = Json::parse(word.ours);
+      if (word.key == theirs && value == HubJson::parse(word.theirs)) value = HubJson::parse(word.ours);
     if (!value.is_null()) out[path_of(ours)] = in_one_list(std::move(value));
   }
   const auto names = given.find("id2label");
@@ -289,7 +288,7 @@ std::string from_hub(const HubKeys& hub, const std::string& config_json) {
 }
 
 HubConfig read_hub_config(const std::string& config_json) {
-  const Json json = parse(config_json);
+  const HubJson json = parse(config_json);
   HubConfig out;
   std::string type = text_at(json, "model_type");
   if (!text_at(json, "architecture").empty()) {

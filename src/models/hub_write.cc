@@ -14,8 +14,6 @@
 namespace locant {
 namespace {
 
-using Json = HubJson;
-
 /// A model type of transformers, as far as HubKeys does not say it.
 struct Target {
   std::string_view model_type;
@@ -74,15 +72,15 @@ constexpr std::string_view kWithRegisters = "dinov2_with_registers";
 /// Fields that the class knows by what else is in the folder.
 const std::vector<std::string> kTold = {"num_classes", "mask_token"};
 
-Json::json_pointer path_of(std::string key) {
+HubJson::json_pointer pointer_to(std::string key) {
   std::replace(key.begin(), key.end(), '.', '/');
-  return Json::json_pointer("/" + key);
+  return HubJson::json_pointer("/" + key);
 }
 
 class Writer {
  public:
   explicit Writer(const LoadedModel& loaded)
-      : loaded_(loaded), model_(*loaded.model), config_(Json::parse(model_.config())) {
+      : loaded_(loaded), model_(*loaded.model), config_(HubJson::parse(model_.config())) {
     complete_encoder();
     choose();
   }
@@ -115,14 +113,14 @@ class Writer {
             config_["encoder"].dump());
     require(config_.value("parts", "all") == "all", "convert",
             "transformers' SamModel cannot be told parts {}: it has all", config_["parts"].dump());
-    config_["encoder_config"] = Json::parse(
+    config_["encoder_config"] = HubJson::parse(
         merge_config(kSamImageEncoder.default_config(kSamImageEncoder), config_["encoder_config"].dump()));
   }
 
   /// The model type: DeiT without a distillation token is a ViT there.
   void choose() {
     std::string family = model_.family().name;
-    if (family == "deit" && config_.value("prefix_tokens", Json()).size() < 2) family = "vit";
+    if (family == "deit" && config_.value("prefix_tokens", HubJson()).size() < 2) family = "vit";
     const bool registers = config_.value("registers", 0) > 0;
     for (const Target& target : kTargets)
       if (target.family == family &&
@@ -134,16 +132,16 @@ class Writer {
     for (const HubKeys& keys : found.hub())
       if (keys.model_type == target_->model_type) hub_ = keys;
     out_.renames = &find_renames(family, "transformers");
-    const bool one_head = config_.value("pool", Json()) == "cls";
+    const bool one_head = config_.value("pool", HubJson()) == "cls";
     if (family == "deit" && one_head)  // the names for two heads stand first
       for (const Renames& names : renames_of(family))
         if (names.naming == "transformers") out_.renames = &names;
-    has_ = Json::parse(merge_config(
+    has_ = HubJson::parse(merge_config(
         merge_config(out_.renames->configure(found.default_config(found)), hub_.fixed), target_->has));
   }
 
   void name_class() {
-    const bool teacher = config_.value("pool", Json()) == "mean_two_heads";
+    const bool teacher = config_.value("pool", HubJson()) == "mean_two_heads";
     out_.architecture = std::string(target_->words) + (!has_head() || is("sam_image_encoder") ? "Model"
                                                        : teacher ? "ForImageClassificationWithTeacher"
                                                                  : "ForImageClassification");
@@ -177,7 +175,7 @@ class Writer {
       const std::vector<HubKeys> encoder = kSamImageEncoder.hub();
       for (const auto& [theirs, ours] : encoder[0].keys) told.push_back(ours);
       require_fields(target, config_["encoder_config"],
-                     Json::parse(kSamImageEncoder.default_config(kSamImageEncoder)), told);
+                     HubJson::parse(kSamImageEncoder.default_config(kSamImageEncoder)), told);
     }
     if (config_.contains("window_fit")) {
       require_pyramid(target, config_, has_, out_.notes);
@@ -192,10 +190,10 @@ class Writer {
   }
 
   /// What a key of theirs says; null: its class has no such key.
-  Json value_of(const std::string& theirs, const std::string& ours) const {
-    Json value = config_.value(path_of(ours), Json());
+  HubJson value_of(const std::string& theirs, const std::string& ours) const {
+    HubJson value = config_.value(pointer_to(ours), HubJson());
     for (const HubKeys::Value& word : hub_.values)
-      if (word.key == theirs && value == Json::parse(word.ours)) return Json::parse(word.theirs);
+      if (word.key == theirs && value == HubJson::parse(word.ours)) return HubJson::parse(word.theirs);
     if (ours == "mlp_hidden" && !is("sam_image_encoder")) return rows_of("blocks.0.mlp.fc1.weight");
     if (ours == "drop_path" && (is("vit") || is("deit"))) return {};
     if (ours == "mlp_ratio" && is("dinov2")) return dinov2_ratio();
@@ -213,9 +211,9 @@ class Writer {
   }
 
   /// Its class takes whole numbers alone.
-  Json whole_ratios(const Json& ratios) const {
-    Json out = Json::array();
-    for (const Json& ratio : ratios) {
+  HubJson whole_ratios(const HubJson& ratios) const {
+    HubJson out = HubJson::array();
+    for (const HubJson& ratio : ratios) {
       const auto number = ratio.get<double>();
       require(number == std::floor(number), "convert",
               "transformers' {} cannot be told mlp_ratios {}: they are whole numbers there",
@@ -240,10 +238,11 @@ class Writer {
     keys_["model_type"] = target_->model_type;
     keys_["architectures"] = {out_.architecture};
     keys_["dtype"] = "float32";
-    const Json fixed = Json::parse(target_->keys);
+    const HubJson fixed = HubJson::parse(target_->keys);
     for (const auto& item : fixed.items()) keys_[item.key()] = item.value();
     for (const auto& [theirs, ours] : hub_.keys)
-      if (Json value = value_of(theirs, ours); !value.is_null()) keys_[path_of(theirs)] = std::move(value);
+      if (HubJson value = value_of(theirs, ours); !value.is_null())
+        keys_[pointer_to(theirs)] = std::move(value);
     if (is("vit") || is("deit")) keys_["pooler_output_size"] = config_["dim"];
     if (is("pvt")) {
       keys_["num_encoder_blocks"] = config_["depths"].size();
@@ -267,7 +266,7 @@ class Writer {
     const auto image = config_["image_size"].get<std::int64_t>();
     const auto patch = config_["encoder_config"]["patch_size"][0].get<std::int64_t>();
     const auto dim = config_["dim"].get<std::int64_t>();
-    Json &vision = keys_["vision_config"], &prompt = keys_["prompt_encoder_config"];
+    HubJson &vision = keys_["vision_config"], &prompt = keys_["prompt_encoder_config"];
     vision["image_size"] = image;
     vision["num_pos_feats"] = dim / 2;
     prompt["image_size"] = image;
@@ -280,7 +279,7 @@ class Writer {
     const auto named = static_cast<std::int64_t>(loaded_.classes.size());  // of a head that is gone, too
     const std::int64_t count = std::max(model_.num_classes(), named);
     if (count == 0) return;
-    Json names = Json::object(), numbers = Json::object();
+    HubJson names = HubJson::object(), numbers = HubJson::object();
     for (std::int64_t i = 0; i < count; ++i) {
       const auto at = static_cast<std::size_t>(i);
       const std::string name = at < loaded_.classes.size() ? loaded_.classes[at] : fmt::format("LABEL_{}", i);
@@ -323,31 +322,31 @@ class Writer {
     const std::int64_t side =
         is("sam") ? config_["image_size"].get<std::int64_t>() : config_["img_size"][0].get<std::int64_t>();
     const auto list = [](const std::vector<float>& x) {
-      Json out = Json::array();
+      HubJson out = HubJson::array();
       for (const float v : x) out.push_back(std::stod(fmt::format("{}", v)));
       return out;
     };
-    return Json{{"image_processor_type", "SamImageProcessor"},
-                {"do_convert_rgb", true},
-                {"do_resize", true},
-                {"size", {{"longest_edge", side}}},
-                {"resample", 2},
-                {"do_rescale", true},
-                {"rescale_factor", 1.0 / 255},
-                {"do_normalize", true},
-                {"image_mean", list(p.mean)},
-                {"image_std", list(p.std)},
-                {"do_pad", true},
-                {"pad_size", {{"height", side}, {"width", side}}},
-                {"mask_size", {{"longest_edge", side / 4}}},
-                {"mask_pad_size", {{"height", side / 4}, {"width", side / 4}}}}
+    return HubJson{{"image_processor_type", "SamImageProcessor"},
+                   {"do_convert_rgb", true},
+                   {"do_resize", true},
+                   {"size", {{"longest_edge", side}}},
+                   {"resample", 2},
+                   {"do_rescale", true},
+                   {"rescale_factor", 1.0 / 255},
+                   {"do_normalize", true},
+                   {"image_mean", list(p.mean)},
+                   {"image_std", list(p.std)},
+                   {"do_pad", true},
+                   {"pad_size", {{"height", side}, {"width", side}}},
+                   {"mask_size", {{"longest_edge", side / 4}}},
+                   {"mask_pad_size", {{"height", side / 4}, {"width", side / 4}}}}
                .dump(2) +
            "\n";
   }
 
   const LoadedModel& loaded_;
   const Model& model_;
-  Json config_, has_, keys_ = Json::object();
+  HubJson config_, has_, keys_ = HubJson::object();
   const Target* target_ = nullptr;
   HubKeys hub_;
   HubFolder out_;

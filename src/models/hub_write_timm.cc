@@ -12,11 +12,10 @@
 namespace locant {
 namespace {
 
-using Json = HubJson;
 using Arguments = std::vector<std::pair<const char*, const char*>>;
 
 /// A class of timm's: our field, the argument of its constructor.
-struct Target {
+struct TimmTarget {
   const char* family;
   Arguments arguments;
   std::vector<std::string> told = {};  ///< fields that further arguments or the tensors' names say
@@ -40,10 +39,10 @@ Arguments pyramid_arguments(Arguments more) {
   return out;
 }
 
-const std::vector<Target>& targets() {
+const std::vector<TimmTarget>& timm_targets() {
   static const std::vector<std::string> kVit = {"qkv_bias",    "prefix_tokens", "pos_embed_prefix",
                                                 "layer_scale", "pool",          "fc_norm"};
-  static const std::vector<Target> kTargets = {
+  static const std::vector<TimmTarget> kTargets = {
       {.family = "vit", .arguments = plain_arguments({}), .told = kVit, .mlp = "blocks.0.mlp.fc1.weight"},
       {.family = "deit", .arguments = plain_arguments({}), .told = kVit, .mlp = "blocks.0.mlp.fc1.weight"},
       {.family = "dinov2",
@@ -77,28 +76,28 @@ const std::vector<Target>& targets() {
   return kTargets;
 }
 
-class Writer {
+class TimmWriter {
  public:
-  explicit Writer(const LoadedModel& loaded)
+  explicit TimmWriter(const LoadedModel& loaded)
       : loaded_(loaded),
         model_(*loaded.model),
         family_(model_.family().name),
-        config_(Json::parse(model_.config())) {
-    for (const Target& target : targets())
+        config_(HubJson::parse(model_.config())) {
+    for (const TimmTarget& target : timm_targets())
       if (target.family == family_) target_ = &target;
     require(target_ != nullptr, "convert", "timm has no model that is a {}; choose another naming (--to)",
             family_);
     out_.renames = &find_renames(family_, "timm");
     const Family& found = model_.family();
-    has_ = Json::parse(out_.renames->configure(found.default_config(found)));
+    has_ = HubJson::parse(out_.renames->configure(found.default_config(found)));
   }
 
   HubFolder folder() {
     out_.architecture = architecture();
     check();
-    Json keys = {{"architecture", out_.architecture}, {"num_classes", model_.num_classes()},
-                 {"num_features", features()},        {"global_pool", pool()},
-                 {"model_args", arguments()},         {"pretrained_cfg", pretrained()}};
+    HubJson keys = {{"architecture", out_.architecture}, {"num_classes", model_.num_classes()},
+                    {"num_features", features()},        {"global_pool", pool()},
+                    {"model_args", arguments()},         {"pretrained_cfg", pretrained()}};
     if (!loaded_.classes.empty()) keys["label_names"] = loaded_.classes;
     if (loaded_.answer != LoadedModel::Answer::one_class) {
       const bool each = loaded_.answer == LoadedModel::Answer::each_class;
@@ -111,7 +110,7 @@ class Writer {
   }
 
  private:
-  bool two_tokens() const { return config_.value("prefix_tokens", Json()).size() == 2; }
+  bool two_tokens() const { return config_.value("prefix_tokens", HubJson()).size() == 2; }
   bool plain_vit() const { return family_ == "vit" || family_ == "deit"; }
   std::int64_t rows_of(const std::string& name, std::size_t axis = 0) const {
     for (const Parameter& parameter : model_.parameters())
@@ -183,7 +182,7 @@ class Writer {
   }
 
   void check_vit(const std::string& target, bool head) const {
-    const Json pool = config_["pool"];
+    const HubJson pool = config_["pool"];
     if (!two_tokens()) return;
     require(!head || pool == "mean_two_heads", "convert",
             "{} cannot be told pool {} with two prefix_tokens: it has two heads and averages them", target,
@@ -208,10 +207,10 @@ class Writer {
     return config_.contains("depths") ? dim << (config_["depths"].size() - 1) : dim;
   }
 
-  Json arguments() const {
-    Json args = {{"num_classes", model_.num_classes()}};
+  HubJson arguments() const {
+    HubJson args = {{"num_classes", model_.num_classes()}};
     for (const auto& [ours, theirs] : target_->arguments) {
-      Json value = config_[ours];
+      HubJson value = config_[ours];
       const std::string field = ours;
       if (field == "patch_size" || field == "window") value = side_or_sides(value);
       if (value.is_array() && value.empty()) continue;
@@ -231,7 +230,7 @@ class Writer {
     return args;
   }
 
-  void add_vit(Json& args) const {
+  void add_vit(HubJson& args) const {
     args["qkv_bias"] = config_["qkv_bias"] == "full";
     if (config_["layer_scale"] == true) args["init_values"] = 1e-5;
     if (two_tokens()) return;
@@ -253,7 +252,7 @@ class Writer {
     return ratio_of(packed > 0 ? packed : plain, dim);
   }
 
-  Json pretrained() {
+  HubJson pretrained() {
     Preprocess rules = loaded_.preprocess;
     std::string text;
     try {
@@ -265,7 +264,7 @@ class Writer {
       out_.notes.push_back(
           "pretrained_cfg: timm rounds where its crop begins; a picture may move by a pixel");
     }
-    Json cfg = Json::parse(text);
+    HubJson cfg = HubJson::parse(text);
     cfg["num_classes"] = model_.num_classes();
     cfg["first_conv"] = target_->first_conv;
     cfg["classifier"] = target_->classifier;
@@ -276,13 +275,13 @@ class Writer {
   const LoadedModel& loaded_;
   const Model& model_;
   std::string family_;
-  Json config_, has_;
-  const Target* target_ = nullptr;
+  HubJson config_, has_;
+  const TimmTarget* target_ = nullptr;
   HubFolder out_;
 };
 
 }  // namespace
 
-HubFolder timm_folder(const LoadedModel& loaded) { return Writer(loaded).folder(); }
+HubFolder timm_folder(const LoadedModel& loaded) { return TimmWriter(loaded).folder(); }
 
 }  // namespace locant

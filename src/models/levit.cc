@@ -20,6 +20,7 @@
 #include "position/levit_bias.h"
 
 namespace locant {
+namespace levit_model {
 namespace {
 
 constexpr std::size_t kMostStages = 8;
@@ -504,7 +505,9 @@ std::vector<HubKeys> hub() {
 }
 
 }  // namespace
+}  // namespace levit_model
 
-const Family kLevit = family<Levit, variants, renames, from_shapes, hub>("levit");
+const Family kLevit = family<levit_model::Levit, levit_model::variants, levit_model::renames,
+                             levit_model::from_shapes, levit_model::hub>("levit");
 
 }  // namespace locant

@@ -9,6 +9,7 @@
 #include "position/sinusoidal_1d.h"
 
 namespace locant {
+namespace linear_transformer_model {
 namespace {
 
 using Act = SublayerOptions::Act;
@@ -128,8 +129,10 @@ std::vector<Variant<LinearTransformerConfig>> variants() { return {}; }
 std::vector<Renames> renames() { return same_names({"idiap/fast-transformers"}); }
 
 }  // namespace
+}  // namespace linear_transformer_model
 
 const Family kLinearTransformer =
-    family<LinearTransformer, variants, renames, from_shapes>("linear_transformer");
+    family<linear_transformer_model::LinearTransformer, linear_transformer_model::variants,
+           linear_transformer_model::renames, linear_transformer_model::from_shapes>("linear_transformer");
 
 }  // namespace locant

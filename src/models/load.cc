@@ -238,7 +238,7 @@ void choose_preprocess(const Reading& best, const std::vector<Reading>& readings
   if (!out.model->sees()) return;
   std::string of = "ImageNet";
   if (best.entry == nullptr) {
-    const std::vector<ModelEntry> entries = best.family->variants(*best.family);
+    const std::vector<ModelEntry>& entries = entries_of(*best.family);
     if (!entries.empty()) {
       out.preprocess = entries[0].preprocess;
       of = entries[0].name;

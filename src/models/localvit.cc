@@ -13,6 +13,7 @@
 #include "nn/locality_ff.h"
 
 namespace locant {
+namespace localvit_model {
 namespace {
 
 constexpr std::int64_t kCls = 1;
@@ -226,7 +227,9 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace localvit_model
 
-const Family kLocalVit = family<LocalVit, variants, renames, from_shapes>("localvit");
+const Family kLocalVit = family<localvit_model::LocalVit, localvit_model::variants, localvit_model::renames,
+                                localvit_model::from_shapes>("localvit");
 
 }  // namespace locant

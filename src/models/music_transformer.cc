@@ -12,6 +12,7 @@
 #include "position/sinusoidal_1d.h"
 
 namespace locant {
+namespace music_transformer_model {
 namespace {
 
 struct MusicTransformerConfig {
@@ -138,8 +139,10 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace music_transformer_model
 
 const Family kMusicTransformerModel =
-    family<MusicTransformerModel, variants, renames, from_shapes>("music_transformer");
+    family<music_transformer_model::MusicTransformerModel, music_transformer_model::variants,
+           music_transformer_model::renames, music_transformer_model::from_shapes>("music_transformer");
 
 }  // namespace locant

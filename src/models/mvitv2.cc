@@ -22,6 +22,7 @@
 #include "position/shared/token_grid.h"
 
 namespace locant {
+namespace mvitv2_model {
 namespace {
 
 constexpr const char* kName = "mvitv2";
@@ -471,7 +472,10 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace mvitv2_model
 
-const Family kMvitv2 = family<Mvitv2, variants, renames, from_shapes>("mvitv2");
+const Family kMvitv2 =
+    family<mvitv2_model::Mvitv2, mvitv2_model::variants, mvitv2_model::renames, mvitv2_model::from_shapes>(
+        "mvitv2");
 
 }  // namespace locant

@@ -21,6 +21,7 @@
 #include "position/natten.h"
 
 namespace locant {
+namespace nat_model {
 namespace {
 
 constexpr std::size_t kMostStages = 8;
@@ -384,7 +385,10 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace nat_model
 
-const Family kNat = family<Nat, variants, renames, from_shapes, hub>("nat");
+const Family kNat =
+    family<nat_model::Nat, nat_model::variants, nat_model::renames, nat_model::from_shapes, nat_model::hub>(
+        "nat");
 
 }  // namespace locant

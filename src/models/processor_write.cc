@@ -76,13 +76,13 @@ Json decimals(const std::vector<float>& values, std::int64_t channels) {
   return list;
 }
 
-struct Sides {
+struct ShownSides {
   std::int64_t rows, columns;
 };
 
 /// crop_pct of which floor(size / crop_pct) is `wanted` on both axes, of the fewest decimals; where there is
 /// none it fits one of them.
-double pct_for(const Sides& size, const Sides& wanted) {
+double pct_for(const ShownSides& size, const ShownSides& wanted) {
   const auto fits = [&](double pct) {
     return scaled_side(size.rows, pct) == wanted.rows && scaled_side(size.columns, pct) == wanted.columns;
   };
@@ -192,7 +192,7 @@ std::string processor_to_timm(const Preprocess& p) {
                  {"crop_pct", p.crop_pct},
                  {"mean", decimals(p.mean, p.channels)},
                  {"std", decimals(p.std, p.channels)}};
-  const Sides size = {p.rows, p.columns};
+  const ShownSides size = {p.rows, p.columns};
   if (const std::int64_t side = short_side(p); side > 0) {
     if (p.resize_to > 0) object["crop_pct"] = pct_for(size, {side, side});
   } else if (p.mode == Mode::resize_short && p.resize_to > 0) {

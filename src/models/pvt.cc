@@ -10,6 +10,7 @@
 #include "position/learned_absolute.h"
 
 namespace locant {
+namespace pvt_model {
 namespace {
 
 struct PvtConfig : PvtStages {
@@ -255,7 +256,10 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace pvt_model
 
-const Family kPvt = family<Pvt, variants, renames, from_shapes, hub>("pvt");
+const Family kPvt =
+    family<pvt_model::Pvt, pvt_model::variants, pvt_model::renames, pvt_model::from_shapes, pvt_model::hub>(
+        "pvt");
 
 }  // namespace locant

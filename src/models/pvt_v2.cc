@@ -20,6 +20,7 @@
 #include "position/peg.h"
 
 namespace locant {
+namespace pvt_v2_model {
 namespace {
 
 constexpr std::size_t kMostStages = 8;
@@ -397,7 +398,9 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace pvt_v2_model
 
-const Family kPvtV2 = family<PvtV2, variants, renames, from_shapes, hub>("pvt_v2");
+const Family kPvtV2 = family<pvt_v2_model::PvtV2, pvt_v2_model::variants, pvt_v2_model::renames,
+                             pvt_v2_model::from_shapes, pvt_v2_model::hub>("pvt_v2");
 
 }  // namespace locant

@@ -1,6 +1,8 @@
 #include "models/registry.h"
 
 #include <algorithm>
+#include <map>
+#include <mutex>
 
 #include "core/error.h"
 
@@ -13,11 +15,19 @@ const std::vector<const Family*>& families() {
   return all;
 }
 
-const std::vector<ModelEntry>& model_entries() {
-  static const std::vector<ModelEntry> entries = [] {
-    std::vector<ModelEntry> out;
+const std::vector<ModelEntry>& entries_of(const Family& family) {
+  static std::mutex mutex;
+  static std::map<const Family*, std::vector<ModelEntry>> known;
+  const std::lock_guard lock(mutex);
+  const auto found = known.find(&family);
+  return found != known.end() ? found->second : known[&family] = family.variants(family);
+}
+
+const std::vector<std::reference_wrapper<const ModelEntry>>& model_entries() {
+  static const std::vector<std::reference_wrapper<const ModelEntry>> entries = [] {
+    std::vector<std::reference_wrapper<const ModelEntry>> out;
     for (const Family* family : families())
-      for (ModelEntry& entry : family->variants(*family)) out.push_back(std::move(entry));
+      out.insert(out.end(), entries_of(*family).begin(), entries_of(*family).end());
     return out;
   }();
   return entries;

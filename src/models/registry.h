@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -12,8 +13,10 @@ namespace locant {
 /// Class names of ImageNet-1k in index order.
 const std::vector<std::string>& imagenet_classes();
 
+/// The registered variants of a family; made when they are first asked for.
+const std::vector<ModelEntry>& entries_of(const Family& family);
 /// Every registered variant, grouped by family.
-const std::vector<ModelEntry>& model_entries();
+const std::vector<std::reference_wrapper<const ModelEntry>>& model_entries();
 /// By name or alias; nullptr where there is none.
 const ModelEntry* entry_called(std::string_view name);
 /// The same. Throws Error with the nearest names.

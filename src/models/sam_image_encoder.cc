@@ -21,6 +21,7 @@
 #include "position/learned_absolute.h"
 
 namespace locant {
+namespace sam_image_encoder_model {
 namespace {
 
 struct SamEncoderConfig {
@@ -365,8 +366,11 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace sam_image_encoder_model
 
 const Family kSamImageEncoder =
-    family<SamImageEncoder, variants, renames, from_shapes, hub>("sam_image_encoder");
+    family<sam_image_encoder_model::SamImageEncoder, sam_image_encoder_model::variants,
+           sam_image_encoder_model::renames, sam_image_encoder_model::from_shapes,
+           sam_image_encoder_model::hub>("sam_image_encoder");
 
 }  // namespace locant

@@ -16,6 +16,7 @@
 #include "ops/rearrange.h"
 
 namespace locant {
+namespace sasa_resnet_model {
 namespace {
 
 struct SasaResnetConfig : ResnetConfig {
@@ -169,8 +170,10 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace sasa_resnet_model
 
-const Family kSasaResnet = family<ResnetOf<SasaResnetConfig, StandAloneAttention, kTorchvisionResnet>,
-                                  variants, renames, from_shapes>("sasa_resnet");
+const Family kSasaResnet = family<
+    ResnetOf<sasa_resnet_model::SasaResnetConfig, sasa_resnet_model::StandAloneAttention, kTorchvisionResnet>,
+    sasa_resnet_model::variants, sasa_resnet_model::renames, sasa_resnet_model::from_shapes>("sasa_resnet");
 
 }  // namespace locant

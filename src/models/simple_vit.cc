@@ -11,6 +11,7 @@
 #include "position/sincos.h"
 
 namespace locant {
+namespace simple_vit_model {
 namespace {
 
 struct SimpleVitConfig {
@@ -191,7 +192,9 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace simple_vit_model
 
-const Family kSimpleVit = family<SimpleVit, variants, renames, from_shapes>("simple_vit");
+const Family kSimpleVit = family<simple_vit_model::SimpleVit, simple_vit_model::variants,
+                                 simple_vit_model::renames, simple_vit_model::from_shapes>("simple_vit");
 
 }  // namespace locant

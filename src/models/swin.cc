@@ -15,6 +15,7 @@
 #include "position/swin_bias.h"
 
 namespace locant {
+namespace swin_model {
 namespace {
 
 struct SwinConfig : SwinPyramidConfig {};
@@ -263,7 +264,9 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace swin_model
 
-const Family kSwin = family<Swin, variants, renames, from_shapes, hub>("swin");
+const Family kSwin = family<swin_model::Swin, swin_model::variants, swin_model::renames,
+                            swin_model::from_shapes, swin_model::hub>("swin");
 
 }  // namespace locant

@@ -22,6 +22,7 @@
 #include "position/swin_v2_cpb.h"
 
 namespace locant {
+namespace swin_v2_model {
 namespace {
 
 /// The attention alone, in one window.
@@ -383,8 +384,10 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace swin_v2_model
 
-const Family kSwinV2 = family<SwinV2, variants, renames, from_shapes, hub>("swin_v2");
-const Family kWindowAttentionV2 = family<WindowLayer, nullptr>("window_attention_v2");
+const Family kSwinV2 = family<swin_v2_model::SwinV2, swin_v2_model::variants, swin_v2_model::renames,
+                              swin_v2_model::from_shapes, swin_v2_model::hub>("swin_v2");
+const Family kWindowAttentionV2 = family<swin_v2_model::WindowLayer, nullptr>("window_attention_v2");
 
 }  // namespace locant

@@ -18,6 +18,7 @@
 #include "position/t5_bucket.h"
 
 namespace locant {
+namespace t5_encoder_model {
 namespace {
 
 struct T5EncoderConfig {
@@ -284,7 +285,10 @@ std::vector<HubKeys> hub() {
 }
 
 }  // namespace
+}  // namespace t5_encoder_model
 
-const Family kT5Encoder = family<T5Encoder, variants, renames, from_shapes, hub>("t5_encoder");
+const Family kT5Encoder =
+    family<t5_encoder_model::T5Encoder, t5_encoder_model::variants, t5_encoder_model::renames,
+           t5_encoder_model::from_shapes, t5_encoder_model::hub>("t5_encoder");
 
 }  // namespace locant

@@ -34,19 +34,27 @@ const std::string& anchor_of(const Family& family) {
   return anchors.at(&family);
 }
 
-/// A registered configuration, read once.
-struct Registered {
-  Json own;         ///< what the variant says
-  std::string all;  ///< all fields of its family
-};
-const Registered& registered(const Family& family, const ModelEntry& entry) {
+/// What is made of a registered variant when it is first asked for.
+template <class Value>
+const Value& once(const ModelEntry& entry, Value (*make)(const ModelEntry&)) {
   static std::mutex mutex;
-  static std::map<const ModelEntry*, Registered> known;
+  static std::map<const ModelEntry*, Value> known;
   const std::lock_guard lock(mutex);
   const auto found = known.find(&entry);
-  if (found != known.end()) return found->second;
-  return known[&entry] = {Json::parse(entry.config),
-                          merge_config(family.default_config(family), entry.config)};
+  return found != known.end() ? found->second : known[&entry] = make(entry);
+}
+
+/// The fields that a variant says.
+const Json& own_fields(const ModelEntry& entry) {
+  return once<Json>(entry, [](const ModelEntry& e) { return Json::parse(e.config); });
+}
+
+/// All fields of its family.
+const std::string& all_fields(const ModelEntry& entry) {
+  return once<std::string>(entry, [](const ModelEntry& e) {
+    const Family& family = find_family(e.family);
+    return merge_config(family.default_config(family), e.config);
+  });
 }
 
 /// Fields in which files of one variant may differ: picture, channels, classes, and windows that follow.
@@ -84,8 +92,7 @@ class Attempt {
     out.family = &family_;
     out.renames = &renames_;
     out.prefix = source_->state().prefix();
-    for (const ModelEntry& entry : model_entries()) {
-      if (entry.family != family_.name) continue;
+    for (const ModelEntry& entry : entries_of(family_)) {
       std::string config = sized(entry, nullptr);
       CheckpointFit entry_fit = fit(config);
       if (!out.config.empty() && entry_fit.faults() >= out.fit.faults()) continue;
@@ -150,7 +157,7 @@ class Attempt {
   }
   /// All fields of a registered variant under this naming, but for what the caller says.
   std::string whole(const ModelEntry& entry) const {
-    const std::string& all = registered(family_, entry).all;
+    const std::string& all = all_fields(entry);
     const std::string out = renames_.overrides.empty() ? all : renames_.configure(all);
     return request_.option.empty() ? out : merge_config(out, request_.option);
   }
@@ -222,8 +229,12 @@ class Attempt {
     std::vector<Choice> choices;
     const Json known = out.config.empty() ? Json() : Json::parse(out.config);
     const Json usual = Json::parse(family_.default_config(family_));
-    for (const ModelEntry& entry : model_entries()) {
-      if (entry.family != family_.name || !alike_in_width(known, usual, entry)) continue;
+    const bool as_registered = renames_.overrides.empty() && request_.option.empty();
+    const std::vector<ModelEntry>& entries = entries_of(family_);
+    for (std::size_t i = 0; i < entries.size(); ++i) {
+      const ModelEntry& entry = entries[i];
+      if (!alike_in_width(known, usual, entry)) continue;
+      if (as_registered && !family_.may_be(NamedShapes(family_.name, source_), i)) continue;
       const std::string variant = whole(entry);
       const std::string config = configuration(variant, nullptr, nullptr);
       if (config.empty()) continue;
@@ -266,7 +277,7 @@ class Attempt {
   /// what a variant has that does not say so.
   bool alike_in_width(const Json& known, const Json& usual, const ModelEntry& entry) const {
     if (known.is_null()) return true;
-    const Json& own = registered(family_, entry).own;
+    const Json& own = own_fields(entry);
     for (const char* key : {"dim", "dims", "depth", "depths"})
       if (known.contains(key) && known[key] != (own.contains(key) ? own[key] : usual[key])) return false;
     return true;
@@ -298,6 +309,9 @@ class Attempt {
   std::shared_ptr<CheckpointSource> source_;
   std::string told_;  // what description and caller say of this family
 };
+
+/// Where one tensor of so many does not fit, the shapes have told the right thing.
+constexpr std::size_t kFarOff = 4;
 
 std::string with_dot(std::string key) { return key.empty() || key.back() == '.' ? key : key + "."; }
 
@@ -354,9 +368,10 @@ std::vector<Reading> tell(const TensorIndex& index, const TellRequest& request) 
       }
   }
   std::stable_sort(out.begin(), out.end(), better);
-  const bool fits =
-      !out.empty() && (!out[0].config.empty() || !out[0].rivals.empty()) && out[0].fit.faults() == 0;
-  if (fits || request.model != nullptr) return out;
+  const bool read = !out.empty() && (!out[0].config.empty() || !out[0].rivals.empty());
+  // A tensor too many or too few is said of what the file is; a registered variant can only be farther.
+  const bool near = read && kFarOff * out[0].fit.faults() <= out[0].fit.matched;
+  if (near || request.model != nullptr) return out;
   for (const Attempt& attempt : attempts) {
     if (!request.option.empty()) break;
     Reading reading;

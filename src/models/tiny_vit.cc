@@ -22,6 +22,7 @@
 #include "position/levit_bias.h"
 
 namespace locant {
+namespace tiny_vit_model {
 namespace {
 
 constexpr std::size_t kMostStages = 8;
@@ -419,7 +420,9 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace tiny_vit_model
 
-const Family kTinyVit = family<TinyVit, variants, renames, from_shapes>("tiny_vit");
+const Family kTinyVit = family<tiny_vit_model::TinyVit, tiny_vit_model::variants, tiny_vit_model::renames,
+                               tiny_vit_model::from_shapes>("tiny_vit");
 
 }  // namespace locant

@@ -13,6 +13,7 @@
 #include "position/sinusoidal_1d.h"
 
 namespace locant {
+namespace transformer_encoder_model {
 namespace {
 
 using Act = SublayerOptions::Act;
@@ -224,8 +225,10 @@ std::vector<Variant<TransformerEncoderConfig>> variants() { return {}; }
 std::vector<Renames> renames() { return same_names({"torch"}); }
 
 }  // namespace
+}  // namespace transformer_encoder_model
 
 const Family kTransformerEncoder =
-    family<TransformerEncoder, variants, renames, from_shapes>("transformer_encoder");
+    family<transformer_encoder_model::TransformerEncoder, transformer_encoder_model::variants,
+           transformer_encoder_model::renames, transformer_encoder_model::from_shapes>("transformer_encoder");
 
 }  // namespace locant

@@ -22,6 +22,7 @@
 #include "ops/softmax.h"
 
 namespace locant {
+namespace transformer_xl_model {
 namespace {
 
 struct TransformerXlConfig : AdaptiveVocabulary {
@@ -393,8 +394,11 @@ std::vector<HubKeys> hub() {
 }
 
 }  // namespace
+}  // namespace transformer_xl_model
 
 const Family kTransformerXlModel =
-    family<TransformerXlModel, variants, renames, from_shapes, hub>("transformer_xl");
+    family<transformer_xl_model::TransformerXlModel, transformer_xl_model::variants,
+           transformer_xl_model::renames, transformer_xl_model::from_shapes, transformer_xl_model::hub>(
+        "transformer_xl");
 
 }  // namespace locant

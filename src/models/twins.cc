@@ -19,6 +19,7 @@
 #include "position/peg.h"
 
 namespace locant {
+namespace twins_model {
 namespace {
 
 struct TwinsConfig : PvtStages {
@@ -490,9 +491,11 @@ std::vector<Renames> svt_renames() {
 }
 
 }  // namespace
+}  // namespace twins_model
 
-const Family kTwinsPcpvt =
-    family<Twins<PcpvtConfig>, pcpvt_variants, pcpvt_renames, pcpvt_from_shapes>("twins_pcpvt");
-const Family kTwinsSvt = family<Twins<SvtConfig>, svt_variants, svt_renames, svt_from_shapes>("twins_svt");
+const Family kTwinsPcpvt = family<twins_model::Twins<twins_model::PcpvtConfig>, twins_model::pcpvt_variants,
+                                  twins_model::pcpvt_renames, twins_model::pcpvt_from_shapes>("twins_pcpvt");
+const Family kTwinsSvt = family<twins_model::Twins<twins_model::SvtConfig>, twins_model::svt_variants,
+                                twins_model::svt_renames, twins_model::svt_from_shapes>("twins_svt");
 
 }  // namespace locant

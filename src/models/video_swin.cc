@@ -14,6 +14,7 @@
 #include "nn/video_swin_block.h"
 
 namespace locant {
+namespace video_swin_model {
 namespace {
 
 constexpr const char* kName = "video_swin";
@@ -191,7 +192,10 @@ std::vector<Renames> renames() {
 }
 
 }  // namespace
+}  // namespace video_swin_model
 
-const Family kVideoSwin = family<VideoSwin, variants, renames, from_shapes>(kName);
+const Family kVideoSwin =
+    family<video_swin_model::VideoSwin, video_swin_model::variants, video_swin_model::renames,
+           video_swin_model::from_shapes>(video_swin_model::kName);
 
 }  // namespace locant

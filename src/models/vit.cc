@@ -12,6 +12,7 @@
 #include "position/learned_absolute.h"
 
 namespace locant {
+namespace vit_model {
 namespace {
 
 struct VitConfig {
@@ -454,8 +455,11 @@ std::vector<Renames> deit_renames() {
 }
 
 }  // namespace
+}  // namespace vit_model
 
-const Family kVit = family<Vit, vit_variants, vit_renames, vit_from_shapes, vit_hub>("vit");
-const Family kDeit = family<Vit, all_deit_variants, deit_renames, from_shapes, deit_hub>("deit");
+const Family kVit = family<vit_model::Vit, vit_model::vit_variants, vit_model::vit_renames,
+                           vit_model::vit_from_shapes, vit_model::vit_hub>("vit");
+const Family kDeit = family<vit_model::Vit, vit_model::all_deit_variants, vit_model::deit_renames,
+                            vit_model::from_shapes, vit_model::deit_hub>("deit");
 
 }  // namespace locant

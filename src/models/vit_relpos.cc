@@ -13,6 +13,7 @@
 #include "position/dynamic_bias.h"
 
 namespace locant {
+namespace vit_relpos_model {
 namespace {
 
 struct VitRelposConfig {
@@ -290,7 +291,9 @@ std::vector<Variant<VitRelposConfig>> variants() {
 std::vector<Renames> renames() { return same_names({"timm"}); }
 
 }  // namespace
+}  // namespace vit_relpos_model
 
-const Family kVitRelpos = family<VitRelpos, variants, renames, from_shapes>("vit_relpos");
+const Family kVitRelpos = family<vit_relpos_model::VitRelpos, vit_relpos_model::variants,
+                                 vit_relpos_model::renames, vit_relpos_model::from_shapes>("vit_relpos");
 
 }  // namespace locant

@@ -21,6 +21,7 @@
 #include "ops/rearrange.h"
 
 namespace locant {
+namespace vitdet_model {
 namespace {
 
 constexpr const char* kName = "vitdet";
@@ -451,7 +452,9 @@ Renames transformers_names() {
 std::vector<Renames> renames() { return {Renames{}, detectron2_names(), transformers_names()}; }
 
 }  // namespace
+}  // namespace vitdet_model
 
-const Family kVitdet = family<Vitdet, variants, renames, from_shapes, hub>("vitdet");
+const Family kVitdet = family<vitdet_model::Vitdet, vitdet_model::variants, vitdet_model::renames,
+                              vitdet_model::from_shapes, vitdet_model::hub>("vitdet");
 
 }  // namespace locant

@@ -9,6 +9,7 @@
 #include "ops/layout.h"
 
 namespace locant {
+namespace wav2vec2_conformer_model {
 namespace {
 
 using Position = ConformerOptions::Position;
@@ -212,8 +213,11 @@ std::vector<HubKeys> hub() {
 }
 
 }  // namespace
+}  // namespace wav2vec2_conformer_model
 
 const Family kWav2Vec2Conformer =
-    family<Wav2Vec2Conformer, variants, renames, from_shapes, hub>("wav2vec2_conformer");
+    family<wav2vec2_conformer_model::Wav2Vec2Conformer, wav2vec2_conformer_model::variants,
+           wav2vec2_conformer_model::renames, wav2vec2_conformer_model::from_shapes,
+           wav2vec2_conformer_model::hub>("wav2vec2_conformer");
 
 }  // namespace locant

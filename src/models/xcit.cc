@@ -22,6 +22,7 @@
 #include "position/shared/token_grid.h"
 
 namespace locant {
+namespace xcit_model {
 namespace {
 
 constexpr const char* kName = "xcit";
@@ -333,7 +334,9 @@ Renames timm_names() {
 std::vector<Renames> renames() { return {Renames{}, official_names(), timm_names()}; }
 
 }  // namespace
+}  // namespace xcit_model
 
-const Family kXcit = family<Xcit, variants, renames, from_shapes>("xcit");
+const Family kXcit =
+    family<xcit_model::Xcit, xcit_model::variants, xcit_model::renames, xcit_model::from_shapes>("xcit");
 
 }  // namespace locant

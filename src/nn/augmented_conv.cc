@@ -11,19 +11,20 @@
 namespace locant {
 
 namespace {
-constexpr const char* kOp = "augmented_conv";
+constexpr const char* kAugmentedConvOp = "augmented_conv";
 constexpr std::int64_t kLargestSide = 4096;  // an index per pair of places on a side
 }  // namespace
 
 AugmentedConv::AugmentedConv(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
   require(o.heads >= 1 && o.dk >= o.heads && o.dv >= o.heads && o.dk % o.heads == 0 && o.dv % o.heads == 0,
-          kOp, "{} heads do not divide {} key and {} value channels", o.heads, o.dk, o.dv);
-  require(o.in >= 1 && o.dv < o.out, kOp, "{} value channels of {} in all, from {}", o.dv, o.out, o.in);
-  require(o.kernel >= 1 && o.stride >= 1 && o.pad >= 0, kOp, "a kernel of {}, stride {}, padding {}",
-          o.kernel, o.stride, o.pad);
+          kAugmentedConvOp, "{} heads do not divide {} key and {} value channels", o.heads, o.dk, o.dv);
+  require(o.in >= 1 && o.dv < o.out, kAugmentedConvOp, "{} value channels of {} in all, from {}", o.dv, o.out,
+          o.in);
+  require(o.kernel >= 1 && o.stride >= 1 && o.pad >= 0, kAugmentedConvOp,
+          "a kernel of {}, stride {}, padding {}", o.kernel, o.stride, o.pad);
   if (o.relative) {
-    require(std::max(o.rows, o.columns) <= kLargestSide, kOp, "a map of {}x{}; sides are at most {}", o.rows,
-            o.columns, kLargestSide);
+    require(std::max(o.rows, o.columns) <= kLargestSide, kAugmentedConvOp,
+            "a map of {}x{}; sides are at most {}", o.rows, o.columns, kLargestSide);
     indices_ = relative_logits_indices({1, o.rows, o.columns});
     const std::int64_t D = o.dk / o.heads;
     tables_.columns = w.get("key_rel_w", {2 * o.columns - 1, D}, Init::normal(1.0f), {.decay = false});
@@ -31,7 +32,7 @@ AugmentedConv::AugmentedConv(const Weights& w, const Options& o) : options_(o), 
   }
   const auto same = Conv2d::square(o.kernel, o.stride, o.pad);
   conv_out_ = Conv2d(w / "conv_out", o.in, o.out - o.dv, same);
-  require(o.qkv_kernel == 0 || o.qkv_kernel % 2 == 1, kOp, "qkv_kernel {}; it must be odd, or 0",
+  require(o.qkv_kernel == 0 || o.qkv_kernel % 2 == 1, kAugmentedConvOp, "qkv_kernel {}; it must be odd, or 0",
           o.qkv_kernel);
   const std::int64_t qkv_stride = o.attention_stride == Stride::projections ? o.stride : 1;
   qkv_conv_ = Conv2d(w / "qkv_conv", o.in, 2 * o.dk + o.dv,
@@ -64,7 +65,7 @@ Var AugmentedConv::attend(const Context& ctx, const Var& qkv) const {
   const std::int64_t B = qkv.dim(0), rows = qkv.dim(2), columns = qkv.dim(3), N = rows * columns;
   const std::int64_t dk = options_.dk, dv = options_.dv, H = options_.heads;
   if (options_.relative)
-    require(rows == options_.rows && columns == options_.columns, kOp,
+    require(rows == options_.rows && columns == options_.columns, kAugmentedConvOp,
             "a map of {}x{} for tables made for {}x{}", rows, columns, options_.rows, options_.columns);
   const Var tokens = images_to_tokens(ctx, qkv);
   const Var q = slice_axis(ctx, tokens, 2, 0, dk), k = slice_axis(ctx, tokens, 2, dk, 2 * dk),

@@ -16,7 +16,7 @@ namespace locant {
 
 namespace {
 
-constexpr const char* kOp = "axial_attention";
+constexpr const char* kAxialAttentionOp = "axial_attention";
 
 // (X, n, G d) -> (X, G, n, d)
 Var split_heads(const Context& ctx, const Var& x, std::int64_t G) {
@@ -73,10 +73,11 @@ struct AxialAttention::Lines {
 };
 
 AxialAttention::AxialAttention(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
-  require(o.in >= 1 && o.groups >= 1 && o.out >= 2 * o.groups && o.out % (2 * o.groups) == 0, kOp,
-          "{} groups do not divide {} channels (from {}) into even parts", o.groups, o.out, o.in);
-  require(o.span >= 1 && o.span <= (1 << 16) && o.stride >= 1 && o.axis != GridAxis::frames, kOp,
-          "a span of {} and a stride of {}", o.span, o.stride);
+  require(o.in >= 1 && o.groups >= 1 && o.out >= 2 * o.groups && o.out % (2 * o.groups) == 0,
+          kAxialAttentionOp, "{} groups do not divide {} channels (from {}) into even parts", o.groups, o.out,
+          o.in);
+  require(o.span >= 1 && o.span <= (1 << 16) && o.stride >= 1 && o.axis != GridAxis::frames,
+          kAxialAttentionOp, "a span of {} and a stride of {}", o.span, o.stride);
   const auto deviation = [](std::int64_t width) {
     return Init::normal(1.0f / std::sqrt(static_cast<float>(width)));
   };
@@ -93,10 +94,10 @@ AxialAttention::AxialAttention(const Weights& w, const Options& o) : options_(o)
 Var AxialAttention::operator()(const Context& ctx, const Var& x) const {
   const Shape& shape = x.shape();
   if (shape.rank() != 4 || shape[1] != options_.in)
-    fail(kOp, "images of shape {}; (B, {}, H, W) was expected", shape.str(), options_.in);
+    fail(kAxialAttentionOp, "images of shape {}; (B, {}, H, W) was expected", shape.str(), options_.in);
   const Lines lines{shape[0], shape[2], shape[3], options_.axis};
-  require(lines.n() <= options_.span, kOp, "lines of {} places; the table is made for {}", lines.n(),
-          options_.span);
+  require(lines.n() <= options_.span, kAxialAttentionOp, "lines of {} places; the table is made for {}",
+          lines.n(), options_.span);
   Var qkv = qkv_(ctx, images_to_tokens(ctx, x));
   const auto show = [&](const char* name, const Var& value) {
     if (ctx.probe != nullptr) ctx.show([&] { return join_path(path_, name); }, lines.official(value));
@@ -212,8 +213,9 @@ Var AxialAttention::composed(const Context& ctx, const Parts& parts, const Lines
 
 AxialBlock::AxialBlock(const Weights& w, const Options& o) : path_(w.path()) {
   const std::int64_t inner = o.planes * o.base_width / 64, out = o.planes * o.expansion;
-  require(o.in >= 1 && inner >= 1 && out >= 1, kOp, "a block of {} planes from {} channels", o.planes, o.in);
-  require(o.downsample || (o.in == out && o.stride == 1), kOp,
+  require(o.in >= 1 && inner >= 1 && out >= 1, kAxialAttentionOp, "a block of {} planes from {} channels",
+          o.planes, o.in);
+  require(o.downsample || (o.in == out && o.stride == 1), kAxialAttentionOp,
           "{} channels cannot be added to {} at stride {} without a downsample", o.in, out, o.stride);
   const auto pointwise = [](std::int64_t stride, std::int64_t outputs) {
     Conv2d::Options options = Conv2d::square(1, stride, 0, 1, false);

@@ -16,16 +16,16 @@ namespace locant {
 
 namespace {
 
-constexpr const char* kOp = "botnet";
-constexpr std::int64_t kLargestSide = 4096;  // an index per pair of places on a side
+constexpr const char* kBotnetOp = "botnet";
+constexpr std::int64_t kBotnetLargestSide = 4096;  // an index per pair of places on a side
 
 }  // namespace
 
 BotnetAttention::BotnetAttention(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
-  require(o.in >= 1 && o.heads >= 1 && o.head_width >= 1, kOp, "{} heads of width {} from {} channels",
+  require(o.in >= 1 && o.heads >= 1 && o.head_width >= 1, kBotnetOp, "{} heads of width {} from {} channels",
           o.heads, o.head_width, o.in);
-  require(std::max(o.rows, o.columns) <= kLargestSide, kOp, "a map of {}x{}; sides are at most {}", o.rows,
-          o.columns, kLargestSide);
+  require(std::max(o.rows, o.columns) <= kBotnetLargestSide, kBotnetOp,
+          "a map of {}x{}; sides are at most {}", o.rows, o.columns, kBotnetLargestSide);
   const Grid grid{1, o.rows, o.columns};
   indices_ = o.relative ? relative_logits_indices(grid) : absolute_logits_indices(grid);
   to_qkv_ = Conv2d(w / "to_qkv", o.in, 3 * o.heads * o.head_width, Conv2d::square(1, 1, 0, 1, false));
@@ -42,7 +42,7 @@ BotnetAttention::BotnetAttention(const Weights& w, const Options& o) : options_(
 
 Var BotnetAttention::operator()(const Context& ctx, const Var& x) const {
   const std::int64_t H = options_.heads, D = options_.head_width;
-  require(x.shape().rank() == 4 && x.dim(2) == options_.rows && x.dim(3) == options_.columns, kOp,
+  require(x.shape().rank() == 4 && x.dim(2) == options_.rows && x.dim(3) == options_.columns, kBotnetOp,
           "images of shape {} for an attention made for {}x{}", x.shape().str(), options_.rows,
           options_.columns);
   const Var map = to_qkv_(ctx, x);
@@ -63,7 +63,7 @@ Var BotnetAttention::operator()(const Context& ctx, const Var& x) const {
 }
 
 BotnetBlock::BotnetBlock(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
-  require(o.proj_factor >= 1 && o.out >= o.proj_factor && o.out % o.proj_factor == 0, kOp,
+  require(o.proj_factor >= 1 && o.out >= o.proj_factor && o.out % o.proj_factor == 0, kBotnetOp,
           "a proj_factor of {} does not divide {} channels", o.proj_factor, o.out);
   const BatchNormOptions norm{.eps = o.bn_eps};
   const std::int64_t inner = o.out / o.proj_factor, attended = o.heads * o.head_width;
@@ -100,7 +100,7 @@ Var BotnetBlock::operator()(const Context& ctx, const Var& x) const {
 
 BotnetStack::BotnetStack(const Weights& w, const BotnetBlock::Options& first, std::int64_t depth)
     : path_(w.path()) {
-  require(depth >= 1 && depth <= 1024, kOp, "a stack of {} blocks", depth);
+  require(depth >= 1 && depth <= 1024, kBotnetOp, "a stack of {} blocks", depth);
   BotnetBlock::Options options = first;
   for (std::int64_t i = 0; i < depth; ++i) {
     blocks_.emplace_back(w / "net" / i, options);

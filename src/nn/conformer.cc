@@ -14,8 +14,8 @@ Linear xavier(const Weights& w, std::int64_t in, std::int64_t out) {
   return {w, in, out, {.weight_init = Init::xavier_uniform(in, out)}};
 }
 
-// A pointwise convolution, as a product over channels that lie last.
-Linear pointwise(const Weights& w, std::int64_t in, std::int64_t out, bool bias) {
+// A pointwise_linear convolution, as a product over channels that lie last.
+Linear pointwise_linear(const Weights& w, std::int64_t in, std::int64_t out, bool bias) {
   return {w / "conv",
           in,
           out,
@@ -37,10 +37,10 @@ ConformerConvModule::ConformerConvModule(const Weights& w, const ConformerOption
   require(kernel >= 1 && kernel % 2 == 1, "conformer", "a depthwise kernel of {}; it must be odd", kernel);
   const Weights s = w / "sequential";
   norm_ = LayerNorm(s / 0, C, options.norm_eps);
-  expand_ = pointwise(s / 2, C, 2 * C, options.pointwise_bias);
+  expand_ = pointwise_linear(s / 2, C, 2 * C, options.pointwise_bias);
   depthwise_ = Conv1d(s / 4 / "conv", C, C, kernel, Conv1dOptions::same(kernel, C), options.depthwise_bias);
   batch_norm_ = BatchNorm(s / 5, C, {.eps = options.bn_eps});
-  project_ = pointwise(s / 7, C, C, options.pointwise_bias);
+  project_ = pointwise_linear(s / 7, C, C, options.pointwise_bias);
 }
 
 Var ConformerConvModule::operator()(const Context& ctx, const Var& x) const {

@@ -12,7 +12,7 @@ namespace locant {
 
 namespace {
 
-using Position = ConformerOptions::Position;
+using ConformerEncoding = ConformerOptions::Position;
 
 Linear projection(const Weights& w, std::int64_t in, std::int64_t out, bool bias = true) {
   return Linear(w, in, out, {.bias = bias, .weight_init = Init::xavier_uniform(in, out)});
@@ -31,10 +31,10 @@ AttentionOptions options_of(const ConformerOptions& options, const ConformerCall
 
 ConformerCall conformer_call(const ConformerOptions& options, std::int64_t N) {
   ConformerCall out;
-  if (options.position == Position::transformer_xl)
+  if (options.position == ConformerEncoding::transformer_xl)
     out.positions =
         Var(conformer_sinusoids(N, options.width).reshaped({1, conformer_rows(N), options.width}));
-  if (options.position == Position::rotary_hidden)
+  if (options.position == ConformerEncoding::rotary_hidden)
     out.rotary = rope_table(N, options.width / options.heads, 0, options.rotary_base);
   return out;
 }
@@ -130,7 +130,7 @@ ConformerSplitAttention::ConformerSplitAttention(const Weights& w, const Conform
 }
 
 Var ConformerSplitAttention::operator()(const Context& ctx, const Var& x, const ConformerCall& call) const {
-  const bool turns = options_.position == Position::rotary_hidden;
+  const bool turns = options_.position == ConformerEncoding::rotary_hidden;
   const Var turned = turns ? rotate(ctx, x, options_.heads, call.rotary, Pairing::halves) : x;
   return out_(ctx, attention(ctx, query_(ctx, turned), key_(ctx, turned), value_(ctx, x),
                              options_of(options_, call)));
@@ -141,7 +141,7 @@ Var ConformerSplitAttention::operator()(const Context& ctx, const Var& x, const 
 ConformerAttentionModule::ConformerAttentionModule(const Weights& w, const ConformerOptions& options)
     : options_(options), path_(w.path()), norm_(w / "layer_norm", options.width, options.norm_eps) {
   const Weights a = w / "attention";
-  if (options.position == Position::transformer_xl)
+  if (options.position == ConformerEncoding::transformer_xl)
     relative_ = ConformerRelativeAttention(a, options);
   else if (plain())
     plain_ = ConformerPlainAttention(a, options);
@@ -152,9 +152,9 @@ ConformerAttentionModule::ConformerAttentionModule(const Weights& w, const Confo
 Var ConformerAttentionModule::operator()(const Context& ctx, const Var& x, const ConformerCall& call) const {
   const Var normed = norm_(ctx, x);
   ctx.show([&] { return join_path(path_, "layer_norm"); }, normed);
-  const Var out = options_.position == Position::transformer_xl ? relative_(ctx, normed, call)
-                  : plain()                                     ? plain_(ctx, normed, call)
-                                                                : split_(ctx, normed, call);
+  const Var out = options_.position == ConformerEncoding::transformer_xl ? relative_(ctx, normed, call)
+                  : plain()                                              ? plain_(ctx, normed, call)
+                                                                         : split_(ctx, normed, call);
   ctx.show([&] { return join_path(path_, "attention"); }, out);
   return dropout(ctx, out, options_.dropout);
 }

@@ -12,74 +12,76 @@ namespace locant {
 
 namespace {
 
-constexpr const char* kName = "positioned_attention";
-using Position = AttentionPosition;
+constexpr const char* kPositionedAttentionName = "positioned_attention";
 
 Init over_root(std::int64_t D) {
   return Init::normal(static_cast<float>(1.0 / std::sqrt(static_cast<double>(D))));
 }
 
-Huang2020Method huang_method(Position position) {
-  return position == Position::relative_key ? Huang2020Method::relative_key
-                                            : Huang2020Method::relative_key_query;
+Huang2020Method huang_method(AttentionPosition position) {
+  return position == AttentionPosition::relative_key ? Huang2020Method::relative_key
+                                                     : Huang2020Method::relative_key_query;
 }
 
 }  // namespace
 
 PositionedAttention::PositionedAttention(const Weights& w, const Options& options) : options_(options) {
   const std::int64_t C = options.width, H = options.heads;
-  require_heads(kName, H, C);
+  require_heads(kPositionedAttentionName, H, C);
   const std::int64_t D = C / H;
   in_ = JointProjection(w, C, JointProjection::Of::one);
   switch (options.position) {
-    case Position::none:
-    case Position::alibi:
+    case AttentionPosition::none:
+    case AttentionPosition::alibi:
       break;
-    case Position::rope:
-      require(D % 2 == 0, kName, "heads of width {}; rope turns pairs", D);
+    case AttentionPosition::rope:
+      require(D % 2 == 0, kPositionedAttentionName, "heads of width {}; rope turns pairs", D);
       break;
-    case Position::kerple:
-    case Position::kerple_power:
-      kerple_.form = options.position == Position::kerple ? KerpleForm::logarithmic : KerpleForm::power;
+    case AttentionPosition::kerple:
+    case AttentionPosition::kerple_power:
+      kerple_.form =
+          options.position == AttentionPosition::kerple ? KerpleForm::logarithmic : KerpleForm::power;
       kerple_.causal = options.causal;
       kerple_.p = w.get(Kerple::kP, {H, 1, 1}, Init::ones(), {.decay = false});
       kerple_.a = w.get(Kerple::kA, {H, 1, 1}, Init::ones(), {.decay = false});
       break;
-    case Position::t5_bucket:
+    case AttentionPosition::t5_bucket:
       t5_.buckets = options.t5;
       t5_.buckets.bidirectional = !options.causal;
       t5_.table = w.get(T5Bucket::kTable, {options.t5.count, H}, over_root(C), {.decay = false});
       break;
-    case Position::shaw: {
+    case AttentionPosition::shaw: {
       shaw_.K = options.clip;
-      require(shaw_.K >= 0, kName, "distances clipped at {}; at least 0", shaw_.K);
+      require(shaw_.K >= 0, kPositionedAttentionName, "distances clipped at {}; at least 0", shaw_.K);
       const Init start{Init::Kind::uniform, static_cast<float>(shaw_init_bound(shaw_.K, D))};
       shaw_.keys = w.get(Shaw::kKeys, {shaw_rows(shaw_.K), D}, start, {.decay = false});
       shaw_.values = w.get(Shaw::kValues, {shaw_rows(shaw_.K), D}, start, {.decay = false});
       break;
     }
-    case Position::transformer_xl:
-      require(options.causal, kName,
+    case AttentionPosition::transformer_xl:
+      require(options.causal, kPositionedAttentionName,
               "transformer_xl has no rows for keys after the query: causal must be true");
       make_conformer(w);
       break;
-    case Position::conformer:
+    case AttentionPosition::conformer:
       make_conformer(w);
       break;
-    case Position::music_transformer:
-      require(options.longest >= 1, kName, "a table of {} rows; there must be one at least", options.longest);
+    case AttentionPosition::music_transformer:
+      require(options.longest >= 1, kPositionedAttentionName,
+              "a table of {} rows; there must be one at least", options.longest);
       // tensor2tensor's start; the PyTorch port's is uniform in [0, 1), as wide but not around zero.
       music_.table = w.get(MusicTransformer::kTable, {options.longest, D}, over_root(D), {.decay = false});
       break;
-    case Position::relative_key:
-    case Position::relative_key_query:
+    case AttentionPosition::relative_key:
+    case AttentionPosition::relative_key_query:
       huang_.method = huang_method(options.position);
       huang_.n = options.longest;
-      require(huang_.n >= 1, kName, "sequences of {} tokens at most; at least 1", huang_.n);
+      require(huang_.n >= 1, kPositionedAttentionName, "sequences of {} tokens at most; at least 1",
+              huang_.n);
       huang_.table = w.get(Huang2020::kTable, {huang2020_rows(huang_.method, huang_.n), D},
                            Init::normal(0.02f), {.decay = false});
       break;
-    case Position::deberta:
+    case AttentionPosition::deberta:
       make_deberta(w);
       break;
   }
@@ -88,7 +90,7 @@ PositionedAttention::PositionedAttention(const Weights& w, const Options& option
 
 void PositionedAttention::make_conformer(const Weights& w) {
   const std::int64_t C = options_.width, H = options_.heads;
-  require(C % 2 == 0, kName, "a width of {}; sinusoids come in pairs", C);
+  require(C % 2 == 0, kPositionedAttentionName, "a width of {}; sinusoids come in pairs", C);
   const Init start = Init::xavier_uniform(H, C / H);
   xl_.u = w.get(ConformerPosition::kU, {H, C / H}, start, {.decay = false});
   xl_.v = w.get(ConformerPosition::kV, {H, C / H}, start, {.decay = false});
@@ -97,7 +99,7 @@ void PositionedAttention::make_conformer(const Weights& w) {
 
 void PositionedAttention::make_deberta(const Weights& w) {
   const std::int64_t C = options_.width, S = options_.deberta.S;
-  require(S >= 1, kName, "a table of 2 x {} rows; at least 2 x 1", S);
+  require(S >= 1, kPositionedAttentionName, "a table of 2 x {} rows; at least 2 x 1", S);
   rel_embeddings_ = w.get(Deberta::kTable, {2 * S, C}, Init::normal(0.02f), {.decay = false});
   pos_key_ = Linear(w / "pos_proj", C, C, {.bias = false, .weight_init = Init::normal(0.02f)});
   pos_query_ = Linear(w / "pos_q_proj", C, C, {.weight_init = Init::normal(0.02f)});
@@ -106,25 +108,26 @@ void PositionedAttention::make_deberta(const Weights& w) {
 bool PositionedAttention::add_terms(const Context& ctx, std::int64_t N, AttentionOptions& options) const {
   const std::int64_t D = options_.width / options_.heads;
   switch (options_.position) {
-    case Position::none:
+    case AttentionPosition::none:
       break;
-    case Position::alibi:
+    case AttentionPosition::alibi:
       add_alibi(ctx, {.slopes = Var(alibi_slopes(options_.heads)), .causal = options_.causal}, N, N, 0,
                 options);
       break;
-    case Position::kerple:
-    case Position::kerple_power:
+    case AttentionPosition::kerple:
+    case AttentionPosition::kerple_power:
       add_kerple(ctx, kerple_, N, N, 0, options);
       break;
-    case Position::t5_bucket:
+    case AttentionPosition::t5_bucket:
       add_t5_bucket(t5_, N, N, 0, options);
       break;
-    case Position::music_transformer:
-      require(N <= options_.longest, kName, "{} positions, but Er has {} rows", N, options_.longest);
+    case AttentionPosition::music_transformer:
+      require(N <= options_.longest, kPositionedAttentionName, "{} positions, but Er has {} rows", N,
+              options_.longest);
       add_music_transformer(music_, D, N, N, options, options_.causal);
       break;
-    case Position::relative_key:
-    case Position::relative_key_query:
+    case AttentionPosition::relative_key:
+    case AttentionPosition::relative_key_query:
       add_huang2020(huang_, D, N, N, options);
       break;
     default:
@@ -136,18 +139,18 @@ bool PositionedAttention::add_terms(const Context& ctx, std::int64_t N, Attentio
 void PositionedAttention::place(const Context& ctx, std::int64_t N, Var& q, Var& k,
                                 AttentionOptions& options) const {
   const std::int64_t C = options_.width, H = options_.heads, D = C / H;
-  if (options_.position == Position::rope) {
+  if (options_.position == AttentionPosition::rope) {
     const RotaryTable table = rope_table(N, D);
     q = rotate(ctx, q, H, table, Pairing::halves);
     k = rotate(ctx, k, H, table, Pairing::halves);
-  } else if (options_.position == Position::shaw) {
+  } else if (options_.position == AttentionPosition::shaw) {
     add_shaw(ctx, shaw_, q, N, D, options);
-  } else if (options_.position == Position::transformer_xl) {
+  } else if (options_.position == AttentionPosition::transformer_xl) {
     TransformerXl xl = xl_;
     xl.rows =
         reshape(ctx, positions_(ctx, Var(transformer_xl_sinusoids(N, C).reshaped({1, N, C}))), {N, H, D});
     q = add_transformer_xl(ctx, xl, q, transformer_xl_gather(N, N, 0), options);
-  } else if (options_.position == Position::conformer) {
+  } else if (options_.position == AttentionPosition::conformer) {
     const std::int64_t R = conformer_rows(N);
     const Var rows = positions_(ctx, Var(conformer_sinusoids(N, C).reshaped({1, R, C})));
     q = add_conformer(ctx, xl_.u, xl_.v, reshape(ctx, rows, {R, H, D}), q, N, options);

@@ -13,17 +13,17 @@ namespace locant {
 
 namespace {
 
-constexpr const char* kOp = "sasa";
+constexpr const char* kSasaOp = "sasa";
 constexpr Grid kBlock{1, 8, 8};
 
 void check(const SasaOptions& o) {
-  require(o.in >= 1 && o.out >= 2 && o.out % 2 == 0 && o.groups >= 1 && o.out % o.groups == 0, kOp,
+  require(o.in >= 1 && o.out >= 2 && o.out % 2 == 0 && o.groups >= 1 && o.out % o.groups == 0, kSasaOp,
           "{} groups of {} channels, made from {}", o.groups, o.out, o.in);
-  require(o.kernel >= 1 && o.pad >= 0 && o.pad < o.kernel && o.kernel <= 2 * o.pad + 1, kOp,
+  require(o.kernel >= 1 && o.pad >= 0 && o.pad < o.kernel && o.kernel <= 2 * o.pad + 1, kSasaOp,
           "a window of {} with a padding of {}; it must reach every place", o.kernel, o.pad);
 }
 
-Conv2d pointwise(const Weights& w, std::int64_t in, std::int64_t out, bool bias) {
+Conv2d pointwise_conv(const Weights& w, std::int64_t in, std::int64_t out, bool bias) {
   Conv2d::Options options = Conv2d::square(1, 1, 0, 1, bias);
   options.weight_init = fan_out_init(out);
   return Conv2d(w, in, out, options);
@@ -49,7 +49,7 @@ void show(const Context& ctx, const std::string& path, const Var& q, const Var& 
 }
 
 // x - log sum exp(x) over the first axis: x (M, P). dx = dy - exp(y) sum of dy.
-Var log_softmax(const Context& ctx, const Var& x) {
+Var log_softmax_of_places(const Context& ctx, const Var& x) {
   const std::int64_t M = x.dim(0), P = x.dim(1);
   Tensor y(x.shape());
   for (std::int64_t p = 0; p < P; ++p) {
@@ -94,14 +94,14 @@ std::shared_ptr<const RowMaps> SasaMaps::rows(std::int64_t rows, std::int64_t co
 SasaConv::SasaConv(const Weights& w, const SasaOptions& o)
     : options_(o), path_(w.path()), window_{o.kernel, o.kernel, o.pad, o.pad} {
   check(o);
-  require(o.kernel == 2 * o.pad + 1, kOp, "a kernel of {} with a padding of {}; it must be 2 pad + 1",
+  require(o.kernel == 2 * o.pad + 1, kSasaOp, "a kernel of {} with a padding of {}; it must be 2 pad + 1",
           o.kernel, o.pad);
   const std::int64_t half = o.out / 2;
   tables_.rows = w.get(Sasa::kRows, {half, 1, 1, o.kernel, 1}, Init::normal(1.0f), {.decay = false});
   tables_.columns = w.get(Sasa::kColumns, {half, 1, 1, 1, o.kernel}, Init::normal(1.0f), {.decay = false});
-  key_ = pointwise(w / "key_conv", o.in, o.out, o.bias);
-  query_ = pointwise(w / "query_conv", o.in, o.out, o.bias);
-  value_ = pointwise(w / "value_conv", o.in, o.out, o.bias);
+  key_ = pointwise_conv(w / "key_conv", o.in, o.out, o.bias);
+  query_ = pointwise_conv(w / "query_conv", o.in, o.out, o.bias);
+  value_ = pointwise_conv(w / "value_conv", o.in, o.out, o.bias);
   gather_ = local_gather(window_, kBlock);
   maps_ = std::make_shared<SasaMaps>(window_);
 }
@@ -127,16 +127,17 @@ Var SasaConv::operator()(const Context& ctx, const Var& x) const {
 SasaStem::SasaStem(const Weights& w, const SasaOptions& o, std::int64_t mixtures)
     : options_(o), mixtures_(mixtures), path_(w.path()), window_{o.kernel, o.kernel, o.pad, o.pad} {
   check(o);
-  require(mixtures >= 1 && mixtures <= 64, kOp, "a mixture of {} values", mixtures);
-  require(!o.bias, kOp, "the stem has no bias: padded keys and values are zeros");
+  require(mixtures >= 1 && mixtures <= 64, kSasaOp, "a mixture of {} values", mixtures);
+  require(!o.bias, kSasaOp, "the stem has no bias: padded keys and values are zeros");
   const std::int64_t width = o.out / o.groups, M = mixtures;
   const Init normal = Init::normal(1.0f);
   emb_a_ = w.get("emb_a", {width, o.kernel}, normal, {.decay = false});
   emb_b_ = w.get("emb_b", {width, o.kernel}, normal, {.decay = false});
   emb_mix_ = w.get("emb_mix", {M, width}, normal, {.decay = false});
-  key_ = pointwise(w / "key_conv", o.in, o.out, false);
-  query_ = pointwise(w / "query_conv", o.in, o.out, false);
-  for (std::int64_t m = 0; m < M; ++m) values_.push_back(pointwise(w / "value_conv" / m, o.in, o.out, false));
+  key_ = pointwise_conv(w / "key_conv", o.in, o.out, false);
+  query_ = pointwise_conv(w / "query_conv", o.in, o.out, false);
+  for (std::int64_t m = 0; m < M; ++m)
+    values_.push_back(pointwise_conv(w / "value_conv" / m, o.in, o.out, false));
   // Copy m of the keys has codes of its own, and is seen where the window is.
   const auto one = local_gather(window_, kBlock);
   const std::int64_t places = o.kernel * o.kernel, Nk = static_cast<std::int64_t>(one->key_code.size());
@@ -165,7 +166,7 @@ AttentionTerm SasaStem::mixture_term(const Context& ctx) const {
   const std::int64_t M = mixtures_, K = options_.kernel;
   const Var a = reshape(ctx, product(ctx, emb_mix_, emb_a_), {M, K, 1});
   const Var b = reshape(ctx, product(ctx, emb_mix_, emb_b_), {M, 1, K});
-  const Var logs = log_softmax(ctx, reshape(ctx, add_broadcast(ctx, a, b), {M, K * K}));
+  const Var logs = log_softmax_of_places(ctx, reshape(ctx, add_broadcast(ctx, a, b), {M, K * K}));
   const Var channels(Tensor::zeros({1, options_.out}));
   return gather_term(add_broadcast(ctx, reshape(ctx, logs, {M * K * K, 1}), channels), gather_);
 }

@@ -13,7 +13,7 @@ namespace locant {
 
 namespace {
 
-constexpr const char* kOp = "survey_sasa";
+constexpr const char* kSurveySasaOp = "survey_sasa";
 
 /// Zeros on all sides of the last two axes.
 Var with_zeros(const Context& ctx, const Var& x, std::int64_t before, std::int64_t after) {
@@ -47,8 +47,8 @@ Var windows(const Context& ctx, const Var& map, std::int64_t H, std::int64_t W, 
 }  // namespace
 
 SurveySasa::SurveySasa(const Weights& w, const Options& o) : options_(o) {
-  require_heads(kOp, o.heads, o.out);
-  require(o.in >= 1 && o.out >= 2 && o.out % 2 == 0 && o.kernel >= 1 && o.kernel <= 31, kOp,
+  require_heads(kSurveySasaOp, o.heads, o.out);
+  require(o.in >= 1 && o.out >= 2 && o.out % 2 == 0 && o.kernel >= 1 && o.kernel <= 31, kSurveySasaOp,
           "{} channels from {} in a window of {}; an even number and a window of 1 to 31 were expected",
           o.out, o.in, o.kernel);
   rows_ = w.get("rel_encoding_h", {o.out / 2, o.kernel, 1}, Init::normal(1.0f), {.decay = false});
@@ -61,7 +61,7 @@ SurveySasa::SurveySasa(const Weights& w, const Options& o) : options_(o) {
 
 Var SurveySasa::operator()(const Context& ctx, const Var& x) const {
   const Shape& shape = x.shape();
-  require(shape.rank() == 4 && shape.numel() > 0 && shape[1] == options_.in, kOp,
+  require(shape.rank() == 4 && shape.numel() > 0 && shape[1] == options_.in, kSurveySasaOp,
           "images of shape {}; (B, {}, H, W) was expected", shape.str(), options_.in);
   const std::int64_t H = shape[2], W = shape[3], K = options_.kernel, D = options_.out / options_.heads;
   const std::int64_t groups = shape[0] * options_.heads * H * W, before = (K - 1) / 2;

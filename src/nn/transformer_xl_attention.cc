@@ -8,12 +8,12 @@
 namespace locant {
 
 namespace {
-constexpr const char* kName = "transformer_xl_attention";
+constexpr const char* kTransformerXlAttentionName = "transformer_xl_attention";
 }
 
 TransformerXl TransformerXlAttention::biases_of(const Weights& w, const Options& options) {
   const std::int64_t H = options.heads, D = options.head_width, R = options.table_rows;
-  require(options.width >= 1 && H >= 1 && D >= 1 && R >= 0, kName,
+  require(options.width >= 1 && H >= 1 && D >= 1 && R >= 0, kTransformerXlAttentionName,
           "width {}, {} heads of width {}, {} learned rows", options.width, H, D, R);
   const Init normal = Init::normal(0.02f);
   TransformerXl out;
@@ -48,8 +48,8 @@ TransformerXl TransformerXlAttention::relative(const Context& ctx, std::int64_t 
   const std::int64_t H = options_.heads, D = options_.head_width;
   const Var table = positions.defined() ? positions : Var(transformer_xl_sinusoids(klen, options_.width));
   if (table.shape() != Shape{klen, options_.width})
-    fail(kName, "positions of shape {}; {} keys need ({}, {})", table.shape().str(), klen, klen,
-         options_.width);
+    fail(kTransformerXlAttentionName, "positions of shape {}; {} keys need ({}, {})", table.shape().str(),
+         klen, klen, options_.width);
   TransformerXl out = xl_;
   const Var rows = r_(ctx, reshape(ctx, table, {klen, 1, options_.width}));
   show(ctx, "r_net", rows);
@@ -60,11 +60,12 @@ TransformerXl TransformerXlAttention::relative(const Context& ctx, std::int64_t 
 Var TransformerXlAttention::operator()(const Context& ctx, const Var& x, const Var& memory,
                                        const Var& positions) const {
   const Shape& shape = x.shape();
-  require(shape.rank() == 3 && shape[2] == options_.width && shape[0] >= 1, kName,
+  require(shape.rank() == 3 && shape[2] == options_.width && shape[0] >= 1, kTransformerXlAttentionName,
           "x of shape {}; it must be (length, batch, {})", shape.str(), options_.width);
   if (memory.defined() &&
       (memory.shape().rank() != 3 || memory.dim(1) != shape[1] || memory.dim(2) != shape[2]))
-    fail(kName, "memory of shape {} before x of shape {}", memory.shape().str(), shape.str());
+    fail(kTransformerXlAttentionName, "memory of shape {} before x of shape {}", memory.shape().str(),
+         shape.str());
   const std::int64_t L = shape[0], past = memory.defined() ? memory.dim(0) : 0, klen = past + L;
   const std::int64_t H = options_.heads, D = options_.head_width;
 

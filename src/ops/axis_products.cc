@@ -10,7 +10,7 @@
 namespace locant {
 namespace {
 
-constexpr const char* kOp = "axis_products";
+constexpr const char* kAxisProductsOp = "axis_products";
 constexpr std::int64_t kChunkRows = 512;  // (token, head) rows of a product: both sides stay in the L2 cache
 constexpr std::int64_t kFewLanes = 16;    // with fewer tables, each is summed in several parts
 
@@ -54,14 +54,14 @@ struct Call {
 Call checked(const Var& x, std::int64_t heads, const Var& table, std::shared_ptr<const AxisIndex> index,
              const AxisProductOptions& options) {
   const Shape &xs = x.shape(), &ts = table.shape();
-  require(index != nullptr, kOp, "no index for a table of shape {}", ts.str());
+  require(index != nullptr, kAxisProductsOp, "no index for a table of shape {}", ts.str());
   if (xs.rank() != 3 || heads < 1 || xs[2] % heads != 0 || xs[1] != index->tokens())
-    fail(kOp, "x of shape {} does not hold the vectors of {} heads for {} tokens", xs.str(), heads,
-         index->tokens());
+    fail(kAxisProductsOp, "x of shape {} does not hold the vectors of {} heads for {} tokens", xs.str(),
+         heads, index->tokens());
   const std::int64_t D = xs[2] / heads;
   const bool shared = ts.rank() == 2, own = ts.rank() == 3 && ts[0] == heads;
   if ((!shared && !own) || options.first < 0 || options.first > D - ts[-1] || ts[-2] < index->table_rows())
-    fail(kOp,
+    fail(kAxisProductsOp,
          "a table of shape {} at channel {} for {} heads of width {}; it must be (rows, width) or (heads, "
          "rows, width) with {} rows or more",
          ts.str(), options.first, heads, D, index->table_rows());
@@ -207,7 +207,7 @@ Tensor forward(const Call& call, const Tensor& x, const Tensor& table) {
 
 // dx = alpha dy vectors, dvectors = alpha sum of dy^T x.
 void backward(const Call& call, const Var& x, const Var& table, const Tensor& dy) {
-  const ProfileScope scope(kOp);
+  const ProfileScope scope(kAxisProductsOp);
   const std::vector<Lane> lanes = lanes_of(call);
   const Tensor matrices = matrices_of(call, table.value());
   const std::int64_t E = call.E(), W = call.W;
@@ -246,7 +246,7 @@ void backward(const Call& call, const Var& x, const Var& table, const Tensor& dy
 
 Var axis_products(const Context& ctx, const Var& x, std::int64_t heads, const Var& table,
                   std::shared_ptr<const AxisIndex> index, const AxisProductOptions& options) {
-  const ProfileScope scope(kOp);
+  const ProfileScope scope(kAxisProductsOp);
   const Call call = checked(x, heads, table, std::move(index), options);
   return ctx.record({x, table}, forward(call, x.value(), table.value()),
                     [call, x, table](const Tensor& dy) { backward(call, x, table, dy); });

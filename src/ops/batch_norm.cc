@@ -11,7 +11,7 @@
 namespace locant {
 namespace {
 
-constexpr const char* kOp = "batch_norm";
+constexpr const char* kBatchNormOp = "batch_norm";
 
 // x as (outer, C, inner); inner is 1 where the channels are last.
 struct Layout {
@@ -21,7 +21,7 @@ struct Layout {
 };
 
 Layout layout_of(const Shape& shape, ChannelAxis channels) {
-  if (shape.rank() < 2) fail(kOp, "x of shape {} has no batch and channels", shape.str());
+  if (shape.rank() < 2) fail(kBatchNormOp, "x of shape {} has no batch and channels", shape.str());
   Layout out;
   const int axis = channels == ChannelAxis::last ? shape.rank() - 1 : 1;
   out.C = shape[axis];
@@ -157,17 +157,17 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& weight, const Var& b
   const Layout l = layout_of(x.shape(), options.channels);
   const auto check = [&](const char* what, const Shape& shape) {
     if (shape != Shape{l.C})
-      fail(kOp, "{} of shape {} for x of shape {}; it must hold {} numbers, one a channel", what, shape.str(),
-           x.shape().str(), l.C);
+      fail(kBatchNormOp, "{} of shape {} for x of shape {}; it must hold {} numbers, one a channel", what,
+           shape.str(), x.shape().str(), l.C);
   };
   check("running_mean", running_mean.shape());
   check("running_var", running_var.shape());
   if (weight.defined()) check("weight", weight.shape());
   if (bias.defined()) check("bias", bias.shape());
   if (ctx.train && l.count() < 2)
-    fail(kOp, "x of shape {} has {} values a channel; a variance to train on takes two", x.shape().str(),
-         l.count());
-  const ProfileScope scope(kOp);
+    fail(kBatchNormOp, "x of shape {} has {} values a channel; a variance to train on takes two",
+         x.shape().str(), l.count());
+  const ProfileScope scope(kBatchNormOp);
   const bool train = ctx.train;
   const Statistics kept = train ? batch_statistics(l, x.value(), options, running_mean, running_var)
                                 : running_statistics(running_mean, running_var, options.eps);
@@ -177,7 +177,7 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& weight, const Var& b
   Tensor y = map_channels(
       l, x.shape(), [=](std::int64_t i, std::int64_t c) { return (from[i] - mean[c]) * scale[c] + add[c]; });
   return ctx.record({x, weight, bias}, std::move(y), [l, kept, train, x, weight, bias](const Tensor& dy) {
-    const ProfileScope inner(kOp);
+    const ProfileScope inner(kBatchNormOp);
     backward(l, kept, train, x, weight, bias, dy);
   });
 }

@@ -13,9 +13,9 @@
 namespace locant {
 namespace {
 
-constexpr const char* kOp = "conv1d";
+constexpr const char* kConv1dOp = "conv1d";
 
-struct Sizes {
+struct Conv1dSizes {
   std::int64_t B, C, out, groups;
   ConvAxis axis;
 
@@ -25,29 +25,29 @@ struct Sizes {
   DepthwiseShape as_pictures() const { return {B, C, out_group(), ConvAxis(1, 1, 1, 1, 1, 0), axis}; }
 };
 
-Sizes sizes_of(const Shape& x, const Shape& weight, const Conv1dOptions& o) {
+Conv1dSizes sizes_of(const Shape& x, const Shape& weight, const Conv1dOptions& o) {
   constexpr std::int64_t kMost = std::int64_t{1} << 24;  // padding takes memory where taps are apart
   require(o.stride >= 1 && o.stride <= kMost && o.dilation >= 1 && o.groups >= 1 && o.pad_left >= 0 &&
               o.pad_right >= 0 && o.pad_left <= kMost && o.pad_right <= kMost,
-          kOp, "stride {}, dilation {}, groups {} and padding {} and {} do not make a convolution", o.stride,
-          o.dilation, o.groups, o.pad_left, o.pad_right);
+          kConv1dOp, "stride {}, dilation {}, groups {} and padding {} and {} do not make a convolution",
+          o.stride, o.dilation, o.groups, o.pad_left, o.pad_right);
   if (x.rank() != 3 || weight.rank() != 3)
-    fail(kOp, "x of shape {} and weight {} must be (B, C, L) and (out, C / groups, k)", x.str(),
+    fail(kConv1dOp, "x of shape {} and weight {} must be (B, C, L) and (out, C / groups, k)", x.str(),
          weight.str());
   const std::int64_t C = x[1], out = weight[0], k = weight[2];
   if (C % o.groups != 0 || out % o.groups != 0 || weight[1] != C / o.groups || weight.numel() == 0)
-    fail(kOp, "weight of shape {} does not fit {} channels in {} groups", weight.str(), C, o.groups);
+    fail(kConv1dOp, "weight of shape {} does not fit {} channels in {} groups", weight.str(), C, o.groups);
   const std::int64_t padded = x[2] + o.pad_left + o.pad_right;
   // Division first: the product may overflow.
   if (padded < 1 || (k > 1 && o.dilation > (padded - 1) / (k - 1)))
-    fail(kOp, "a kernel of {} with dilation {} is longer than an input of {} with padding", k, o.dilation,
-         padded);
+    fail(kConv1dOp, "a kernel of {} with dilation {} is longer than an input of {} with padding", k,
+         o.dilation, padded);
   const std::int64_t outputs = (padded - (k - 1) * o.dilation - 1) / o.stride + 1;
   return {x[0], C, out, o.groups, ConvAxis(x[2], outputs, k, o.stride, o.dilation, o.pad_left)};
 }
 
 // weight (out, C / groups, k) <-> taps (k, out, C / groups), whose matrices are dense.
-Tensor taps_of(const Sizes& s, const Tensor& weight) {
+Tensor taps_of(const Conv1dSizes& s, const Tensor& weight) {
   const std::int64_t k = s.axis.taps(), size = s.out * s.in_group();
   Tensor taps({k, s.out, s.in_group()});
   for (std::int64_t i = 0; i < size; ++i)
@@ -56,14 +56,14 @@ Tensor taps_of(const Sizes& s, const Tensor& weight) {
 }
 
 // The phases of an input: (B, phases, C, extent), see ConvAxis.
-Shape phases_shape(const Sizes& s) { return {s.B, s.axis.phases(), s.C, s.axis.extent}; }
+Shape phases_shape(const Conv1dSizes& s) { return {s.B, s.axis.phases(), s.C, s.axis.extent}; }
 
 // Whether the input is its own single phase.
-bool is_plain(const Sizes& s) { return s.axis.stride == 1 && s.axis.extent == s.axis.inputs; }
+bool is_plain(const Conv1dSizes& s) { return s.axis.stride == 1 && s.axis.extent == s.axis.inputs; }
 
 // body(place in the phases, place in the input, count) for each row of phases that lies in the input.
 template <class Body>
-void each_row(const Sizes& s, const Body& body) {
+void each_row(const Conv1dSizes& s, const Body& body) {
   const std::int64_t P = s.axis.phases(), E = s.axis.extent, L = s.axis.inputs;
   parallel_for(s.B * P * s.C, row_grain(E), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
@@ -75,7 +75,7 @@ void each_row(const Sizes& s, const Body& body) {
   });
 }
 
-Tensor phases_of(const Sizes& s, const Tensor& x) {
+Tensor phases_of(const Conv1dSizes& s, const Tensor& x) {
   if (is_plain(s)) return x.reshaped(phases_shape(s));
   Tensor phases = Tensor::zeros(phases_shape(s));
   each_row(s, [&](std::int64_t to, std::int64_t from, std::int64_t count) {
@@ -90,7 +90,7 @@ struct Places {
 };
 
 template <class Body>
-void each_product(const Sizes& s, const Body& body) {
+void each_product(const Conv1dSizes& s, const Body& body) {
   for (std::int64_t t = 0; t < s.axis.taps(); ++t)
     for (std::int64_t g = 0; g < s.groups; ++g) {
       const auto at = static_cast<std::size_t>(t);
@@ -101,7 +101,7 @@ void each_product(const Sizes& s, const Body& body) {
 }
 
 // y[b] = sum over taps of W_t X_t[b].
-void dense_forward(const Sizes& s, const Tensor& x, const Tensor& weight, Tensor& y, bool has_bias) {
+void dense_forward(const Conv1dSizes& s, const Tensor& x, const Tensor& weight, Tensor& y, bool has_bias) {
   const Tensor phases = phases_of(s, x), taps = taps_of(s, weight);
   const std::int64_t step = s.axis.phases() * s.C * s.axis.extent;
   each_product(s, [&](std::int64_t t, const Places& at) {
@@ -120,7 +120,7 @@ void dense_forward(const Sizes& s, const Tensor& x, const Tensor& weight, Tensor
 }
 
 // dX_t[b] += W_t^T dy[b].
-Tensor dense_input_gradient(const Sizes& s, const Tensor& weight, const Tensor& dy) {
+Tensor dense_input_gradient(const Conv1dSizes& s, const Tensor& weight, const Tensor& dy) {
   const Tensor taps = taps_of(s, weight);
   Tensor phases = Tensor::zeros(phases_shape(s));
   const std::int64_t step = s.axis.phases() * s.C * s.axis.extent;
@@ -148,7 +148,7 @@ Tensor dense_input_gradient(const Sizes& s, const Tensor& weight, const Tensor& 
 }
 
 // dW_t = sum over b of dy[b] X_t[b]^T.
-Tensor dense_weight_gradient(const Sizes& s, const Tensor& x, const Tensor& dy) {
+Tensor dense_weight_gradient(const Conv1dSizes& s, const Tensor& x, const Tensor& dy) {
   const Tensor phases = phases_of(s, x);
   const std::int64_t k = s.axis.taps(), size = s.out * s.in_group();
   Tensor taps = Tensor::zeros({k, s.out, s.in_group()});
@@ -172,7 +172,7 @@ Tensor dense_weight_gradient(const Sizes& s, const Tensor& x, const Tensor& dy) 
   return dweight;
 }
 
-Tensor forward(const Sizes& s, const Tensor& x, const Tensor& weight, const Tensor& bias) {
+Tensor forward(const Conv1dSizes& s, const Tensor& x, const Tensor& weight, const Tensor& bias) {
   Tensor y({s.B, s.out, s.axis.outputs});
   if (s.depthwise()) {
     depthwise_forward(s.as_pictures(), x.data(), weight.data(), bias.defined() ? bias.data() : nullptr,
@@ -185,8 +185,8 @@ Tensor forward(const Sizes& s, const Tensor& x, const Tensor& weight, const Tens
   return y;
 }
 
-void backward(const Sizes& s, const Var& x, const Var& weight, const Var& bias, const Tensor& dy) {
-  const ProfileScope scope(kOp);
+void backward(const Conv1dSizes& s, const Var& x, const Var& weight, const Var& bias, const Tensor& dy) {
+  const ProfileScope scope(kConv1dOp);
   if (x.requires_grad()) {
     if (s.depthwise()) {
       Tensor dx(x.shape());
@@ -211,21 +211,21 @@ void backward(const Sizes& s, const Var& x, const Var& weight, const Var& bias, 
 }  // namespace
 
 Conv1dOptions Conv1dOptions::same(std::int64_t kernel, std::int64_t groups) {
-  require(kernel >= 1, kOp, "a kernel of {}; it must have a tap at least", kernel);
+  require(kernel >= 1, kConv1dOp, "a kernel of {}; it must have a tap at least", kernel);
   return {.groups = groups, .pad_left = (kernel - 1) / 2, .pad_right = kernel / 2};
 }
 
 Conv1dOptions Conv1dOptions::causal(std::int64_t kernel, std::int64_t groups) {
-  require(kernel >= 1, kOp, "a kernel of {}; it must have a tap at least", kernel);
+  require(kernel >= 1, kConv1dOp, "a kernel of {}; it must have a tap at least", kernel);
   return {.groups = groups, .pad_left = kernel - 1};
 }
 
 Var conv1d(const Context& ctx, const Var& x, const Var& weight, const Var& bias,
            const Conv1dOptions& options) {
-  const Sizes s = sizes_of(x.shape(), weight.shape(), options);
+  const Conv1dSizes s = sizes_of(x.shape(), weight.shape(), options);
   if (bias.defined() && bias.shape() != Shape{s.out})
-    fail(kOp, "bias of shape {} for {} outputs", bias.shape().str(), s.out);
-  ProfileScope scope(kOp);
+    fail(kConv1dOp, "bias of shape {} for {} outputs", bias.shape().str(), s.out);
+  ProfileScope scope(kConv1dOp);
   Tensor y = forward(s, x.value(), weight.value(), bias.defined() ? bias.value() : Tensor());
   if (s.out > 0) scope.works(y.numel() * (weight.shape().numel() / s.out));
   return ctx.record({x, weight, bias}, std::move(y),

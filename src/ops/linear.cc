@@ -11,7 +11,7 @@
 namespace locant {
 namespace {
 
-void check(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+void check_linear(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (weight.shape().rank() != 2 || x.shape().rank() < 1 || x.dim(-1) != weight.dim(1))
     fail("linear",
          "x of shape {} does not fit a weight of shape {}; x must end in the weight's second extent",
@@ -21,14 +21,14 @@ void check(const Tensor& x, const Tensor& weight, const Tensor& bias) {
          weight.shape().str());
 }
 
-std::int64_t rows_of(const Tensor& x) { return x.shape().with_last(1).numel(); }
+std::int64_t linear_rows(const Tensor& x) { return x.shape().with_last(1).numel(); }
 
 }  // namespace
 
 Tensor linear_forward(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  check(x, weight, bias);
+  check_linear(x, weight, bias);
   const ProfileScope scope("linear");
-  const std::int64_t M = rows_of(x), out = weight.dim(0), in = weight.dim(1);
+  const std::int64_t M = linear_rows(x), out = weight.dim(0), in = weight.dim(1);
   Tensor y(x.shape().with_last(out));
   if (bias.defined())  // the product adds to it
     parallel_for(M, row_grain(out), [&](std::int64_t begin, std::int64_t end) {
@@ -50,8 +50,8 @@ Tensor linear_forward(const Tensor& x, const Tensor& weight, const Tensor& bias)
 
 void linear_backward(const Tensor& x, const Tensor& weight, const Tensor& dy, Tensor* dx, Tensor* dweight,
                      Tensor* dbias) {
-  check(x, weight, Tensor());
-  const std::int64_t M = rows_of(x), out = weight.dim(0), in = weight.dim(1);
+  check_linear(x, weight, Tensor());
+  const std::int64_t M = linear_rows(x), out = weight.dim(0), in = weight.dim(1);
   if (dy.shape() != x.shape().with_last(out))
     fail("linear", "gradient of shape {} for x {} and weight {}", dy.shape().str(), x.shape().str(),
          weight.shape().str());

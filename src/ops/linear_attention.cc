@@ -8,7 +8,7 @@ namespace locant {
 namespace {
 
 // What the ops below keep for the backward.
-struct Call {
+struct LinearAttentionCall {
   Var queries, keys, numerator_queries, numerator_keys, v;  // the numerator's undefined: as the denominator's
   LinearAttentionOptions options;
 
@@ -55,7 +55,7 @@ struct Call {
   }
 };
 
-void backward(const Call& call, Tensor& den, const Tensor& out, const Tensor& dout) {
+void backward(const LinearAttentionCall& call, Tensor& den, const Tensor& out, const Tensor& dout) {
   const ProfileScope scope("linear_attention_backward");
   // In the order of a head's streams: queries, keys, queries, keys. Rows that nobody sees stay zero.
   std::vector<const Var*> features;
@@ -80,7 +80,7 @@ void backward(const Call& call, Tensor& den, const Tensor& out, const Tensor& do
   call.v.accumulate(std::move(dv));
 }
 
-Var run(const Context& ctx, const Call& call) {
+Var run(const Context& ctx, const LinearAttentionCall& call) {
   check_linear_attention(call.queries, call.keys, call.numerator_queries, call.numerator_keys, call.v,
                          call.options);
   ProfileScope scope("linear_attention");

@@ -10,7 +10,7 @@
 namespace locant {
 namespace {
 
-std::int64_t check(const Tensor& x, const Tensor& weight, const Tensor& bias) {
+std::int64_t check_norm(const Tensor& x, const Tensor& weight, const Tensor& bias) {
   if (x.shape().rank() < 1 || x.dim(-1) < 1)
     fail("layer_norm", "x of shape {} has no last axis to normalise", x.shape().str());
   const Shape width{x.dim(-1)};
@@ -24,7 +24,7 @@ std::int64_t check(const Tensor& x, const Tensor& weight, const Tensor& bias) {
 
 Tensor layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& bias, float eps, Tensor* mean,
                           Tensor* rstd) {
-  const std::int64_t rows = check(x, weight, bias), width = x.dim(-1);
+  const std::int64_t rows = check_norm(x, weight, bias), width = x.dim(-1);
   require(bias.defined(), "layer_norm", "the bias is missing");
   const ProfileScope scope("layer_norm");
   Tensor y(x.shape());
@@ -40,7 +40,7 @@ Tensor layer_norm_forward(const Tensor& x, const Tensor& weight, const Tensor& b
 
 void layer_norm_backward(const Tensor& x, const Tensor& weight, const Tensor& mean, const Tensor& rstd,
                          const Tensor& dy, Tensor* dx, Tensor* dweight, Tensor* dbias) {
-  const std::int64_t rows = check(x, weight, Tensor()), width = x.dim(-1);
+  const std::int64_t rows = check_norm(x, weight, Tensor()), width = x.dim(-1);
   if (dy.shape() != x.shape() || mean.numel() != rows || rstd.numel() != rows)
     fail("layer_norm", "gradient of shape {}, {} means and {} deviations for x of shape {}", dy.shape().str(),
          mean.numel(), rstd.numel(), x.shape().str());

@@ -49,19 +49,19 @@ void multiply_pairs(const Pairs& p, float alpha, std::int64_t stride_c, float* c
   }
 }
 
-struct Sizes {
+struct ProductSizes {
   std::int64_t L = 1, M, N, K;
   bool a_shared, b_shared;
   Shape result{0};
 };
 
-Sizes sizes_of(const Shape& a, const Shape& b, const ProductOptions& o) {
+ProductSizes sizes_of(const Shape& a, const Shape& b, const ProductOptions& o) {
   const auto misfit = [&] {
     fail("product", "{}{} and {}{} do not fit; leading axes must be equal, or absent on one side", a.str(),
          o.transpose_a ? " transposed" : "", b.str(), o.transpose_b ? " transposed" : "");
   };
   if (a.rank() < 2 || b.rank() < 2) misfit();
-  Sizes s;
+  ProductSizes s;
   s.M = a[o.transpose_a ? -1 : -2];
   s.K = a[o.transpose_a ? -2 : -1];
   s.N = b[o.transpose_b ? -2 : -1];
@@ -85,7 +85,7 @@ Sizes sizes_of(const Shape& a, const Shape& b, const ProductOptions& o) {
 
 Var product(const Context& ctx, const Var& a, const Var& b, const ProductOptions& options) {
   ProfileScope scope("product");
-  Sizes s = sizes_of(a.shape(), b.shape(), options);
+  ProductSizes s = sizes_of(a.shape(), b.shape(), options);
   scope.works(s.L * s.M * s.N * s.K);
   if (s.b_shared && !options.transpose_a) {  // one product of all rows
     s.M *= s.L;

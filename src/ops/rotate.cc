@@ -11,7 +11,7 @@
 namespace locant {
 namespace {
 
-struct Sizes {
+struct RotateSizes {
   std::int64_t B, prefix, N, H, D, P;
   std::int64_t head_step = 0;         ///< angles from one head to the next; 0: shared
   std::int64_t second = 1, step = 1;  ///< channel of pair p: p * step, and `second` behind it
@@ -23,8 +23,8 @@ struct Sizes {
   }
 };
 
-Sizes sizes_of(const Shape& x, std::int64_t heads, const RotaryTable& t, Pairing pairing,
-               std::int64_t prefix) {
+RotateSizes sizes_of(const Shape& x, std::int64_t heads, const RotaryTable& t, Pairing pairing,
+                     std::int64_t prefix) {
   const Shape& angles = t.cosines.shape();
   const bool per_head = angles.rank() == 3;
   const std::int64_t P = angles[-1];
@@ -34,7 +34,7 @@ Sizes sizes_of(const Shape& x, std::int64_t heads, const RotaryTable& t, Pairing
          "x {} and angles {} do not fit {} heads and {} prefix tokens; angles must be (N, P) or (N, H, P) "
          "with 2 P at most the head's width",
          x.str(), angles.str(), heads, prefix);
-  Sizes s{x[0], prefix, angles[0], heads, x[2] / heads, P};
+  RotateSizes s{x[0], prefix, angles[0], heads, x[2] / heads, P};
   s.head_step = per_head ? P : 0;
   s.second = pairing == Pairing::halves ? P : 1;
   s.step = pairing == Pairing::halves ? 1 : 2;
@@ -54,7 +54,7 @@ void turn(std::int64_t P, const float* __restrict from, const float* __restrict 
   }
 }
 
-Tensor turned(const Sizes& s, const Tensor& x, const RotaryTable& t, float sign) {
+Tensor turned(const RotateSizes& s, const Tensor& x, const RotaryTable& t, float sign) {
   Tensor y(x.shape());
   const std::int64_t row = s.H * s.D;
   parallel_for(s.B * (s.prefix + s.N), row_grain(row), [&](std::int64_t begin, std::int64_t end) {
@@ -76,7 +76,7 @@ Tensor turned(const Sizes& s, const Tensor& x, const RotaryTable& t, float sign)
   return y;
 }
 
-Tensor angle_gradient(const Sizes& s, const Tensor& y, const Tensor& dy, const Shape& shape) {
+Tensor angle_gradient(const RotateSizes& s, const Tensor& y, const Tensor& dy, const Shape& shape) {
   Tensor out = Tensor::zeros(shape);
   parallel_for(s.N, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t n = begin; n < end; ++n)
@@ -109,7 +109,7 @@ RotaryTable rotary_table(const Var& angles) {
 Var rotate(const Context& ctx, const Var& x, std::int64_t heads, const RotaryTable& table, Pairing pairing,
            std::int64_t prefix) {
   const ProfileScope scope("rotate");
-  const Sizes s = sizes_of(x.shape(), heads, table, pairing, prefix);
+  const RotateSizes s = sizes_of(x.shape(), heads, table, pairing, prefix);
   const Tensor y = turned(s, x.value(), table, 1.0f);
   return ctx.record({x, table.angles}, y, [=](const Tensor& dy) {
     const ProfileScope inner("rotate");

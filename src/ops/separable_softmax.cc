@@ -12,18 +12,18 @@
 namespace locant {
 namespace {
 
-constexpr const char* kOp = "separable_softmax";
+constexpr const char* kSeparableSoftmaxOp = "separable_softmax";
 
-struct Sizes {
+struct SeparableSizes {
   std::int64_t B, H, D, query_rows, key_rows, query_columns, key_columns;
 };
 
-Sizes sizes_of(const Var& row_scores, const Var& column_scores, const Var& v) {
+SeparableSizes sizes_of(const Var& row_scores, const Var& column_scores, const Var& v) {
   const Shape &rows = row_scores.shape(), &columns = column_scores.shape(), &values = v.shape();
   if (rows.rank() != 3 || columns.rank() != 3 || values.rank() != 3 || rows[0] != columns[0] ||
       rows.numel() < 1 || columns.numel() < 1 || values[2] < 1 || values[2] % rows[0] != 0 ||
       values[1] != rows[2] * columns[2])
-    fail(kOp,
+    fail(kSeparableSoftmaxOp,
          "row scores {}, column scores {} and values {} do not fit; they must be (H, query rows, key rows), "
          "(H, query columns, key columns) and (B, key rows * key columns, H Dv), none but B 0",
          rows.str(), columns.str(), values.str());
@@ -34,7 +34,7 @@ Sizes sizes_of(const Var& row_scores, const Var& column_scores, const Var& v) {
 // small matrix, twice.
 class Separable {
  public:
-  Separable(const Sizes& sizes, Tensor rows, Tensor columns)
+  Separable(const SeparableSizes& sizes, Tensor rows, Tensor columns)
       : s_(sizes), rows_(std::move(rows)), columns_(std::move(columns)) {}
 
   Tensor forward(const Tensor& v) const {
@@ -117,15 +117,15 @@ class Separable {
     return sum;
   }
 
-  Sizes s_;
+  SeparableSizes s_;
   Tensor rows_, columns_;  // the two softmaxes
 };
 
 }  // namespace
 
 Var separable_softmax(const Context& ctx, const Var& row_scores, const Var& column_scores, const Var& v) {
-  const Sizes sizes = sizes_of(row_scores, column_scores, v);
-  const ProfileScope scope(kOp);
+  const SeparableSizes sizes = sizes_of(row_scores, column_scores, v);
+  const ProfileScope scope(kSeparableSoftmaxOp);
   const Separable op(sizes, softmax_forward(row_scores.value()), softmax_forward(column_scores.value()));
   Tensor out = op.forward(v.value());
   return ctx.record({row_scores, column_scores, v}, std::move(out),

@@ -8,22 +8,23 @@
 namespace locant {
 
 namespace {
-constexpr const char* kName = "axial_deeplab";
+constexpr const char* kAxialDeeplabName = "axial_deeplab";
 }
 
 std::array<Var, 3> axial_deeplab_split(const Context& ctx, const Var& relative, std::int64_t D) {
   const Shape& shape = relative.shape();
   if (shape.rank() != 2 || D < 1 || shape[0] <= 2 * D || shape[1] % 2 == 0)
-    fail(kName, "{} has the shape {}; (2 x {} + Dv, 2K - 1) was expected", AxialDeeplab::kRelative,
-         shape.str(), D);
+    fail(kAxialDeeplabName, "{} has the shape {}; (2 x {} + Dv, 2K - 1) was expected",
+         AxialDeeplab::kRelative, shape.str(), D);
   const Var rows = permute(ctx, relative, {1, 0});
   return {slice_axis(ctx, rows, 1, 0, D), slice_axis(ctx, rows, 1, D, 2 * D),
           slice_axis(ctx, rows, 1, 2 * D, shape[0])};
 }
 
 std::shared_ptr<const RowMaps> axial_rows(const Grid& grid, GridAxis axis) {
-  check_grid(kName, grid, "the grid");
-  require(grid.frames == 1 && axis != GridAxis::frames, kName, "lines are rows or columns of one frame");
+  check_grid(kAxialDeeplabName, grid, "the grid");
+  require(grid.frames == 1 && axis != GridAxis::frames, kAxialDeeplabName,
+          "lines are rows or columns of one frame");
   auto maps = std::make_shared<RowMaps>();
   const bool along_rows = axis == GridAxis::columns;  // the places of a line are columns
   maps->groups = along_rows ? grid.rows : grid.columns;
@@ -39,14 +40,15 @@ std::shared_ptr<const RowMaps> axial_rows(const Grid& grid, GridAxis axis) {
 void add_axial_deeplab(const Context& ctx, const AxialDeeplab& tables, std::int64_t n, std::int64_t D,
                        std::int64_t Dv, AttentionOptions& options) {
   const std::int64_t H = options.heads, K = tables.K;
-  require(n >= 1 && n <= K && K <= (1 << 20), kName, "a line of {} places for tables of span {}", n, K);
-  check_table(kName, "the query table", tables.query, {axial_deeplab_rows(K), D});
-  check_table(kName, "the key table", tables.key, {axial_deeplab_rows(K), D});
-  check_vectors(kName, "the value table", tables.value, H, axial_deeplab_rows(K), Dv);
+  require(n >= 1 && n <= K && K <= (1 << 20), kAxialDeeplabName, "a line of {} places for tables of span {}",
+          n, K);
+  check_table(kAxialDeeplabName, "the query table", tables.query, {axial_deeplab_rows(K), D});
+  check_table(kAxialDeeplabName, "the key table", tables.key, {axial_deeplab_rows(K), D});
+  check_vectors(kAxialDeeplabName, "the value table", tables.value, H, axial_deeplab_rows(K), Dv);
   for (const Var* scale : {&tables.content_scale, &tables.query_scale, &tables.key_scale})
-    if (scale->defined()) check_table(kName, "a scale of the logits", *scale, {H});
+    if (scale->defined()) check_table(kAxialDeeplabName, "a scale of the logits", *scale, {H});
   const auto gather = [&](AxialOrder order) {
-    return sequence_gather(kName, n, n, 0,
+    return sequence_gather(kAxialDeeplabName, n, n, 0,
                            [&](std::int64_t distance) { return axial_deeplab_row(K, order, distance, 0); });
   };
   const auto ordered = gather(tables.order), keys = gather(AxialOrder::key_minus_query);

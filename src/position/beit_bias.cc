@@ -14,10 +14,10 @@
 namespace locant {
 namespace {
 
-constexpr const char* kName = "beit_bias";
+constexpr const char* kBeitBiasName = "beit_bias";
 
 void check_grid(Window grid) {
-  require(grid.rows >= 1 && grid.columns >= 1 && grid.rows <= 512 && grid.columns <= 512, kName,
+  require(grid.rows >= 1 && grid.columns >= 1 && grid.rows <= 512 && grid.columns <= 512, kBeitBiasName,
           "a grid of {}x{} patches; sides of 1 to 512 were expected", grid.rows, grid.columns);
 }
 
@@ -49,7 +49,7 @@ double beit_resize_ratio(std::int64_t from, std::int64_t to) {
 }
 
 std::vector<double> beit_resize_coordinates(std::int64_t from, std::int64_t to) {
-  require(from >= 1 && to >= 1 && from % 2 == 1 && to % 2 == 1 && from < 1024 && to < 1024, kName,
+  require(from >= 1 && to >= 1 && from % 2 == 1 && to % 2 == 1 && from < 1024 && to < 1024, kBeitBiasName,
           "sides {} and {} of a table of displacements; they must be odd and below 1,024", from, to);
   const double q = beit_resize_ratio(from, to);
   std::vector<double> right;
@@ -70,7 +70,7 @@ Var resize_beit_bias(const Context& ctx, const Var& table, Window from, Window t
   check_grid(to);
   const std::int64_t patches = swin_table_rows(from);
   if (table.shape().rank() != 2 || table.dim(0) != patches + 3)
-    fail(kName, "a table of shape {} does not belong to a {}x{} grid: {} rows were expected",
+    fail(kBeitBiasName, "a table of shape {} does not belong to a {}x{} grid: {} rows were expected",
          table.shape().str(), from.rows, from.columns, patches + 3);
   const bool even = rule == BeitResize::bilinear;
   if (from == to && (!even || from.rows == from.columns)) return table;
@@ -94,12 +94,12 @@ std::shared_ptr<const OffsetMap> beit_gather(Window grid, std::int64_t prefix) {
   check_grid(grid);
   const std::int64_t patches = swin_table_rows(grid);
   const Grid g{1, grid.rows, grid.columns};
-  return displacement_gather(kName, g, patches + 3, {prefix, patches, patches + 1, patches + 2});
+  return displacement_gather(kBeitBiasName, g, patches + 3, {prefix, patches, patches + 1, patches + 2});
 }
 
 AttentionTerm beit_bias_term(const BeitBias& bias, std::int64_t heads, std::int64_t prefix) {
   check_grid(bias.grid);
-  check_table(kName, BeitBias::kTable, bias.table, {beit_table_rows(bias.grid), heads});
+  check_table(kBeitBiasName, BeitBias::kTable, bias.table, {beit_table_rows(bias.grid), heads});
   return gather_term(bias.table, beit_gather(bias.grid, prefix));
 }
 

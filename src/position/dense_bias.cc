@@ -10,7 +10,7 @@
 namespace locant {
 namespace {
 
-constexpr const char* kName = "dense_bias";
+constexpr const char* kDenseBiasName = "dense_bias";
 
 // Throws Error on NaN and +inf. A number for every pair is read here on every call: no branch a number.
 void check_numbers(const Tensor& bias) {
@@ -24,7 +24,7 @@ void check_numbers(const Tensor& bias) {
   if (fine) return;
   const auto found = std::find_if(bias.values().begin(), bias.values().end(),
                                   [](float number) { return !(number < HUGE_VALF); });
-  fail(kName, "the bias of shape {} holds {}", bias.shape().str(), *found);
+  fail(kDenseBiasName, "the bias of shape {} holds {}", bias.shape().str(), *found);
 }
 
 }  // namespace
@@ -32,8 +32,8 @@ void check_numbers(const Tensor& bias) {
 AttentionTerm dense_bias_term(const DenseBias& dense, std::int64_t B, std::int64_t heads, std::int64_t Nq,
                               std::int64_t Nk) {
   const Shape full{B, 1, heads, Nq, Nk};
-  require(dense.bias.defined(), kName, "the bias is missing; numbers that spread over {} were expected",
-          full.str());
+  require(dense.bias.defined(), kDenseBiasName,
+          "the bias is missing; numbers that spread over {} were expected", full.str());
   const Shape& shape = dense.bias.shape();
   const int rank = shape.rank();
   bool fits = rank == 2 || rank == 3 || rank == 5;
@@ -42,7 +42,7 @@ AttentionTerm dense_bias_term(const DenseBias& dense, std::int64_t B, std::int64
     fits = extent == whole || (extent == 1 && axis + 1 < rank);
   }
   if (!fits)
-    fail(kName,
+    fail(kDenseBiasName,
          "a bias of shape {} does not spread over {}; (Nq, Nk), (H, Nq, Nk) and (B, 1, H, Nq, Nk) do, with "
          "extents of 1 shared but for the last",
          shape.str(), full.str());

@@ -13,13 +13,13 @@
 namespace locant {
 namespace {
 
-constexpr const char* kName = "dynamic_bias";
+constexpr const char* kDynamicBiasName = "dynamic_bias";
 
 /// (displacements, 2): f(dr), f(dc).
 template <class Coordinate>
 Var displacements(Window grid, const Coordinate& f) {
   const Grid g{1, grid.rows, grid.columns};
-  const std::int64_t all = grid_displacements(kName, g, g), columns = 2 * grid.columns - 1;
+  const std::int64_t all = grid_displacements(kDynamicBiasName, g, g), columns = 2 * grid.columns - 1;
   Tensor out({all, 2});
   for (std::int64_t n = 0; n < all; ++n) {
     out[2 * n] = static_cast<float>(f(n / columns - (grid.rows - 1)));
@@ -37,8 +37,8 @@ std::int64_t length_of(const Var& bias) {
 Var dynamic_bias_table(const Context& ctx, const DynamicBias& bias, Window grid, std::int64_t heads) {
   const std::int64_t width = length_of(bias.bias);
   const std::string at = DynamicBias::kProjection;
-  check_table(kName, at + ".weight", bias.weight, {width, 2});
-  check_table(kName, at + ".bias", bias.bias, {width});
+  check_table(kDynamicBiasName, at + ".weight", bias.weight, {width, 2});
+  check_table(kDynamicBiasName, at + ".bias", bias.bias, {width});
   Var x =
       linear(ctx, displacements(grid, [](auto d) { return static_cast<double>(d); }), bias.weight, bias.bias);
   for (std::size_t n = 0; n < bias.steps.size(); ++n) {
@@ -46,10 +46,10 @@ Var dynamic_bias_table(const Context& ctx, const DynamicBias& bias, Window grid,
     const std::string name = fmt::format("pos.pos{}.", n + 1);
     const bool last = n + 1 == bias.steps.size();
     const std::int64_t rows = last ? heads : width;
-    check_table(kName, name + "0.weight", step.norm_weight, {width});
-    check_table(kName, name + "0.bias", step.norm_bias, {width});
-    check_table(kName, name + "2.weight", step.weight, {rows, width});
-    check_table(kName, name + "2.bias", step.bias, {rows});
+    check_table(kDynamicBiasName, name + "0.weight", step.norm_weight, {width});
+    check_table(kDynamicBiasName, name + "0.bias", step.norm_bias, {width});
+    check_table(kDynamicBiasName, name + "2.weight", step.weight, {rows, width});
+    check_table(kDynamicBiasName, name + "2.bias", step.bias, {rows});
     const Var z = relu(ctx, layer_norm(ctx, x, step.norm_weight, step.norm_bias, DynamicBias::kNormEps));
     const Var y = linear(ctx, z, step.weight, step.bias);
     x = bias.residual && !last ? add(ctx, x, y) : y;
@@ -60,10 +60,10 @@ Var dynamic_bias_table(const Context& ctx, const DynamicBias& bias, Window grid,
 Var relpos_mlp_table(const Context& ctx, const RelPosMlp& mlp, Window grid, std::int64_t heads) {
   const std::int64_t hidden = length_of(mlp.first_bias);
   const std::string first = RelPosMlp::kFirst, second = RelPosMlp::kSecond;
-  check_table(kName, first + ".weight", mlp.first_weight, {hidden, 2});
-  check_table(kName, first + ".bias", mlp.first_bias, {hidden});
-  check_table(kName, second + ".weight", mlp.second_weight, {heads, hidden});
-  check_table(kName, second + ".bias", mlp.second_bias, {heads});
+  check_table(kDynamicBiasName, first + ".weight", mlp.first_weight, {hidden, 2});
+  check_table(kDynamicBiasName, first + ".bias", mlp.first_bias, {hidden});
+  check_table(kDynamicBiasName, second + ".weight", mlp.second_weight, {heads, hidden});
+  check_table(kDynamicBiasName, second + ".bias", mlp.second_bias, {heads});
   const Var z =
       relu(ctx, linear(ctx, displacements(grid, relpos_coordinate), mlp.first_weight, mlp.first_bias));
   return linear(ctx, dropout(ctx, z, mlp.dropout), mlp.second_weight, mlp.second_bias);
@@ -71,9 +71,9 @@ Var relpos_mlp_table(const Context& ctx, const RelPosMlp& mlp, Window grid, std:
 
 AttentionTerm displacement_term(const Var& table, Window grid, std::int64_t heads, std::int64_t prefix) {
   const Grid g{1, grid.rows, grid.columns};
-  const std::int64_t rows = grid_displacements(kName, g, g);
-  check_table(kName, "the table of displacements", table, {rows, heads});
-  return gather_term(table, displacement_gather(kName, g, rows, {.tokens = prefix}));
+  const std::int64_t rows = grid_displacements(kDynamicBiasName, g, g);
+  check_table(kDynamicBiasName, "the table of displacements", table, {rows, heads});
+  return gather_term(table, displacement_gather(kDynamicBiasName, g, rows, {.tokens = prefix}));
 }
 
 }  // namespace locant

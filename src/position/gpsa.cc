@@ -14,27 +14,27 @@ namespace locant {
 
 namespace {
 
-constexpr const char* kName = "gpsa";
+constexpr const char* kGpsaName = "gpsa";
 
 void check_plane(Grid grid, const char* side) {
-  check_grid(kName, grid, side);
-  require(grid.frames == 1, kName, "{} has {} frames; it must be flat", side, grid.frames);
+  check_grid(kGpsaName, grid, side);
+  require(grid.frames == 1, kGpsaName, "{} has {} frames; it must be flat", side, grid.frames);
 }
 
 void check_cover(Grid grid, std::int64_t tokens, const char* side) {
   check_plane(grid, side);
-  require(grid.tokens() == tokens, kName, "{} is {} x {} for {} tokens", side, grid.rows, grid.columns,
+  require(grid.tokens() == tokens, kGpsaName, "{} is {} x {} for {} tokens", side, grid.rows, grid.columns,
           tokens);
 }
 
 // Heads of a call, after checks of all parameters.
 std::int64_t heads_of(const Gpsa& gpsa) {
-  require(gpsa.gate.defined() && gpsa.gate.shape().rank() == 1 && gpsa.gate.dim(0) >= 1, kName,
+  require(gpsa.gate.defined() && gpsa.gate.shape().rank() == 1 && gpsa.gate.dim(0) >= 1, kGpsaName,
           "{} must be a number per head", Gpsa::kGate);
   const std::int64_t H = gpsa.gate.dim(0);
-  check_table(kName, Gpsa::kGate, gpsa.gate, {H});
-  check_table(kName, Gpsa::kWeight, gpsa.weight, {H, 3});
-  if (gpsa.bias.defined()) check_table(kName, Gpsa::kBias, gpsa.bias, {H});
+  check_table(kGpsaName, Gpsa::kGate, gpsa.gate, {H});
+  check_table(kGpsaName, Gpsa::kWeight, gpsa.weight, {H, 3});
+  if (gpsa.bias.defined()) check_table(kGpsaName, Gpsa::kBias, gpsa.bias, {H});
   return H;
 }
 
@@ -79,7 +79,7 @@ Var axis_scores(const Context& ctx, const Gpsa& gpsa, std::int64_t channel, std:
 
 Tensor gpsa_local_weight(const Tensor& start, double strength) {
   if (!start.defined() || start.shape().rank() != 2 || start.dim(1) != 3)
-    fail(kName, "{} has the shape {}; (heads, 3) was expected", Gpsa::kWeight, start.shape().str());
+    fail(kGpsaName, "{} has the shape {}; (heads, 3) was expected", Gpsa::kWeight, start.shape().str());
   const std::int64_t H = start.dim(0), K = gpsa_kernel(H);
   Tensor out = start.clone();
   for (std::int64_t h = 0; h < H; ++h) {
@@ -94,19 +94,20 @@ Tensor gpsa_local_weight(const Tensor& start, double strength) {
 Var gpsa_positional(const Context& ctx, const Gpsa& gpsa, Grid query, Grid key, const Var& v) {
   const std::int64_t H = heads_of(gpsa);
   if (v.shape().rank() != 3 || v.dim(2) % H != 0)
-    fail(kName, "v of shape {} does not split into {} heads; it must be (B, Nk, H Dv)", v.shape().str(), H);
+    fail(kGpsaName, "v of shape {} does not split into {} heads; it must be (B, Nk, H Dv)", v.shape().str(),
+         H);
   check_plane(query, "the query grid");
   check_cover(key, v.dim(1), "the key grid");
-  check_finite(kName, Gpsa::kWeight, gpsa.weight);
+  check_finite(kGpsaName, Gpsa::kWeight, gpsa.weight);
   return separable_softmax(ctx, axis_scores(ctx, gpsa, 1, query.rows, key.rows),
                            axis_scores(ctx, gpsa, 0, query.columns, key.columns), v);
 }
 
 Var gpsa_attention(const Context& ctx, const Gpsa& gpsa, Grid query, Grid key, const Var& q, const Var& k,
                    const Var& v, const AttentionOptions& content, AttentionPath path) {
-  require(content.heads == heads_of(gpsa), kName, "{} heads, and {} has {}", content.heads, Gpsa::kGate,
+  require(content.heads == heads_of(gpsa), kGpsaName, "{} heads, and {} has {}", content.heads, Gpsa::kGate,
           gpsa.gate.dim(0));
-  require(q.shape().rank() == 3, kName, "q of shape {} is not (B, Nq, H D)", q.shape().str());
+  require(q.shape().rank() == 3, kGpsaName, "q of shape {} is not (B, Nq, H D)", q.shape().str());
   check_cover(query, q.dim(1), "the query grid");
   const Var positional = gpsa_positional(ctx, gpsa, query, key, v);
   return gated_sum(ctx, run_attention(ctx, q, k, v, content, path), positional, gpsa.gate);
@@ -146,7 +147,7 @@ Tensor gpsa_attention_distance(const Gpsa& gpsa, Grid query, Grid key, const Ten
   const std::int64_t H = heads_of(gpsa);
   if (q.shape().rank() != 3 || k.shape().rank() != 3 || q.dim(0) != k.dim(0) || q.dim(2) != k.dim(2) ||
       q.dim(2) < 1 || q.dim(2) % H != 0)
-    fail(kName, "q {} and k {} are not (B, Nq, H D) and (B, Nk, H D) of {} heads", q.shape().str(),
+    fail(kGpsaName, "q {} and k {} are not (B, Nq, H D) and (B, Nk, H D) of {} heads", q.shape().str(),
          k.shape().str(), H);
   check_cover(query, q.dim(1), "the query grid");
   check_cover(key, k.dim(1), "the key grid");

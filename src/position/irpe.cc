@@ -16,14 +16,14 @@ namespace locant {
 
 namespace {
 
-constexpr const char* kName = "irpe";
+constexpr const char* kIrpeName = "irpe";
 
 int parts_of(const IrpeForm& form) { return form.method == IrpeMethod::cross ? 2 : 1; }
 
 void check(const IrpeForm& form) {
   const auto [alpha, beta, gamma] = form.bins;
   constexpr double kMostBins = 1 << 13;  // buckets of two tables run to the square of one's
-  require(alpha > 0 && beta >= alpha && gamma > alpha && beta <= kMostBins && std::isfinite(gamma), kName,
+  require(alpha > 0 && beta >= alpha && gamma > alpha && beta <= kMostBins && std::isfinite(gamma), kIrpeName,
           "bins of alpha {}, beta {}, gamma {}; they must be 0 < alpha <= beta <= {} and alpha < gamma",
           alpha, beta, gamma, kMostBins);
 }
@@ -35,7 +35,7 @@ IrpeLookup lookup_of(const IrpeGrid& grid, std::int64_t skipped, const Bucket& b
   const Grid plane{1, grid.rows, grid.columns};
   const PrefixRows front{grid.skip, skipped, skipped, skipped};
   auto gather = std::make_shared<OffsetMap>(
-      *grid_gather(kName, plane, plane, skipped + 1, front, 1,
+      *grid_gather(kIrpeName, plane, plane, skipped + 1, front, 1,
                    [&](std::int64_t, std::int64_t y, std::int64_t x) { return bucket(y, x); }));
   IrpeLookup out;
   out.buckets = gather->map;
@@ -104,15 +104,16 @@ AttentionValueTerm make_value_term(const Context& ctx, const IrpeTables& tables,
 bool check_tables(const IrpeMaps& maps, const IrpeTables& tables, char side, std::int64_t H,
                   std::int64_t width) {
   if (!tables[0].defined() && !tables[1].defined()) return false;
-  require(side != 'v' || maps.form.mode == IrpeMode::contextual, kName, "bias mode has no table on v");
+  require(side != 'v' || maps.form.mode == IrpeMode::contextual, kIrpeName, "bias mode has no table on v");
   for (int part = 0; part < parts_of(maps.form); ++part) {
     const Var& table = tables[static_cast<std::size_t>(part)];
     const std::string name = irpe_name(maps.form, side, part);
     const bool per_head = table.defined() && table.shape().rank() >= 1 && table.dim(0) != 1;
     const Shape shape = irpe_shape(maps.form, side, per_head ? H : 1, width, maps.grid.skip);
-    check_table(kName, name, table, shape);
+    check_table(kIrpeName, name, table, shape);
     if (part == 1 && table.shape() != tables[0].shape())
-      fail(kName, "{} has the shape {}, but that of the rows {}", name, shape.str(), tables[0].shape().str());
+      fail(kIrpeName, "{} has the shape {}, but that of the rows {}", name, shape.str(),
+           tables[0].shape().str());
   }
   return true;
 }
@@ -153,7 +154,8 @@ void add_irpe(const Context& ctx, const Irpe& irpe, const IrpeMaps& maps, const 
   const std::int64_t H = options.heads, N = maps.grid.tokens();
   for (const Var* x : {&q, &k})
     if (x->shape().rank() != 3 || x->dim(1) != N || H < 1 || x->dim(2) % H != 0)
-      fail(kName, "q {} and k {} do not fit; they must be (B, {} tokens of {} x {} behind {}, {} heads * D)",
+      fail(kIrpeName,
+           "q {} and k {} do not fit; they must be (B, {} tokens of {} x {} behind {}, {} heads * D)",
            q.shape().str(), k.shape().str(), N, maps.grid.rows, maps.grid.columns, maps.grid.skip, H);
   const std::int64_t D = q.dim(2) / H;
   const auto parts = static_cast<std::size_t>(parts_of(maps.form));

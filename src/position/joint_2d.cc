@@ -9,20 +9,20 @@
 namespace locant {
 
 namespace {
-constexpr const char* kName = "joint_2d";
+constexpr const char* kJoint2dName = "joint_2d";
 }
 
 std::shared_ptr<const OffsetMap> joint_2d_gather(const Grid& grid, std::int64_t prefix) {
-  require(grid.frames == 1, kName, "{} frames; the table is of a plane", grid.frames);
-  return displacement_gather(kName, grid, joint_2d_rows(grid), {.tokens = prefix});
+  require(grid.frames == 1, kJoint2dName, "{} frames; the table is of a plane", grid.frames);
+  return displacement_gather(kJoint2dName, grid, joint_2d_rows(grid), {.tokens = prefix});
 }
 
 AttentionTerm joint_2d_term(const Context& ctx, const Joint2d& joint, const Grid& grid, float scale,
                             std::shared_ptr<const OffsetMap> gather) {
-  require(std::isfinite(scale) && scale != 0.0f, kName, "a scale of {}", scale);
+  require(std::isfinite(scale) && scale != 0.0f, kJoint2dName, "a scale of {}", scale);
   const std::int64_t D =
       joint.table.defined() && joint.table.shape().rank() == 3 ? joint.table.shape()[2] : 0;
-  check_table(kName, Joint2d::kTable, joint.table, {2 * grid.rows - 1, 2 * grid.columns - 1, D});
+  check_table(kJoint2dName, Joint2d::kTable, joint.table, {2 * grid.rows - 1, 2 * grid.columns - 1, D});
   Var vectors = reshape(ctx, joint.table, {joint_2d_rows(grid), D});
   // The kernel scales the term as it scales q.k.
   if (!joint.scaled) vectors = affine(ctx, vectors, 1.0f / scale);

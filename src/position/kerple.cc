@@ -8,7 +8,7 @@
 namespace locant {
 namespace {
 
-constexpr const char* kName = "kerple";
+constexpr const char* kKerpleName = "kerple";
 
 /// p and a of a head within their bounds, in double.
 struct Scalars {
@@ -38,11 +38,11 @@ Entry entry(KerpleForm form, Scalars s, double distance) {
 }  // namespace
 
 Var kerple_table(const Context& ctx, const Kerple& kerple, std::int64_t heads, std::int64_t count) {
-  check_table(kName, Kerple::kP, kerple.p, {heads, 1, 1});
-  check_table(kName, Kerple::kA, kerple.a, {heads, 1, 1});
-  check_finite(kName, Kerple::kP, kerple.p);
-  check_finite(kName, Kerple::kA, kerple.a);
-  require(count >= 1, kName, "{} distances; 1 or more were expected", count);
+  check_table(kKerpleName, Kerple::kP, kerple.p, {heads, 1, 1});
+  check_table(kKerpleName, Kerple::kA, kerple.a, {heads, 1, 1});
+  check_finite(kKerpleName, Kerple::kP, kerple.p);
+  check_finite(kKerpleName, Kerple::kA, kerple.a);
+  require(count >= 1, kKerpleName, "{} distances; 1 or more were expected", count);
   const Tensor p = kerple.p.value(), a = kerple.a.value();
   Tensor table({count, heads});
   for (std::int64_t h = 0; h < heads; ++h) {
@@ -69,10 +69,10 @@ Var kerple_table(const Context& ctx, const Kerple& kerple, std::int64_t heads, s
 
 void add_kerple(const Context& ctx, const Kerple& kerple, std::int64_t Nq, std::int64_t Nk, std::int64_t past,
                 AttentionOptions& options) {
-  check_sequence(kName, Nq, Nk, past);
-  options.terms.push_back(
-      gather_term(kerple_table(ctx, kerple, options.heads, std::max(Nq + past, Nk)),
-                  sequence_gather(kName, Nq, Nk, past, [](auto distance) { return std::abs(distance); })));
+  check_sequence(kKerpleName, Nq, Nk, past);
+  options.terms.push_back(gather_term(
+      kerple_table(ctx, kerple, options.heads, std::max(Nq + past, Nk)),
+      sequence_gather(kKerpleName, Nq, Nk, past, [](auto distance) { return std::abs(distance); })));
   if (!kerple.causal) return;
   options.visibility.causal = true;
   options.visibility.causal_offset = past;

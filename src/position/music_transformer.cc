@@ -6,14 +6,14 @@
 namespace locant {
 
 namespace {
-constexpr const char* kName = "music_transformer";
+constexpr const char* kMusicTransformerName = "music_transformer";
 }
 
 std::shared_ptr<const OffsetMap> music_transformer_gather(std::int64_t rows, std::int64_t Nq,
                                                           std::int64_t Nk) {
-  require(rows >= 1, kName, "a table of {} rows; there must be one at least", rows);
-  check_last_queries(kName, Nq, Nk);
-  return sequence_gather(kName, Nq, Nk, Nk - Nq,
+  require(rows >= 1, kMusicTransformerName, "a table of {} rows; there must be one at least", rows);
+  check_last_queries(kMusicTransformerName, Nq, Nk);
+  return sequence_gather(kMusicTransformerName, Nq, Nk, Nk - Nq,
                          [&](std::int64_t distance) { return music_transformer_row(rows, distance); });
 }
 
@@ -21,7 +21,7 @@ void add_music_transformer(const MusicTransformer& music, std::int64_t D, std::i
                            AttentionOptions& options, bool causal) {
   const int rank = music.table.defined() ? music.table.shape().rank() : 0;
   const std::int64_t R = rank >= 2 ? music.table.dim(-2) : 1;
-  check_vectors(kName, MusicTransformer::kTable, music.table, options.heads, R, D);
+  check_vectors(kMusicTransformerName, MusicTransformer::kTable, music.table, options.heads, R, D);
   options.terms.push_back(band_term(Side::query, music.table, music_transformer_gather(R, Nq, Nk)));
   if (!causal) return;
   options.visibility.causal = true;

@@ -13,7 +13,7 @@
 namespace locant {
 namespace {
 
-constexpr const char* kName = "natten";
+constexpr const char* kNattenName = "natten";
 
 /// A run of queries on one axis with the keys around it, places or -1, and where the window of each query
 /// starts among these keys. Key slot a lies a - K/2 steps from query slot 0, in every run alike.
@@ -57,12 +57,13 @@ void add_rows(std::vector<std::int32_t>& rows, const std::vector<std::int64_t>& 
 
 void check(Window grid, std::int64_t K, std::int64_t d, std::int64_t block) {
   constexpr std::int64_t kMost = 1 << 14;  // a side; places of a grid fit 32 bits
-  require(K >= 1 && K % 2 == 1 && K <= 255 && d >= 1 && d <= kMost && block >= 1 && block <= 256, kName,
+  require(K >= 1 && K % 2 == 1 && K <= 255 && d >= 1 && d <= kMost && block >= 1 && block <= 256, kNattenName,
           "a window of {} with dilation {} in blocks of {}; the window must be odd and at most 255, the "
           "dilation at least 1 and the block 1 to 256",
           K, d, block);
-  check_grid(kName, {1, grid.rows, grid.columns}, "the grid");
-  require(std::min(grid.rows, grid.columns) >= K * d && std::max(grid.rows, grid.columns) <= kMost, kName,
+  check_grid(kNattenName, {1, grid.rows, grid.columns}, "the grid");
+  require(std::min(grid.rows, grid.columns) >= K * d && std::max(grid.rows, grid.columns) <= kMost,
+          kNattenName,
           "a window of {} with dilation {} does not fit a grid of {}x{}; pad it to {} places a side (and at "
           "most {})",
           K, d, grid.rows, grid.columns, K * d, kMost);
@@ -96,7 +97,7 @@ NattenMaps natten_maps(Window grid, std::int64_t kernel, std::int64_t dilation, 
     const std::int64_t y = -dr - half + K - 1, x = -dc - half + K - 1, side = 2 * K - 1;
     return y >= 0 && y < side && x >= 0 && x < side ? y * side + x : -1;
   };
-  return {maps, grid_gather(kName, {1, height, width}, {1, height + K - 1, width + K - 1},
+  return {maps, grid_gather(kNattenName, {1, height, width}, {1, height + K - 1, width + K - 1},
                             (2 * K - 1) * (2 * K - 1), {}, 1, row)};
 }
 
@@ -104,7 +105,7 @@ void add_natten(const Context& ctx, const Natten& natten, const NattenMaps& maps
   options.rows = maps.rows;
   if (!natten.table.defined()) return;
   const std::int64_t side = 2 * natten.kernel - 1, H = options.heads;
-  check_table(kName, Natten::kTable, natten.table, {H, side, side});
+  check_table(kNattenName, Natten::kTable, natten.table, {H, side, side});
   const Var table = permute(ctx, reshape(ctx, natten.table, {H, side * side}), {1, 0});
   options.terms.push_back(gather_term(table, maps.gather));
 }

@@ -8,12 +8,13 @@
 namespace locant {
 
 namespace {
-constexpr const char* kName = "relative_logits";
+constexpr const char* kRelativeLogitsName = "relative_logits";
 }  // namespace
 
 AxisIndices relative_logits_indices(const Grid& grid) {
-  check_grid(kName, grid, "the grid");
-  require(grid.frames == 1, kName, "{} frames; the tables are of rows and columns", grid.frames);
+  check_grid(kRelativeLogitsName, grid, "the grid");
+  require(grid.frames == 1, kRelativeLogitsName, "{} frames; the tables are of rows and columns",
+          grid.frames);
   const auto of = [&](GridAxis axis) {
     const std::int64_t K = extent_of(grid, axis);
     return make_axis_index(grid_places(grid, axis), K, K,
@@ -23,8 +24,9 @@ AxisIndices relative_logits_indices(const Grid& grid) {
 }
 
 AxisIndices absolute_logits_indices(const Grid& grid) {
-  check_grid(kName, grid, "the grid");
-  require(grid.frames == 1, kName, "{} frames; the tables are of rows and columns", grid.frames);
+  check_grid(kRelativeLogitsName, grid, "the grid");
+  require(grid.frames == 1, kRelativeLogitsName, "{} frames; the tables are of rows and columns",
+          grid.frames);
   const auto of = [&](std::int64_t K) {  // every query meets the same vectors
     return make_axis_index(std::vector<std::int32_t>(static_cast<std::size_t>(grid.tokens())), 1, K,
                            [](std::int64_t, std::int64_t b) { return b; });
@@ -35,7 +37,7 @@ AxisIndices absolute_logits_indices(const Grid& grid) {
 namespace {
 /// Queries of a block along a side.
 std::int64_t queries_of(std::int64_t block, std::int64_t stride) {
-  require(stride >= 1 && block % stride == 0, kName,
+  require(stride >= 1 && block % stride == 0, kRelativeLogitsName,
           "every {} places of blocks of {} ask; it must divide them", stride, block);
   return block / stride;
 }
@@ -44,10 +46,11 @@ std::int64_t queries_of(std::int64_t block, std::int64_t stride) {
 std::shared_ptr<const RowMaps> halo_rows(const Grid& grid, std::int64_t block, std::int64_t halo,
                                          std::int64_t stride) {
   const std::int64_t side = queries_of(block, stride);
-  auto maps = std::make_shared<RowMaps>(block_rows(kName, grid, {1, block, block}, {halo, halo, halo, halo}));
+  auto maps = std::make_shared<RowMaps>(
+      block_rows(kRelativeLogitsName, grid, {1, block, block}, {halo, halo, halo, halo}));
   if (stride == 1) return maps;
   const Grid asking{1, (grid.rows + stride - 1) / stride, (grid.columns + stride - 1) / stride};
-  RowMaps queries = block_rows(kName, asking, {1, side, side}, {});
+  RowMaps queries = block_rows(kRelativeLogitsName, asking, {1, side, side}, {});
   maps->queries = queries.queries;
   maps->query_rows = std::move(queries.query_rows);
   return maps;
@@ -59,7 +62,7 @@ AxisIndices halo_indices(const RowMaps& maps, std::int64_t tokens, std::int64_t 
   const bool sane = block >= 1 && block <= kMost && halo >= 0 && halo <= kMost;
   const std::int64_t window = sane ? block + 2 * halo : 0;
   const std::int64_t side = sane ? queries_of(block, stride) : 0;
-  require(sane && maps.queries == side * side && maps.keys == window * window, kName,
+  require(sane && maps.queries == side * side && maps.keys == window * window, kRelativeLogitsName,
           "maps of {} queries on {} keys do not hold blocks of {} with a halo of {} and a stride of {}",
           maps.queries, maps.keys, block, halo, stride);
   const auto of = [&](GridAxis axis) {
@@ -71,7 +74,7 @@ AxisIndices halo_indices(const RowMaps& maps, std::int64_t tokens, std::int64_t 
 
 AttentionTerm relative_logits_term(const Context& ctx, const RelativeLogits& tables, const Var& q,
                                    std::int64_t heads, float scale, const AxisIndices& indices) {
-  require(std::isfinite(scale), kName, "a scale of {}", scale);
+  require(std::isfinite(scale), kRelativeLogitsName, "a scale of {}", scale);
   const auto table = [&](const char* name, const Var& vectors, const auto& index) {
     const std::int64_t K = index == nullptr ? 0 : index->extent();
     return AxisTable{
@@ -79,7 +82,7 @@ AttentionTerm relative_logits_term(const Context& ctx, const RelativeLogits& tab
   };
   const bool absolute = tables.absolute;
   return axis_products_term(
-      ctx, kName, q, heads,
+      ctx, kRelativeLogitsName, q, heads,
       {AxisTable{"frames"},
        table(absolute ? RelativeLogits::kAbsoluteRows : RelativeLogits::kRows, tables.rows, indices.rows),
        table(absolute ? RelativeLogits::kAbsoluteColumns : RelativeLogits::kColumns, tables.columns,

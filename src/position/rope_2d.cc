@@ -13,7 +13,7 @@
 namespace locant {
 
 namespace {
-constexpr const char* kName = "rope_2d";
+constexpr const char* kRope2dName = "rope_2d";
 }
 
 double rope_2d_angle(const Rope2d& rope, std::int64_t rows, std::int64_t columns, std::int64_t D,
@@ -34,11 +34,11 @@ double rope_2d_angle(const Rope2d& rope, std::int64_t rows, std::int64_t columns
 }
 
 RotaryTable rope_2d_table(const Rope2d& rope, std::int64_t rows, std::int64_t columns, std::int64_t D) {
-  require(rows >= 1 && columns >= 1 && D >= 4 && D % 4 == 0, kName,
+  require(rows >= 1 && columns >= 1 && D >= 4 && D % 4 == 0, kRope2dName,
           "a grid of {} x {} and heads of width {}; the width must be a multiple of 4", rows, columns, D);
   require((rope.reference_rows > 0 && rope.reference_columns > 0) ||
               (rope.reference_rows == 0 && rope.reference_columns == 0),
-          kName, "a grid of pre-training of {} x {}; both sides are positive, or 0 for none",
+          kRope2dName, "a grid of pre-training of {} x {}; both sides are positive, or 0 for none",
           rope.reference_rows, rope.reference_columns);
   Tensor angles({rows, columns, D / 2});  // refuses a grid whose product overflows
   for (std::int64_t n = 0; n < rows * columns; ++n)
@@ -52,9 +52,9 @@ RotaryTable rope_mixed_table(const Context& ctx, const Var& freqs, std::int64_t 
                              std::int64_t heads) {
   const Shape& shape = freqs.shape();
   if (shape.rank() != 2 || shape[0] != 2 || heads < 1 || shape[1] % heads != 0 || rows < 1 || columns < 1)
-    fail(kName, "freqs of shape {} for {} heads on a grid of {} x {}; (2, H D / 2) was expected", shape.str(),
-         heads, rows, columns);
-  check_table(kName, "freqs", freqs, shape);
+    fail(kRope2dName, "freqs of shape {} for {} heads on a grid of {} x {}; (2, H D / 2) was expected",
+         shape.str(), heads, rows, columns);
+  check_table(kRope2dName, "freqs", freqs, shape);
   Tensor coordinates = Tensor({rows, columns, 2}).reshaped({rows * columns, 2});
   for (std::int64_t n = 0; n < rows * columns; ++n) {
     coordinates[2 * n] = static_cast<float>(n % columns);
@@ -65,8 +65,8 @@ RotaryTable rope_mixed_table(const Context& ctx, const Var& freqs, std::int64_t 
 }
 
 Tensor rope_mixed_init(std::int64_t heads, std::int64_t D, std::uint64_t seed) {
-  require(heads >= 1 && D >= 4 && D % 4 == 0, kName, "{} heads of width {}; a multiple of 4 was expected",
-          heads, D);
+  require(heads >= 1 && D >= 4 && D % 4 == 0, kRope2dName,
+          "{} heads of width {}; a multiple of 4 was expected", heads, D);
   constexpr double kTheta = 10.0;
   const std::int64_t quarter = D / 4, width = heads * D / 2;
   Tensor freqs({2, width});

@@ -8,14 +8,14 @@
 namespace locant {
 
 namespace {
-constexpr const char* kName = "sinusoidal_1d";
+constexpr const char* kSinusoidal1dName = "sinusoidal_1d";
 }
 
 Tensor sinusoidal_1d(SinusoidLayout layout, const std::vector<double>& positions, std::int64_t C,
                      double temperature) {
   const auto N = static_cast<std::int64_t>(positions.size());
   require(
-      C >= 1 && temperature > 0 && std::isfinite(temperature), kName,
+      C >= 1 && temperature > 0 && std::isfinite(temperature), kSinusoidal1dName,
       "{} positions of width {}, temperature {}; a width of 1 or more and a positive number were expected", N,
       C, temperature);
   Tensor out({1, N, C});
@@ -32,7 +32,8 @@ Tensor sinusoidal_1d(SinusoidLayout layout, const std::vector<double>& positions
 }
 
 Tensor sinusoidal_1d(SinusoidLayout layout, std::int64_t N, std::int64_t C, double temperature) {
-  require(N >= 0 && N <= (std::int64_t{1} << 29), kName, "{} positions; 0 to 2^29 were expected", N);
+  require(N >= 0 && N <= (std::int64_t{1} << 29), kSinusoidal1dName, "{} positions; 0 to 2^29 were expected",
+          N);
   std::vector<double> positions(static_cast<std::size_t>(N));
   std::iota(positions.begin(), positions.end(), 0.0);
   return sinusoidal_1d(layout, positions, C, temperature);

@@ -10,11 +10,12 @@
 namespace locant {
 namespace {
 
-constexpr const char* kName = "swin_v2_cpb";
+constexpr const char* kSwinV2CpbName = "swin_v2_cpb";
 
 void check_side(std::int64_t window, std::int64_t pretrained) {
-  require(window >= 1 && window <= 4096, kName, "a window side of {}; 1 to 4096 were expected", window);
-  require(pretrained >= 0 && (pretrained != 1 || window == 1), kName,
+  require(window >= 1 && window <= 4096, kSwinV2CpbName, "a window side of {}; 1 to 4096 were expected",
+          window);
+  require(pretrained >= 0 && (pretrained != 1 || window == 1), kSwinV2CpbName,
           "a window side of {} cannot be measured by a pretrained side of {}; that must be 0 or at least 2",
           window, pretrained);
 }
@@ -39,9 +40,9 @@ Tensor swin_v2_coordinates(Window window, Window pretrained) {
 Var swin_v2_cpb_logits(const Context& ctx, const SwinV2Cpb& cpb, std::int64_t heads) {
   const bool sane = cpb.first_bias.defined() && cpb.first_bias.shape().rank() == 1;
   const std::int64_t hidden = sane ? cpb.first_bias.dim(0) : SwinV2Cpb::kHidden;
-  check_table(kName, SwinV2Cpb::kFirstWeight, cpb.first_weight, {hidden, 2});
-  check_table(kName, SwinV2Cpb::kFirstBias, cpb.first_bias, {hidden});
-  check_table(kName, SwinV2Cpb::kSecondWeight, cpb.second_weight, {heads, hidden});
+  check_table(kSwinV2CpbName, SwinV2Cpb::kFirstWeight, cpb.first_weight, {hidden, 2});
+  check_table(kSwinV2CpbName, SwinV2Cpb::kFirstBias, cpb.first_bias, {hidden});
+  check_table(kSwinV2CpbName, SwinV2Cpb::kSecondWeight, cpb.second_weight, {heads, hidden});
   const Var coordinates(swin_v2_coordinates(cpb.window, cpb.pretrained));
   return linear(ctx, relu(ctx, linear(ctx, coordinates, cpb.first_weight, cpb.first_bias)), cpb.second_weight,
                 {});
@@ -51,8 +52,8 @@ Var swin_v2_cpb_table(const Context& ctx, const SwinV2Cpb& cpb, const Var& logit
   const Shape want{1, 2 * cpb.window.rows - 1, 2 * cpb.window.columns - 1,
                    logits.shape().rank() == 4 ? logits.dim(3) : 1};
   if (logits.shape() != want)
-    fail(kName, "logits of shape {} do not belong to a {}x{} window: {} was expected", logits.shape().str(),
-         cpb.window.rows, cpb.window.columns, want.str());
+    fail(kSwinV2CpbName, "logits of shape {} do not belong to a {}x{} window: {} was expected",
+         logits.shape().str(), cpb.window.rows, cpb.window.columns, want.str());
   const Var table = affine(ctx, sigmoid(ctx, logits), cpb.scale);
   return reshape(ctx, table, {swin_table_rows(cpb.window), logits.dim(3)});
 }

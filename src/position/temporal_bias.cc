@@ -6,11 +6,11 @@
 
 namespace locant {
 namespace {
-constexpr const char* kName = "temporal_bias";
+constexpr const char* kTemporalBiasName = "temporal_bias";
 }
 
 std::shared_ptr<const RowMaps> temporal_rows(Grid grid) {
-  grid_displacements(kName, grid, grid);
+  grid_displacements(kTemporalBiasName, grid, grid);
   auto maps = std::make_shared<RowMaps>();
   const std::int64_t places = grid.rows * grid.columns;
   maps->groups = places;
@@ -24,9 +24,9 @@ std::shared_ptr<const RowMaps> temporal_rows(Grid grid) {
 
 AttentionTerm temporal_bias_term(const TemporalBias& bias, std::int64_t heads) {
   const Grid line{bias.frames, 1, 1};
-  const std::int64_t rows = grid_displacements(kName, line, line);
-  check_table(kName, TemporalBias::kTable, bias.table, {rows, heads});
-  return gather_term(bias.table, displacement_gather(kName, line, rows));
+  const std::int64_t rows = grid_displacements(kTemporalBiasName, line, line);
+  check_table(kTemporalBiasName, TemporalBias::kTable, bias.table, {rows, heads});
+  return gather_term(bias.table, displacement_gather(kTemporalBiasName, line, rows));
 }
 
 }  // namespace locant

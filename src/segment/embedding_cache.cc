@@ -15,7 +15,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kOp = "embedding_cache";
+constexpr const char* kEmbeddingCacheOp = "embedding_cache";
 constexpr const char* kFormatKey = "locant.embedding";
 constexpr const char* kFormat = "2";
 constexpr const char* kPictureKey = "locant.embedding.picture";
@@ -59,10 +59,11 @@ std::string picture_key(const Image& image) {
 
 EmbeddingCache::EmbeddingCache(std::string folder, EmbeddingOrigin origin)
     : folder_(std::move(folder)), origin_(std::move(origin)) {
-  require(!folder_.empty(), kOp, "no folder is named");
-  require(!origin_.model.empty(), kOp, "{}: the model has no identity", folder_);
-  require(origin_.features.rank() == 4 && origin_.features[0] == 1 && origin_.features.numel() > 0, kOp,
-          "{}: features of shape {}: (1, C, rows, columns) is expected", folder_, origin_.features.str());
+  require(!folder_.empty(), kEmbeddingCacheOp, "no folder is named");
+  require(!origin_.model.empty(), kEmbeddingCacheOp, "{}: the model has no identity", folder_);
+  require(origin_.features.rank() == 4 && origin_.features[0] == 1 && origin_.features.numel() > 0,
+          kEmbeddingCacheOp, "{}: features of shape {}: (1, C, rows, columns) is expected", folder_,
+          origin_.features.str());
   const SamNormalisation& n = origin_.normalisation;
   preprocess_ = fmt::format(
       R"({{"resize":"longest_side","filter":"bilinear","image_size":{},"mean":[{}],"std":[{}],"exif_orientation":{}}})",
@@ -72,7 +73,7 @@ EmbeddingCache::EmbeddingCache(std::string folder, EmbeddingOrigin origin)
 std::string EmbeddingCache::path_of(const std::string& key) const {
   const bool digits = std::all_of(key.begin(), key.end(),
                                   [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
-  require(key.size() == 64 && digits, kOp, "\"{}\" is no picture key: 64 hexadecimal digits",
+  require(key.size() == 64 && digits, kEmbeddingCacheOp, "\"{}\" is no picture key: 64 hexadecimal digits",
           key.substr(0, 80));
   return (fs::path(folder_) / (key + ".safetensors")).string();
 }
@@ -140,17 +141,18 @@ std::string EmbeddingCache::refusal(const std::string& key, const TensorFile& fi
 
 void EmbeddingCache::store(const std::string& key, const PictureEmbedding& embedding) const {
   const std::string path = path_of(key);
-  require(embedding.features.defined() && embedding.features.shape() == origin_.features, kOp,
+  require(embedding.features.defined() && embedding.features.shape() == origin_.features, kEmbeddingCacheOp,
           "features of shape {} where {} is expected", embedding.features.shape().str(),
           origin_.features.str());
   const std::string bad = not_finite(embedding.features);
-  require(bad.empty(), kOp, "the features hold {}: nothing can be answered from them", bad);
-  require(ResizeLongestSide(origin_.image_size).target_size(embedding.original) == embedding.input, kOp,
-          "an input of {} x {} pixels does not belong to a picture of {} x {}", embedding.input.columns,
-          embedding.input.rows, embedding.original.columns, embedding.original.rows);
+  require(bad.empty(), kEmbeddingCacheOp, "the features hold {}: nothing can be answered from them", bad);
+  require(ResizeLongestSide(origin_.image_size).target_size(embedding.original) == embedding.input,
+          kEmbeddingCacheOp, "an input of {} x {} pixels does not belong to a picture of {} x {}",
+          embedding.input.columns, embedding.input.rows, embedding.original.columns, embedding.original.rows);
   std::error_code error;
   fs::create_directories(folder_, error);
-  require(!error, ErrorKind::system, kOp, "{}: the folder cannot be made: {}", folder_, error.message());
+  require(!error, ErrorKind::system, kEmbeddingCacheOp, "{}: the folder cannot be made: {}", folder_,
+          error.message());
   write_safetensors(path, {{kTensor, embedding.features}},
                     {{kFormatKey, kFormat},
                      {kPictureKey, key},

@@ -33,19 +33,19 @@ namespace locant {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kOp = "fine_tune";
+constexpr const char* kFineTuneOp = "fine_tune";
 constexpr float kFocalWeight = 20.0f;
 constexpr std::int64_t kMostPoints = 3;
 
 void check(const FineTuneOptions& o) {
-  require(!o.data.empty() && !o.init.empty() && !o.out.empty(), kOp,
+  require(!o.data.empty() && !o.init.empty() && !o.out.empty(), kFineTuneOp,
           "a folder of pictures and masks, a checkpoint to start from and a folder to write to are needed");
-  require(o.epochs >= 1 && o.epochs <= 1000000 && o.batch >= 1 && o.batch <= 1024, kOp,
+  require(o.epochs >= 1 && o.epochs <= 1000000 && o.batch >= 1 && o.batch <= 1024, kFineTuneOp,
           "{} epochs and {} objects a step; at least 1, at most 1,000,000 and 1,024", o.epochs, o.batch);
   require(
       o.lr > 0 && o.min_lr >= 0 && o.min_lr <= o.lr && o.weight_decay >= 0 && o.clip >= 0 &&
           o.warmup_epochs >= 0 && o.val_split >= 0 && o.val_split < 1,
-      kOp,
+      kFineTuneOp,
       "lr {} and min_lr {}, weight_decay {}, clip {}, warmup_epochs {} and val_split {} do not make sense",
       o.lr, o.min_lr, o.weight_decay, o.clip, o.warmup_epochs, o.val_split);
 }
@@ -133,7 +133,7 @@ FineTune::FineTune(const FineTuneOptions& options, const FineTuneCallbacks& call
   check(options_);
   if (options_.embeddings.empty()) options_.embeddings = (fs::path(options_.out) / "embeddings").string();
   const fs::path saved = fs::path(options_.out) / "sam.safetensors";
-  require(options_.force || !fs::exists(saved), kOp,
+  require(options_.force || !fs::exists(saved), kFineTuneOp,
           "{} is there already; give another folder, or replace it", saved.string());
   const LoadedSam loaded = load(WeightMode::train, options_.image_size, Sam::Parts::decoder);
   decoder_ = loaded.sam;
@@ -182,7 +182,7 @@ void FineTune::split() {
     held[static_cast<std::size_t>(order[static_cast<std::size_t>(n)])] = true;
   for (const SegmentObject& object : data_.objects)
     (held[object.picture] ? held_out_ : train_).push_back(&object);
-  require(!train_.empty(), kOp, "no object is left to train on; hold fewer pictures out");
+  require(!train_.empty(), kFineTuneOp, "no object is left to train on; hold fewer pictures out");
   say(fmt::format("{} pictures, {} objects to train on, {} held out", count, train_.size(),
                   held_out_.size()));
 }
@@ -226,7 +226,7 @@ SamMasks FineTune::answer(const Context& ctx, const Objects& objects, bool boxes
   for (std::int64_t b = 0; b < B; ++b) {
     const SegmentObject& object = *objects[static_cast<std::size_t>(b)];
     const EmbeddingCache::Lookup found = cache_->find(data_.pictures[object.picture].key);
-    require(found.state == EmbeddingCache::State::fresh, kOp, "{}: its embedding has gone: {}",
+    require(found.state == EmbeddingCache::State::fresh, kFineTuneOp, "{}: its embedding has gone: {}",
             data_.pictures[object.picture].path, found.reason);
     std::copy_n(found.embedding.features.data(), one.numel(), embeddings.data() + b * one.numel());
     const Mask mask = rle_to_mask(object.mask);
@@ -310,7 +310,7 @@ void FineTune::diverged(const std::string& what) const {
                           "{}/sam.safetensors holds the best epoch before it: --init it, with another "
                           "--out, to go on from there",
                           options_.out);
-  fail(kOp,
+  fail(kFineTuneOp,
        "{}. Try a lower --lr (it is {}), a longer --warmup-epochs ({}), a smaller --clip ({}), and look at "
        "the "
        "pictures and masks; {}",
@@ -350,11 +350,11 @@ void FineTune::validate(std::int64_t epoch) {
 void FineTune::start_log() const {
   std::error_code error;
   fs::remove(log_file(), error);
-  using Json = nlohmann::ordered_json;
+  using OrderedJson = nlohmann::ordered_json;
   for (const SkippedPicture& picture : data_.skipped)
     append_log_line(log_file(),
-                    Json{{"kind", "skip"}, {"picture", picture.path}, {"reason", picture.reason}}.dump(
-                        -1, ' ', false, Json::error_handler_t::replace));
+                    OrderedJson{{"kind", "skip"}, {"picture", picture.path}, {"reason", picture.reason}}.dump(
+                        -1, ' ', false, OrderedJson::error_handler_t::replace));
 }
 
 /// The whole model under its official names: the trained decoder, the rest from the checkpoint.
@@ -365,7 +365,8 @@ void FineTune::save() const {
       model_parameters(family, merge_config(decoder_->config(), R"({"parts":"all"})"));
   const TensorIndex index(*file);
   CheckpointSource source(StateDict(index, key_), find_renames(family, naming_));
-  require(source.fit(whole).missing.empty(), kOp, "{} has changed since it was loaded", options_.init);
+  require(source.fit(whole).missing.empty(), kFineTuneOp, "{} has changed since it was loaded",
+          options_.init);
   std::vector<std::pair<std::string, Tensor>> tensors;
   for (const Parameter& parameter : whole) {
     const auto trained = std::find_if(best_.begin(), best_.end(),
@@ -381,7 +382,7 @@ void FineTune::save() const {
 FineTuneResult FineTune::run() {
   std::error_code error;
   fs::create_directories(options_.out, error);
-  require(!error, ErrorKind::system, kOp, "{}: {}", options_.out, error ? error.message() : "");
+  require(!error, ErrorKind::system, kFineTuneOp, "{}: {}", options_.out, error ? error.message() : "");
   if (!encode()) return result_;
   result_.point_iou_before = mean_iou(false);
   result_.box_iou_before = mean_iou(true);

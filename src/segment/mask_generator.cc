@@ -13,21 +13,21 @@
 namespace locant {
 namespace {
 
-constexpr const char* kOp = "mask_generator";
+constexpr const char* kMaskGeneratorOp = "mask_generator";
 
 void check(const MaskGeneratorOptions& options) {
-  require(options.points_per_batch >= 1 && options.points_per_batch <= 1 << 20, kOp,
+  require(options.points_per_batch >= 1 && options.points_per_batch <= 1 << 20, kMaskGeneratorOp,
           "points_per_batch {}: 1 to {} is allowed", options.points_per_batch, 1 << 20);
   for (const double number :
        {options.pred_iou_thresh, options.stability_score_thresh, options.stability_score_offset,
         options.box_nms_thresh, options.crop_nms_thresh}) {
-    require(std::isfinite(number), kOp, "a threshold of {}: finite numbers are allowed", number);
+    require(std::isfinite(number), kMaskGeneratorOp, "a threshold of {}: finite numbers are allowed", number);
   }
-  require(options.min_mask_region_area >= 0, kOp, "min_mask_region_area {}: 0 or more is allowed",
-          options.min_mask_region_area);
+  require(options.min_mask_region_area >= 0, kMaskGeneratorOp,
+          "min_mask_region_area {}: 0 or more is allowed", options.min_mask_region_area);
   for (const auto& grid : options.point_grids) {
     for (const PromptPoint& point : grid)
-      require(point.x >= 0.0 && point.x <= 1.0 && point.y >= 0.0 && point.y <= 1.0, kOp,
+      require(point.x >= 0.0 && point.x <= 1.0 && point.y >= 0.0 && point.y <= 1.0, kMaskGeneratorOp,
               "grid point ({}, {}): both lie in 0 ... 1", point.x, point.y);
   }
 }
@@ -66,7 +66,7 @@ MaskGenerator::MaskGenerator(std::shared_ptr<PointPredictor> predictor, MaskGene
   if (grids_.empty())
     grids_ = build_all_layer_point_grids(options_.points_per_side, options_.crop_n_layers,
                                          options_.crop_n_points_downscale_factor);
-  require(static_cast<std::int64_t>(grids_.size()) == options_.crop_n_layers + 1, kOp,
+  require(static_cast<std::int64_t>(grids_.size()) == options_.crop_n_layers + 1, kMaskGeneratorOp,
           "{} point grids for {} crop layers: one for the whole picture and one a layer are needed",
           grids_.size(), options_.crop_n_layers);
 }
@@ -74,7 +74,7 @@ MaskGenerator::MaskGenerator(std::shared_ptr<PointPredictor> predictor, MaskGene
 std::vector<MaskRecord> MaskGenerator::generate(const Image& image, const Progress& progress) const {
   const ImageSize picture{image.rows, image.columns};
   const CropBoxes crops = generate_crop_boxes(picture, options_.crop_n_layers, options_.crop_overlap_ratio);
-  require(image.rgb.size() == static_cast<std::size_t>(3 * image.rows * image.columns), kOp,
+  require(image.rgb.size() == static_cast<std::size_t>(3 * image.rows * image.columns), kMaskGeneratorOp,
           "{} bytes are no picture of {} x {} pixels", image.rgb.size(), image.columns, image.rows);
   MaskGeneratorProgress state;
   state.crops = crops.boxes.size();
@@ -131,8 +131,8 @@ MaskGenerator::Candidates MaskGenerator::process_crop(const Image& image, const 
     state.candidates = before + found.size();
     if (progress && !progress(state)) {
       predictor_->reset_image();
-      throw Cancelled(
-          fmt::format("[{}] stopped after {} of {} points", kOp, state.points, state.points_in_all));
+      throw Cancelled(fmt::format("[{}] stopped after {} of {} points", kMaskGeneratorOp, state.points,
+                                  state.points_in_all));
     }
   }
   predictor_->reset_image();
@@ -149,7 +149,7 @@ MaskGenerator::Candidates MaskGenerator::examine_batch(const CandidateMasks& mas
                                                        std::span<const PromptPoint> points,
                                                        const PixelBox& crop, ImageSize picture) const {
   const std::int64_t count = masks.count(), a_point = count / static_cast<std::int64_t>(points.size());
-  require(a_point >= 1 && count % static_cast<std::int64_t>(points.size()) == 0, kOp,
+  require(a_point >= 1 && count % static_cast<std::int64_t>(points.size()) == 0, kMaskGeneratorOp,
           "{} masks for {} points", count, points.size());
   // The threshold is rounded to float32 before it is compared, as the official tensors have it.
   const auto least_iou = static_cast<float>(options_.pred_iou_thresh);

@@ -30,16 +30,16 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
-constexpr const char* kOp = "weights";
+constexpr const char* kModelIdentityOp = "weights";
 constexpr std::size_t kPiece = std::size_t{8} << 20;  // bytes between two calls of `progress`
-constexpr int kFormat = 1;
+constexpr int kIdentityFormat = 1;
 constexpr std::uint64_t kMaxIndexBytes = std::uint64_t{64} << 20;
 
 class WeightsFile {
  public:
   explicit WeightsFile(const std::string& path)
       : path_(path), descriptor_(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-    require(descriptor_ >= 0, ErrorKind::system, kOp, "{}: cannot be opened: {}", path_,
+    require(descriptor_ >= 0, ErrorKind::system, kModelIdentityOp, "{}: cannot be opened: {}", path_,
             std::strerror(errno));
   }
   ~WeightsFile() { ::close(descriptor_); }
@@ -48,9 +48,10 @@ class WeightsFile {
 
   struct stat status() const {
     struct stat out {};
-    require(::fstat(descriptor_, &out) == 0, ErrorKind::system, kOp, "{}: cannot be examined: {}", path_,
-            std::strerror(errno));
-    require(S_ISREG(out.st_mode), kOp, "{}: is not a regular file; give the path of a file", path_);
+    require(::fstat(descriptor_, &out) == 0, ErrorKind::system, kModelIdentityOp,
+            "{}: cannot be examined: {}", path_, std::strerror(errno));
+    require(S_ISREG(out.st_mode), kModelIdentityOp, "{}: is not a regular file; give the path of a file",
+            path_);
     return out;
   }
   /// Bytes read, 0 at the end.
@@ -58,7 +59,8 @@ class WeightsFile {
     while (true) {
       const ssize_t count = ::read(descriptor_, buffer.data(), buffer.size());
       if (count < 0 && errno == EINTR) continue;
-      require(count >= 0, ErrorKind::system, kOp, "{}: cannot be read: {}", path_, std::strerror(errno));
+      require(count >= 0, ErrorKind::system, kModelIdentityOp, "{}: cannot be read: {}", path_,
+              std::strerror(errno));
       return static_cast<std::size_t>(count);
     }
   }
@@ -95,7 +97,7 @@ std::string remembered(const std::string& memory, const Json& stamp) {
     const std::shared_ptr<const MappedFile> file = MappedFile::open(memory);
     const auto* begin = reinterpret_cast<const char*>(file->bytes().data());
     const Json json = Json::parse(begin, begin + file->size(), nullptr, false);
-    const bool ours = json.is_object() && json.value("locant.weights", 0) == kFormat &&
+    const bool ours = json.is_object() && json.value("locant.weights", 0) == kIdentityFormat &&
                       json.contains("file") && json["file"] == stamp;
     std::string identity = ours ? json.value("xxh3_128", std::string()) : std::string();
     return identity.size() == 32 ? identity : std::string();
@@ -110,14 +112,16 @@ std::string hash(const WeightsFile& file, std::uint64_t size, const std::string&
                  const IdentityOptions& options) {
   const std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state(XXH3_createState(),
                                                                               XXH3_freeState);
-  require(state != nullptr && XXH3_128bits_reset(state.get()) == XXH_OK, kOp, "{}: not enough memory", path);
+  require(state != nullptr && XXH3_128bits_reset(state.get()) == XXH_OK, kModelIdentityOp,
+          "{}: not enough memory", path);
   std::vector<std::byte> buffer(std::clamp<std::uint64_t>(size, 1, kPiece));
   std::uint64_t done = 0;
   while (const std::size_t count = file.read(buffer)) {
     XXH3_128bits_update(state.get(), buffer.data(), count);
     done += count;
     if (options.progress && !options.progress(done, size))
-      throw Cancelled(fmt::format("[{}] {}: stopped after {} of {} bytes", kOp, path, done, size));
+      throw Cancelled(
+          fmt::format("[{}] {}: stopped after {} of {} bytes", kModelIdentityOp, path, done, size));
   }
   XXH128_canonical_t digits;
   XXH128_canonicalFromHash(&digits, XXH3_128bits_digest(state.get()));
@@ -135,11 +139,12 @@ std::string file_identity(const std::string& path, const IdentityOptions& option
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);
   std::string identity = hash(file, static_cast<std::uint64_t>(before.st_size), path, options);
-  require(stamp_of(file.status()) == stamp, kOp,
+  require(stamp_of(file.status()) == stamp, kModelIdentityOp,
           "{}: was written to while it was read; try again when it is complete", path);
   const bool settled = seconds_of(now) - seconds_of(before.st_ctim) >= options.settled_s;
   if (memory.empty() || !settled) return identity;
-  const Json entry = {{"locant.weights", kFormat}, {"path", path}, {"file", stamp}, {"xxh3_128", identity}};
+  const Json entry = {
+      {"locant.weights", kIdentityFormat}, {"path", path}, {"file", stamp}, {"xxh3_128", identity}};
   const std::string text = entry.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   try {
     fs::create_directories(options.memory);

@@ -11,7 +11,7 @@
 namespace locant {
 namespace {
 
-constexpr const char* kOp = "segment";
+constexpr const char* kPredictorOp = "segment";
 
 constexpr double kFarthest = 1e9;  // pixels; what is further is a slip, and float32 has no pixels there
 
@@ -28,8 +28,9 @@ bool inside(double x, double y, ImageSize picture) {
 }
 
 void check_box(const PromptBox& b, const std::string& prefix) {
-  require(places({b.x0, b.y0, b.x1, b.y1}), kOp, "{}{} is no place in a picture", prefix, text_of(b));
-  require(b.x1 > b.x0 && b.y1 > b.y0, kOp, "{}{} is empty; it is left, top, right, bottom", prefix,
+  require(places({b.x0, b.y0, b.x1, b.y1}), kPredictorOp, "{}{} is no place in a picture", prefix,
+          text_of(b));
+  require(b.x1 > b.x0 && b.y1 > b.y0, kPredictorOp, "{}{} is empty; it is left, top, right, bottom", prefix,
           text_of(b));
 }
 
@@ -39,12 +40,13 @@ std::string prefix_of(const SamPrompt& prompt) { return prompt.name.empty() ? ""
 void check_mask_input(const SamPrompt& prompt, std::int64_t low) {
   const Tensor& mask = prompt.mask_input;
   if (mask.shape() != Shape({low, low}))
-    fail(kOp,
+    fail(kPredictorOp,
          "{}a mask prompt of shape {}; the low-resolution logits of an earlier answer, ({}, {}), were "
          "expected",
          prefix_of(prompt), mask.shape().str(), low, low);
   const std::string bad = not_finite(mask);
-  require(bad.empty(), kOp, "{}the mask prompt holds {}; logits are finite numbers", prefix_of(prompt), bad);
+  require(bad.empty(), kPredictorOp, "{}the mask prompt holds {}; logits are finite numbers",
+          prefix_of(prompt), bad);
 }
 
 /// Low-resolution answers that are looked at in the picture's size row by row.
@@ -70,15 +72,15 @@ class LowResCandidates final : public CandidateMasks {
 /// All that check_sam_prompt looks at but whether something is asked.
 void check_parts(const SamPrompt& prompt, std::int64_t image_size) {
   const std::string prefix = prefix_of(prompt);
-  require(prompt.labels.size() == prompt.points.size(), kOp, "{}{} labels for {} points", prefix,
+  require(prompt.labels.size() == prompt.points.size(), kPredictorOp, "{}{} labels for {} points", prefix,
           prompt.labels.size(), prompt.points.size());
-  require(prompt.box.size() <= 1, kOp, "{}{} boxes in one prompt; give each a prompt of its own", prefix,
-          prompt.box.size());
+  require(prompt.box.size() <= 1, kPredictorOp, "{}{} boxes in one prompt; give each a prompt of its own",
+          prefix, prompt.box.size());
   for (const int label : prompt.labels)
-    require(label >= -1 && label <= 1, kOp,
+    require(label >= -1 && label <= 1, kPredictorOp,
             "{}a label of {}; there are 1 (inside), 0 (outside) and -1 (no point)", prefix, label);
   for (const PromptPoint& p : prompt.points)
-    require(places({p.x, p.y}), kOp, "{}the point {},{} is no place in a picture", prefix, p.x, p.y);
+    require(places({p.x, p.y}), kPredictorOp, "{}the point {},{} is no place in a picture", prefix, p.x, p.y);
   for (const PromptBox& box : prompt.box) check_box(box, prefix);
   if (prompt.mask_input.defined()) check_mask_input(prompt, image_size / 4);
 }
@@ -89,7 +91,7 @@ void check_sam_prompt(const SamPrompt& prompt, std::int64_t image_size) {
   check_parts(prompt, image_size);
   const bool points =
       std::any_of(prompt.labels.begin(), prompt.labels.end(), [](int label) { return label >= 0; });
-  require(points || !prompt.box.empty() || prompt.mask_input.defined(), kOp,
+  require(points || !prompt.box.empty() || prompt.mask_input.defined(), kPredictorOp,
           "{}nothing is asked: there is no point, no box and no mask", prefix_of(prompt));
 }
 
@@ -106,33 +108,33 @@ SamPredictor::SamPredictor(std::shared_ptr<const Sam> sam, const SamNormalisatio
 
 void SamPredictor::set_image(const Image& image) {
   reset_image();
-  require(sam_->has_image_encoder(), kOp,
+  require(sam_->has_image_encoder(), kPredictorOp,
           "only the decoder was loaded: set_embedding, or load the whole model");
   const Image resized = transform_.apply_image(image);
   const Tensor input = sam_input(resized, sam_->image_size(), normalisation_);
   const Tensor features = sam_->image_embedding({}, Var(input)).value();
   const std::string bad = not_finite(features);
-  require(bad.empty(), kOp, "the embedding of this picture holds {}; are these the weights they should be?",
-          bad);
+  require(bad.empty(), kPredictorOp,
+          "the embedding of this picture holds {}; are these the weights they should be?", bad);
   embedding_ = {features, {image.rows, image.columns}, {resized.rows, resized.columns}};
 }
 
 void SamPredictor::set_embedding(PictureEmbedding embedding) {
   if (embedding.features.shape() != sam_->embedding_shape())
-    fail(kOp, "an embedding of shape {}; {} was expected", embedding.features.shape().str(),
+    fail(kPredictorOp, "an embedding of shape {}; {} was expected", embedding.features.shape().str(),
          sam_->embedding_shape().str());
-  require(transform_.target_size(embedding.original) == embedding.input, kOp,
+  require(transform_.target_size(embedding.original) == embedding.input, kPredictorOp,
           "an embedding of a {} x {} picture resized to {} x {}; that is not this model's size",
           embedding.original.columns, embedding.original.rows, embedding.input.columns, embedding.input.rows);
   const std::string bad = not_finite(embedding.features);
-  require(bad.empty(), kOp, "an embedding that holds {}; nothing can be answered from it", bad);
+  require(bad.empty(), kPredictorOp, "an embedding that holds {}; nothing can be answered from it", bad);
   embedding_ = std::move(embedding);
 }
 
 void SamPredictor::reset_image() { embedding_ = {}; }
 
 const PictureEmbedding& SamPredictor::embedding() const {
-  require(is_image_set(), kOp, "no picture is set; set_image comes first");
+  require(is_image_set(), kPredictorOp, "no picture is set; set_image comes first");
   return embedding_;
 }
 
@@ -143,8 +145,8 @@ SamPrediction SamPredictor::answer(const SamPrompts& prompts, bool several, cons
       sam_->decode({}, Var(embedding().features), sam_->encode_prompts({}, prompts), several);
   for (const auto& [what, numbers] : {std::pair{"masks", out.masks}, std::pair{"predicted IoU", out.iou}}) {
     const std::string bad = not_finite(numbers.value());
-    require(bad.empty(), kOp, "{}the answer's {} hold {}; are these the weights they should be?", prefix,
-            what, bad);
+    require(bad.empty(), kPredictorOp, "{}the answer's {} hold {}; are these the weights they should be?",
+            prefix, what, bad);
   }
   return {out.masks.value(), out.iou.value(), frame()};
 }
@@ -179,7 +181,7 @@ SamPrediction SamPredictor::predict(const SamPrompt& prompt, bool multimask_outp
 
 SamPrediction SamPredictor::predict_boxes(std::span<const PromptBox> boxes, bool multimask_output) const {
   const ImageSize picture = embedding().original;
-  require(!boxes.empty(), kOp, "no boxes");
+  require(!boxes.empty(), kPredictorOp, "no boxes");
   for (std::size_t b = 0; b < boxes.size(); ++b)
     check_box(boxes[b], fmt::format("box {} of {}: ", b + 1, boxes.size()));
   SamPrompts prompts;
@@ -192,7 +194,7 @@ SamPrediction SamPredictor::predict_boxes(std::span<const PromptBox> boxes, bool
 
 std::unique_ptr<CandidateMasks> SamPredictor::predict(std::span<const PromptPoint> points) {
   const auto B = static_cast<std::int64_t>(points.size());
-  require(B > 0, kOp, "no points");
+  require(B > 0, kPredictorOp, "no points");
   SamPrompts prompts;
   prompts.points = Tensor({B, 1, 2});
   prompts.labels = Tensor::full({B, 1}, 1.0f);

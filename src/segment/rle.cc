@@ -8,12 +8,12 @@
 namespace locant {
 namespace {
 
-constexpr std::int64_t kMaxPixels = 1 << 28;
+constexpr std::int64_t kMaxRunPixels = 1 << 28;
 
 std::int64_t pixels_of(ImageSize size, const char* op) {
-  require(size.rows >= 1 && size.columns >= 1 && size.rows <= kMaxPixels / size.columns, op,
+  require(size.rows >= 1 && size.columns >= 1 && size.rows <= kMaxRunPixels / size.columns, op,
           "a mask of {} x {} pixels: sides start at 1, {} pixels are the most", size.columns, size.rows,
-          kMaxPixels);
+          kMaxRunPixels);
   return size.rows * size.columns;
 }
 

@@ -17,7 +17,7 @@ namespace locant {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr const char* kOp = "segment_data";
+constexpr const char* kSegmentDataOp = "segment_data";
 constexpr std::size_t kMostObjects = 4096;
 
 constexpr const char* kNoFile = "no regular file, but a FIFO, a device or a socket";
@@ -47,7 +47,7 @@ std::map<std::uint32_t, Mask> low_masks(const Labels& mask, const SamFrame& fram
                                                     static_cast<double>(frame.input.columns));
       const std::uint32_t label = mask.values[static_cast<std::size_t>(row * mask.columns + column)];
       if (label == 0) continue;
-      require(out.count(label) > 0 || out.size() < kMostObjects, kOp,
+      require(out.count(label) > 0 || out.size() < kMostObjects, kSegmentDataOp,
               "{}: more than {} objects; a mask has one number or flat colour an object, no shades", path,
               kMostObjects);
       Mask& bits = out[label];
@@ -62,7 +62,7 @@ std::vector<std::int64_t> cells_of(const Mask& mask) {
   std::vector<std::int64_t> out;
   for (std::size_t n = 0; n < mask.bits.size(); ++n)
     if (mask.bits[n] != 0) out.push_back(static_cast<std::int64_t>(n));
-  require(!out.empty(), kOp, "an object without a cell");
+  require(!out.empty(), kSegmentDataOp, "an object without a cell");
   return out;
 }
 
@@ -87,10 +87,10 @@ SegmentData read_segment_data(const std::string& folder, std::int64_t image_size
       return;
     }
     std::error_code unknown;
-    require(fs::is_regular_file(mask_path, unknown), kOp, "{}: {}", mask_path.string(), kNoFile);
+    require(fs::is_regular_file(mask_path, unknown), kSegmentDataOp, "{}: {}", mask_path.string(), kNoFile);
     const Image image = read_image(path.string());
     const Labels mask = read_labels(mask_path.string());
-    require(image.rows == mask.rows && image.columns == mask.columns, kOp,
+    require(image.rows == mask.rows && image.columns == mask.columns, kSegmentDataOp,
             "{} has {} x {} pixels, its picture {} x {}", mask_path.string(), mask.columns, mask.rows,
             image.columns, image.rows);
     SegmentPicture picture;
@@ -106,11 +106,11 @@ SegmentData read_segment_data(const std::string& folder, std::int64_t image_size
     out.pictures.push_back(std::move(picture));
   };
   const auto skip = [&](const SkippedPicture& picture) {
-    if (strict) fail(kOp, "{}: {}; without --strict it is left out", picture.path, picture.reason);
+    if (strict) fail(kSegmentDataOp, "{}: {}; without --strict it is left out", picture.path, picture.reason);
     out.skipped.push_back(picture);
   };
   const fs::path images = fs::path(folder) / "images";
-  require(fs::is_directory(images), kOp, "{}: no folder; images/ and masks/ were expected in {}",
+  require(fs::is_directory(images), kSegmentDataOp, "{}: no folder; images/ and masks/ were expected in {}",
           images.string(), folder);
   const PictureFiles files = pictures_in(images.string());
   for (const std::string& path : files.others) skip({path, kNoFile});
@@ -124,8 +124,9 @@ SegmentData read_segment_data(const std::string& folder, std::int64_t image_size
     out.notes.push_back(
         fmt::format("{} masks are empty, or too small for a cell of the low resolution", small));
   const bool any = !out.skipped.empty();
-  require(!out.objects.empty(), kOp, "{}: no objects; images/NAME.jpg and masks/NAME.png were expected{}{}",
-          folder, any ? fmt::format("; {} pictures were left out, the first ", out.skipped.size()) : "",
+  require(!out.objects.empty(), kSegmentDataOp,
+          "{}: no objects; images/NAME.jpg and masks/NAME.png were expected{}{}", folder,
+          any ? fmt::format("; {} pictures were left out, the first ", out.skipped.size()) : "",
           any ? out.skipped.front().path + ": " + out.skipped.front().reason : "");
   return out;
 }

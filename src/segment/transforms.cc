@@ -10,7 +10,7 @@ namespace locant {
 namespace {
 
 constexpr std::int64_t kMaxLength = 16384;
-constexpr std::int64_t kMaxPixels = 1 << 28;
+constexpr std::int64_t kMaxPlanePixels = 1 << 28;
 
 }  // namespace
 
@@ -22,9 +22,9 @@ ResizeLongestSide::ResizeLongestSide(std::int64_t target_length) : target_length
 ImageSize ResizeLongestSide::target_size(ImageSize picture) const {
   require(picture.rows >= 1 && picture.columns >= 1, "resize_longest_side",
           "a picture of {} x {} pixels: sides start at 1", picture.columns, picture.rows);
-  require(picture.rows <= kMaxPixels / picture.columns, "resize_longest_side",
+  require(picture.rows <= kMaxPlanePixels / picture.columns, "resize_longest_side",
           "a picture of {} x {} pixels has more than {}; make it smaller", picture.columns, picture.rows,
-          kMaxPixels);
+          kMaxPlanePixels);
   const double longer = static_cast<double>(std::max(picture.rows, picture.columns));
   const double scale = static_cast<double>(target_length_) / longer;
   const auto side = [scale](std::int64_t length) {

@@ -27,7 +27,7 @@ namespace locant {
 namespace fs = std::filesystem;
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 using Phase = TrainProgress::Phase;
 
 double now() {
@@ -61,7 +61,7 @@ class Trainer {
   double accuracy_of(bool averaged, bool* complete);
   void checkpoint() const;
   void write_model() const;
-  void log(const Json& line);
+  void log(const OrderedJson& line);
   void log_step(double lr);
   void log_epoch();
   void report(Phase phase, std::int64_t done, std::int64_t total);
@@ -131,8 +131,8 @@ std::vector<std::string> run_files(const std::string& folder) {
 bool is_abandoned_log(const std::string& path) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
-    const Json entry = Json::parse(line, nullptr, false);
-    const std::string kind = entry.is_object() ? entry.value("kind", Json()).dump() : "";
+    const OrderedJson entry = OrderedJson::parse(line, nullptr, false);
+    const std::string kind = entry.is_object() ? entry.value("kind", OrderedJson()).dump() : "";
     if (kind != "\"step\"" && kind != "\"skip\"") return file.eof() && entry.is_discarded();
   }
   return fs::is_regular_file(path);
@@ -212,11 +212,12 @@ void Trainer::plan_rate() {
 
 // What a resumed run must share with the options that it began with.
 void Trainer::check_options(const TrainState& state) {
-  const Json was = Json::parse(state.options, nullptr, false), is = Json::parse(state_.options),
-             plain = Json::parse(TrainOptions{}.to_json());  // of a version that had fewer
+  const OrderedJson was = OrderedJson::parse(state.options, nullptr, false),
+                    is = OrderedJson::parse(state_.options),
+                    plain = OrderedJson::parse(TrainOptions{}.to_json());  // of a version that had fewer
   require(was.is_object(), "train", "{}: the options in it are broken", state_path(options_.out));
   for (const auto& [key, value] : is.items()) {
-    const Json before = was.contains(key) ? was[key] : plain[key];
+    const OrderedJson before = was.contains(key) ? was[key] : plain[key];
     if (before == value || key == "data" || key == "val")
       continue;  // data may have moved: its content is checked below
     if (key == "threads") {
@@ -393,9 +394,9 @@ bool Trainer::validate() {
   return true;
 }
 
-void Trainer::log(const Json& line) {
+void Trainer::log(const OrderedJson& line) {
   // File names need not be UTF-8.
-  const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace);
+  const std::string text = line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
   if (callbacks_.log) callbacks_.log(text);
   append_log_line(log_path(options_.out), text);
   state_.log_bytes += static_cast<std::int64_t>(text.size()) + 1;
@@ -415,12 +416,12 @@ void Trainer::log_step(double lr) {
 }
 
 void Trainer::log_epoch() {
-  Json line{{"kind", "epoch"},
-            {"epoch", state_.epoch},
-            {"step", state_.step},
-            {"lr", schedule_.at(state_.step - 1)},
-            {"loss", state_.epoch_meter.mean_loss()},
-            {"accuracy", state_.epoch_meter.accuracy()}};
+  OrderedJson line{{"kind", "epoch"},
+                   {"epoch", state_.epoch},
+                   {"step", state_.step},
+                   {"lr", schedule_.at(state_.step - 1)},
+                   {"loss", state_.epoch_meter.mean_loss()},
+                   {"accuracy", state_.epoch_meter.accuracy()}};
   if (data_.val && (state_.epoch % options_.val_interval == 0 || state_.epoch == options_.epochs)) {
     line["val_accuracy"] = state_.val_accuracy;
     if (ema_) line["ema_val_accuracy"] = state_.ema_val_accuracy;

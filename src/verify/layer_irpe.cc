@@ -9,7 +9,7 @@ namespace locant {
 
 namespace {
 
-IrpeGrid grid_of(const LayerArgs& args) {
+IrpeGrid irpe_grid_of(const LayerArgs& args) {
   return {args.integer("height"), args.integer("width"), args.integer("skip")};
 }
 
@@ -41,7 +41,7 @@ IrpeOptions options_of(const LayerArgs& args, const char* layout) {
 
 OracleLayer irpe_attention(const LayerArgs& args, const Weights& w) {
   const IrpeOptions options = options_of(args, "NLC");
-  return [layer = IrpeAttention(w, options), maps = irpe_maps(options.form, grid_of(args))](
+  return [layer = IrpeAttention(w, options), maps = irpe_maps(options.form, irpe_grid_of(args))](
              const Context& ctx, const std::vector<Var>& in) {
     return std::vector<Var>{layer(ctx, input_at(in, 0), maps)};
   };
@@ -51,7 +51,7 @@ OracleLayer irpe_detr_attention(const LayerArgs& args, const Weights& w) {
   const IrpeOptions options = options_of(args, "LNC");
   require(options.skip == 0, "verify", "DETR has no tokens in front of its grid; skip is {}", options.skip);
   const IrpeDetrAttention layer(w, options);
-  const IrpeMaps maps = irpe_maps(options.form, grid_of(args));
+  const IrpeMaps maps = irpe_maps(options.form, irpe_grid_of(args));
   AttentionVisibility visibility;
   if (args.has("valid_hw")) visibility = irpe_keys_within(args.integer_rows("valid_hw"), maps.grid);
   return [layer, maps, visibility](const Context& ctx, const std::vector<Var>& in) {

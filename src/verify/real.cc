@@ -82,7 +82,7 @@ double bound_of(const std::string& name) {
   return 0.0;
 }
 
-double milliseconds_since(std::chrono::steady_clock::time_point start) {
+double passed_ms(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
 }
 
@@ -95,7 +95,7 @@ VerifyReport verify_real(const std::string& json_path, const std::string& weight
   report.file = json_path;
   auto start = std::chrono::steady_clock::now();
   const LoadedModel loaded = load_model(weights);
-  report.build_ms = milliseconds_since(start);
+  report.build_ms = passed_ms(start);
   report.family = loaded.model->family().name;
   report.naming = loaded.naming;
 
@@ -117,7 +117,7 @@ VerifyReport verify_real(const std::string& json_path, const std::string& weight
   start = std::chrono::steady_clock::now();
   const Features features =
       loaded.model->features(ctx, Var(input.reshaped({1, input.dim(0), input.dim(1), input.dim(2)})));
-  report.forward_ms = milliseconds_since(start);
+  report.forward_ms = passed_ms(start);
   for (const OracleTensor& want : oracle.tensors) {
     VerifyEntry entry{want.name == "input" ? "input" : "stage", want.name, 0.0, bound_of(want.name)};
     const Tensor got = quantity(want.name, input, features, probe);

@@ -10,26 +10,26 @@
 namespace locant {
 namespace {
 
-constexpr const char* kOp = "attention";
+constexpr const char* kInputsOp = "attention";
 
 // Whether a map reaches every one of `tokens` rows. Queries may reach a row once only.
 bool check_rows(const std::vector<std::int32_t>& rows, std::int64_t slots, std::int64_t tokens, bool once,
                 const Remembered& checked, const char* name) {
   if (rows.empty()) {
-    require(slots == tokens, kOp, "{} {} slots for {} tokens; without a row map both must be equal", slots,
-            name, tokens);
+    require(slots == tokens, kInputsOp, "{} {} slots for {} tokens; without a row map both must be equal",
+            slots, name, tokens);
     return true;
   }
-  require(static_cast<std::int64_t>(rows.size()) == slots, kOp, "the {} map has {} rows for {} slots", name,
-          rows.size(), slots);
+  require(static_cast<std::int64_t>(rows.size()) == slots, kInputsOp, "the {} map has {} rows for {} slots",
+          name, rows.size(), slots);
   if (const auto known = checked.get(); known && *known / 2 == tokens) return *known % 2 != 0;
   std::vector<bool> seen(static_cast<std::size_t>(tokens));
   std::int64_t reached = 0;
   for (const std::int32_t row : rows) {
     if (row < 0) continue;
-    if (row >= tokens) fail(kOp, "the {} map asks for row {} of {} tokens", name, row, tokens);
+    if (row >= tokens) fail(kInputsOp, "the {} map asks for row {} of {} tokens", name, row, tokens);
     const bool again = seen[static_cast<std::size_t>(row)];
-    if (again && once) fail(kOp, "the {} map asks for row {} twice", name, row);
+    if (again && once) fail(kInputsOp, "the {} map asks for row {} twice", name, row);
     seen[static_cast<std::size_t>(row)] = true;
     reached += !again;
   }
@@ -39,13 +39,13 @@ bool check_rows(const std::vector<std::int32_t>& rows, std::int64_t slots, std::
 }
 
 void check_regions(const std::vector<std::int32_t>& region, std::int64_t slots, const char* name) {
-  require(region.empty() || static_cast<std::int64_t>(region.size()) == slots, kOp,
+  require(region.empty() || static_cast<std::int64_t>(region.size()) == slots, kInputsOp,
           "{} {} regions for {} slots", region.size(), name, slots);
 }
 
 void check_boxes(const RowMaps& maps, const AttentionInputs& in) {
   if (maps.query_box.empty()) return;
-  require(static_cast<std::int64_t>(maps.query_box.size()) == in.G * in.Nq * 4, kOp,
+  require(static_cast<std::int64_t>(maps.query_box.size()) == in.G * in.Nq * 4, kInputsOp,
           "query_box has {} numbers; four for each of {} groups of {} queries are {}", maps.query_box.size(),
           in.G, in.Nq, in.G * in.Nq * 4);
 }
@@ -59,7 +59,7 @@ void check_maps(AttentionInputs& in) {
     in.Nq = maps->queries;
     in.Nk = maps->keys;
     constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
-    require(in.G >= 1 && in.Nq >= 0 && in.Nk >= 0 && std::max({in.G, in.Nq, in.Nk}) <= kMost, kOp,
+    require(in.G >= 1 && in.Nq >= 0 && in.Nk >= 0 && std::max({in.G, in.Nq, in.Nk}) <= kMost, kInputsOp,
             "{} groups of {} queries and {} keys", in.G, in.Nq, in.Nk);
     in.parts[0].covered =
         check_rows(maps->query_rows, in.G * in.Nq, in.parts[0].tokens, true, maps->checked_queries, "query");
@@ -67,7 +67,7 @@ void check_maps(AttentionInputs& in) {
         check_rows(maps->key_rows, in.G * in.Nk, in.parts[1].tokens, false, maps->checked_keys, "key");
     check_regions(maps->query_region, in.G * in.Nq, "query");
     check_regions(maps->key_region, in.G * in.Nk, "key");
-    require(maps->query_region.empty() == maps->key_region.empty(), kOp,
+    require(maps->query_region.empty() == maps->key_region.empty(), kInputsOp,
             "regions are needed for queries and keys or for neither");
     check_boxes(*maps, in);
   }
@@ -76,33 +76,34 @@ void check_maps(AttentionInputs& in) {
 
 void check_visibility(const AttentionInputs& in) {
   const std::vector<std::int64_t>& lengths = in.options.key_lengths;
-  require(lengths.empty() || static_cast<std::int64_t>(lengths.size()) == in.B, kOp,
+  require(lengths.empty() || static_cast<std::int64_t>(lengths.size()) == in.B, kInputsOp,
           "{} key lengths for a batch of {}", lengths.size(), in.B);
   for (const std::int64_t length : lengths)
-    if (length < 0 || length > in.Nk) fail(kOp, "key length {} is outside 0 to {}", length, in.Nk);
+    if (length < 0 || length > in.Nk) fail(kInputsOp, "key length {} is outside 0 to {}", length, in.Nk);
   const AttentionVisibility& v = in.options.visibility;
-  require(v.causal || (v.causal_offset == 0 && v.causal_span == 0), kOp,
+  require(v.causal || (v.causal_offset == 0 && v.causal_span == 0), kInputsOp,
           "a causal offset of {} and span of {} without causal = true", v.causal_offset, v.causal_span);
   if (v.dense == nullptr) return;
   dense_strides(in, v.dense_shape, "the dense mask");
   if (static_cast<std::int64_t>(v.dense->size()) != v.dense_shape.numel())
-    fail(kOp, "the dense mask holds {} bytes for its shape {}", v.dense->size(), v.dense_shape.str());
+    fail(kInputsOp, "the dense mask holds {} bytes for its shape {}", v.dense->size(), v.dense_shape.str());
 }
 
 void check_pads(const AttentionInputs& in) {
   const AttentionOptions& o = in.options;
   if (!o.pad_bias.defined()) return;
   if (in.D != in.Dv || o.pad_bias.shape() != Shape{3 * in.H * in.D})
-    fail(kOp, "pad_bias of shape {} for {} heads of width {} (values {}); it must hold 3 H D numbers",
+    fail(kInputsOp, "pad_bias of shape {} for {} heads of width {} (values {}); it must hold 3 H D numbers",
          o.pad_bias.shape().str(), in.H, in.D, in.Dv);
-  require(!o.zero_pad, kOp, "padding slots get their keys from pad_bias or are zero (zero_pad), not both");
+  require(!o.zero_pad, kInputsOp,
+          "padding slots get their keys from pad_bias or are zero (zero_pad), not both");
 }
 
 // Fills in groups and slots, and checks everything that has a shape.
 std::shared_ptr<const AttentionInputs> checked(AttentionInputs&& in) {
   const AttentionOptions& o = in.options;
   in.scale = attention_scale(o.scale, in.D);
-  require(o.dropout >= 0.0f && o.dropout < 1.0f, kOp, "dropout of {} is not in [0, 1)", o.dropout);
+  require(o.dropout >= 0.0f && o.dropout < 1.0f, kInputsOp, "dropout of {} is not in [0, 1)", o.dropout);
   check_maps(in);
   check_visibility(in);
   check_term_shapes(in);
@@ -129,7 +130,7 @@ std::vector<Var> AttentionInputs::vars() const {
 AttentionDropout attention_dropout(const Context& ctx, const AttentionInputs& in) {
   const float p = in.options.dropout;
   if (!ctx.train || p == 0.0f) return {};
-  require(ctx.rng != nullptr, kOp, "dropout of {} while training needs a generator: set ctx.rng", p);
+  require(ctx.rng != nullptr, kInputsOp, "dropout of {} while training needs a generator: set ctx.rng", p);
   return {p, ctx.rng->next()};
 }
 
@@ -147,15 +148,15 @@ std::array<std::int64_t, 4> dense_strides(const AttentionInputs& in, const Shape
     step *= extent;
   }
   if (!fits)
-    fail(kOp, "{} of shape {} does not fit (B, G, H, Nq, Nk) = ({}, {}, {}, {}, {})", what, table.str(), in.B,
-         in.G, in.H, in.Nq, in.Nk);
+    fail(kInputsOp, "{} of shape {} does not fit (B, G, H, Nq, Nk) = ({}, {}, {}, {}, {})", what, table.str(),
+         in.B, in.G, in.H, in.Nq, in.Nk);
   return strides;
 }
 
 std::shared_ptr<const AttentionInputs> attention_inputs(const Var& qkv, const AttentionOptions& options) {
   const Shape& shape = qkv.shape();
   if (shape.rank() != 3 || options.heads < 1 || shape[2] % 3 != 0 || shape[2] / 3 % options.heads != 0)
-    fail(kOp, "qkv of shape {} does not split into q, k, v of {} heads; it must be (B, N, 3 H D)",
+    fail(kInputsOp, "qkv of shape {} does not split into q, k, v of {} heads; it must be (B, N, 3 H D)",
          shape.str(), options.heads);
   AttentionInputs in;
   in.joint = true;
@@ -175,7 +176,7 @@ std::shared_ptr<const AttentionInputs> attention_inputs(const Var& q, const Var&
   const bool ranks = qs.rank() == 3 && ks.rank() == 3 && vs.rank() == 3;
   if (!ranks || H < 1 || qs[0] != ks[0] || qs[0] != vs[0] || ks[1] != vs[1] || qs[2] != ks[2] ||
       qs[2] % H != 0 || vs[2] % H != 0)
-    fail(kOp,
+    fail(kInputsOp,
          "q {}, k {} and v {} do not fit {} heads; they must be (B, Nq, H D), (B, Nk, H D) and (B, Nk, H Dv)",
          qs.str(), ks.str(), vs.str(), H);
   AttentionInputs in;

@@ -7,23 +7,23 @@
 namespace locant {
 namespace {
 
-constexpr const char* kOp = "attention";
+constexpr const char* kTermShapesOp = "attention";
 
 const Shape& shape_of(const Var& table, const std::string& what) {
-  require(table.defined(), kOp, "{} has no table", what);
+  require(table.defined(), kTermShapesOp, "{} has no table", what);
   return table.shape();
 }
 
 // A map against the slots of the call and a table of `rows`.
 void check_map(const AttentionInputs& in, const OffsetMap* map, const Shape& table, std::int64_t rows,
                const std::string& what) {
-  require(map != nullptr, kOp, "{} has no OffsetMap that says which rows of its table of shape {} are read",
-          what, table.str());
+  require(map != nullptr, kTermShapesOp,
+          "{} has no OffsetMap that says which rows of its table of shape {} are read", what, table.str());
   require(static_cast<std::int64_t>(map->query_code.size()) == in.Nq &&
               static_cast<std::int64_t>(map->key_code.size()) == in.Nk,
-          kOp, "{} has codes for {} query and {} key slots; the call has {} and {}", what,
+          kTermShapesOp, "{} has codes for {} query and {} key slots; the call has {} and {}", what,
           map->query_code.size(), map->key_code.size(), in.Nq, in.Nk);
-  require(map->map.empty() || static_cast<std::int64_t>(map->map.size()) == map->offsets, kOp,
+  require(map->map.empty() || static_cast<std::int64_t>(map->map.size()) == map->offsets, kTermShapesOp,
           "{} has a map of {} entries for {} offsets", what, map->map.size(), map->offsets);
   std::optional<std::int64_t> wanted = map->rows_wanted.get();
   if (!wanted) {
@@ -31,8 +31,8 @@ void check_map(const AttentionInputs& in, const OffsetMap* map, const Shape& tab
     map->rows_wanted.set(*wanted);
   }
   if (rows < 1 || *wanted > rows)
-    fail(kOp, "{} wants row {} of a table of shape {}, which has {} rows ({} offsets)", what, *wanted - 1,
-         table.str(), rows, map->offsets);
+    fail(kTermShapesOp, "{} wants row {} of a table of shape {}, which has {} rows ({} offsets)", what,
+         *wanted - 1, table.str(), rows, map->offsets);
 }
 
 // Vectors (rows, width) or (H, rows, width).
@@ -41,7 +41,7 @@ void check_vectors(const AttentionInputs& in, const Var& vectors, const OffsetMa
   const Shape& shape = shape_of(vectors, what);
   const bool shared = shape.rank() == 2, own = shape.rank() == 3 && shape[0] == in.H;
   if ((!shared && !own) || shape[-1] != width)
-    fail(kOp, "{} has vectors of shape {}; they must be (rows, {}) or ({} heads, rows, {})", what,
+    fail(kTermShapesOp, "{} has vectors of shape {}; they must be (rows, {}) or ({} heads, rows, {})", what,
          shape.str(), width, in.H, width);
   check_map(in, map, shape, shape[-2], what);
 }
@@ -53,7 +53,7 @@ void check(const AttentionInputs& in, const AttentionTerm::Dense& dense, const s
 void check(const AttentionInputs& in, const AttentionTerm::Gather& gather, const std::string& what) {
   const Shape& shape = shape_of(gather.table, what);
   if (shape.rank() != 2 || shape[1] != in.H)
-    fail(kOp, "{} has a table of shape {}; it must be (rows, {} heads)", what, shape.str(), in.H);
+    fail(kTermShapesOp, "{} has a table of shape {}; it must be (rows, {} heads)", what, shape.str(), in.H);
   check_map(in, gather.map.get(), shape, shape[0], what);
 }
 
@@ -62,8 +62,9 @@ void check(const AttentionInputs& in, const AttentionTerm::Bucket& bucket, const
   const bool query = bucket.side == Side::query;
   const std::int64_t tokens = in.parts[query ? 0 : 1].tokens;
   if (shape.rank() != 4 || shape[0] != in.B || shape[1] != tokens || shape[2] != in.H)
-    fail(kOp, "{} has numbers of shape {}; on the {} side they must be (B, N, H, rows) = ({}, {}, {}, rows)",
-         what, shape.str(), query ? "query" : "key", in.B, tokens, in.H);
+    fail(kTermShapesOp,
+         "{} has numbers of shape {}; on the {} side they must be (B, N, H, rows) = ({}, {}, {}, rows)", what,
+         shape.str(), query ? "query" : "key", in.B, tokens, in.H);
   check_map(in, bucket.map.get(), shape, shape[3], what);
 }
 
@@ -80,10 +81,10 @@ void check(const AttentionInputs& in, const AttentionTerm::Axis& axis, const std
     any = true;
     const Shape& shape = axis.tables[a].shape();
     if (shape.rank() != 4 || shape[0] != in.B || shape[1] != tokens || shape[2] != in.H || shape[3] < 1)
-      fail(kOp, "{} has {} of shape {}; they must be (B, Nq, H, key {}) = ({}, {}, {}, key {})", what,
-           kNames[a], shape.str(), kNames[a], in.B, tokens, in.H, kNames[a]);
+      fail(kTermShapesOp, "{} has {} of shape {}; they must be (B, Nq, H, key {}) = ({}, {}, {}, key {})",
+           what, kNames[a], shape.str(), kNames[a], in.B, tokens, in.H, kNames[a]);
   }
-  require(any, kOp, "{} has no table", what);
+  require(any, kTermShapesOp, "{} has no table", what);
 }
 
 }  // namespace
@@ -95,12 +96,12 @@ void check_term_shapes(const AttentionInputs& in) {
     const std::string what = fmt::format("term {} ({})", t, term.name());
     std::visit([&](const auto& kind) { check(in, kind, what); }, term.kind);
     if (term.head_scale.defined() && term.head_scale.shape() != Shape{in.H})
-      fail(kOp, "{} has a head_scale of shape {}; it must be ({} heads)", what, term.head_scale.shape().str(),
-           in.H);
+      fail(kTermShapesOp, "{} has a head_scale of shape {}; it must be ({} heads)", what,
+           term.head_scale.shape().str(), in.H);
   }
   if (o.factor) {
     const auto* gather = std::get_if<AttentionTerm::Gather>(&o.factor->kind);
-    require(gather != nullptr && !o.factor->head_scale.defined(), kOp,
+    require(gather != nullptr && !o.factor->head_scale.defined(), kTermShapesOp,
             "the factor must be a gather term without a head_scale, and is a {} term{}", o.factor->name(),
             o.factor->head_scale.defined() ? " with one" : "");
     check(in, *gather, "the factor");

@@ -5,6 +5,7 @@
 #include "position/catalogue/token_instance.h"
 
 namespace locant {
+namespace absolute_3d_encoding {
 namespace {
 
 EncodingInstance instance(const EncodingCase& c) {
@@ -59,6 +60,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace absolute_3d_encoding
 
 const Encoding kAbsolute3d = {
     .name = "absolute_3d",
@@ -73,9 +75,9 @@ const Encoding kAbsolute3d = {
     .memory = "F h w C",
     .grids = EncodingGrids::one,
     .variants = {"joint", "factorised", "temporal"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = absolute_3d_encoding::cases,
+    .instance = absolute_3d_encoding::instance,
+    .picture = absolute_3d_encoding::picture,
 };
 
 }  // namespace locant

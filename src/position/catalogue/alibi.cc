@@ -6,6 +6,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace alibi_encoding {
 namespace {
 
 bool causal(const EncodingCase& c) { return c.variant == "causal"; }
@@ -53,6 +54,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace alibi_encoding
 
 const Encoding kAlibi = {
     .name = "alibi",
@@ -66,9 +68,9 @@ const Encoding kAlibi = {
     .multiply_adds = "H N",
     .memory = "H N",
     .variants = {"causal", "learned"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = alibi_encoding::cases,
+    .instance = alibi_encoding::instance,
+    .index = alibi_encoding::index,
 };
 
 }  // namespace locant

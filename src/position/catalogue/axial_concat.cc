@@ -6,6 +6,7 @@
 #include "position/catalogue/instance.h"
 
 namespace locant {
+namespace axial_concat_encoding {
 namespace {
 
 // One that clips on the larger grids.
@@ -59,6 +60,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace axial_concat_encoding
 
 const Encoding kAxialConcat = {
     .name = "axial_concat",
@@ -74,9 +76,9 @@ const Encoding kAxialConcat = {
     .growth = MemoryGrowth::axis,
     .grids = EncodingGrids::flat,
     .variants = {"per_head"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = axial_concat_encoding::cases,
+    .instance = axial_concat_encoding::instance,
+    .index = axial_concat_encoding::index,
 };
 
 }  // namespace locant

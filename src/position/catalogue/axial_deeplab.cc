@@ -6,6 +6,7 @@
 #include "position/catalogue/instance.h"
 
 namespace locant {
+namespace axial_deeplab_encoding {
 namespace {
 
 struct Form {
@@ -92,6 +93,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace axial_deeplab_encoding
 
 const Encoding kAxialDeeplab = {
     .name = "axial_deeplab",
@@ -108,9 +110,9 @@ const Encoding kAxialDeeplab = {
     .memory = "(2K - 1)(2D + Dv)",
     .grids = EncodingGrids::one_flat,
     .variants = {"height", "deeplab2"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = axial_deeplab_encoding::cases,
+    .instance = axial_deeplab_encoding::instance,
+    .index = axial_deeplab_encoding::index,
 };
 
 }  // namespace locant

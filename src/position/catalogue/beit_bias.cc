@@ -6,6 +6,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace beit_bias_encoding {
 namespace {
 
 Window grid_of(const EncodingCase& c) { return {c.query.rows, c.query.columns}; }
@@ -40,6 +41,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace beit_bias_encoding
 
 const Encoding kBeitBias = {
     .name = "beit_bias",
@@ -54,9 +56,9 @@ const Encoding kBeitBias = {
     .memory = "((2h - 1)(2w - 1) + 3) H",
     .grids = EncodingGrids::one_flat,
     .prefix = true,
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = beit_bias_encoding::cases,
+    .instance = beit_bias_encoding::instance,
+    .index = beit_bias_encoding::index,
 };
 
 }  // namespace locant

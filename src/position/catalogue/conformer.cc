@@ -6,6 +6,7 @@
 #include "position/catalogue/instance.h"
 
 namespace locant {
+namespace conformer_encoding {
 namespace {
 
 std::int64_t width_of(const EncodingCase& c) { return (c.H * c.D + 1) / 2 * 2; }
@@ -71,6 +72,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace conformer_encoding
 
 const Encoding kConformer = {
     .name = "conformer",
@@ -83,9 +85,9 @@ const Encoding kConformer = {
     .parameters = "C^2 + 2 C",
     .multiply_adds = "N^2 C + 2 N C^2",
     .memory = "5 N C",
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = conformer_encoding::cases,
+    .instance = conformer_encoding::instance,
+    .index = conformer_encoding::index,
 };
 
 }  // namespace locant

@@ -6,7 +6,7 @@
 #include "position/catalogue/picture.h"
 
 namespace locant {
-
+namespace conv_ff_encoding {
 namespace {
 
 constexpr std::int64_t kWide = 4, kKernel = 3, kSqueezed = 3;  // of the cases
@@ -220,6 +220,7 @@ std::vector<EncodingCase> cases() {
 Tensor picture(const EncodingCase& c) { return neighbour_counts(c.query, kKernel); }
 
 }  // namespace
+}  // namespace conv_ff_encoding
 
 const Encoding kConvFf = {
     .name = "conv_ff",
@@ -236,9 +237,9 @@ const Encoding kConvFf = {
     .prefix = true,
     .variants = {"localvit_se", "localvit_eca", "localvit_ecah", "localvit_relu6", "leff", "leff_plain",
                  "conv_ff"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = conv_ff_encoding::cases,
+    .instance = conv_ff_encoding::instance,
+    .picture = conv_ff_encoding::picture,
 };
 
 }  // namespace locant

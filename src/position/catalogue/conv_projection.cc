@@ -5,6 +5,7 @@
 #include "position/catalogue/instance.h"
 
 namespace locant {
+namespace conv_projection_encoding {
 namespace {
 
 struct Projections {
@@ -90,6 +91,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace conv_projection_encoding
 
 const Encoding kConvProjection = {
     .name = "conv_projection",
@@ -105,9 +107,9 @@ const Encoding kConvProjection = {
     .grids = EncodingGrids::flat,
     .prefix = true,
     .variants = {"avg"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = conv_projection_encoding::cases,
+    .instance = conv_projection_encoding::instance,
+    .picture = conv_projection_encoding::picture,
 };
 
 }  // namespace locant

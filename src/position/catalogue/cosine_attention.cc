@@ -7,6 +7,7 @@
 #include "position/catalogue/picture.h"
 
 namespace locant {
+namespace cosine_attention_encoding {
 namespace {
 
 EncodingInstance instance(const EncodingCase& c) {
@@ -64,6 +65,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace cosine_attention_encoding
 
 const Encoding kCosineAttention = {
     .name = "cosine_attention",
@@ -78,9 +80,9 @@ const Encoding kCosineAttention = {
     .memory = "5 N C",
     .prefix = true,
     .variants = {"clamped"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = cosine_attention_encoding::cases,
+    .instance = cosine_attention_encoding::instance,
+    .picture = cosine_attention_encoding::picture,
 };
 
 }  // namespace locant

@@ -7,6 +7,7 @@
 #include "position/catalogue/instance.h"
 
 namespace locant {
+namespace deberta_encoding {
 namespace {
 
 struct Form {
@@ -120,6 +121,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace deberta_encoding
 
 const Encoding kDeberta = {
     .name = "deberta",
@@ -133,9 +135,9 @@ const Encoding kDeberta = {
     .multiply_adds = "2 N R C + 2 S 2 C^2, R = min(2S, 2N - 1)",
     .memory = "2 H N R + 4 S C",
     .variants = {"v1", "c2p", "p2c", "clip_first"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = deberta_encoding::cases,
+    .instance = deberta_encoding::instance,
+    .index = deberta_encoding::index,
 };
 
 }  // namespace locant

@@ -5,6 +5,7 @@
 #include "position/catalogue/instance.h"
 
 namespace locant {
+namespace decomposed_encoding {
 namespace {
 
 constexpr Grid kWindow{1, 2, 3};
@@ -137,6 +138,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace decomposed_encoding
 
 const Encoding kDecomposed = {
     .name = "decomposed",
@@ -152,9 +154,9 @@ const Encoding kDecomposed = {
     .growth = MemoryGrowth::axis,
     .prefix = true,
     .variants = {"window", "resized", "video"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = decomposed_encoding::cases,
+    .instance = decomposed_encoding::instance,
+    .index = decomposed_encoding::index,
 };
 
 }  // namespace locant

@@ -5,6 +5,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace dense_bias_encoding {
 namespace {
 
 Shape shape_of(const EncodingCase& c) {
@@ -50,6 +51,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace dense_bias_encoding
 
 const Encoding kDenseBias = {
     .name = "dense_bias",
@@ -65,9 +67,9 @@ const Encoding kDenseBias = {
     .growth = MemoryGrowth::quadratic,
     .prefix = true,
     .variants = {"shared", "batch", "keys"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = dense_bias_encoding::cases,
+    .instance = dense_bias_encoding::instance,
+    .picture = dense_bias_encoding::picture,
 };
 
 }  // namespace locant

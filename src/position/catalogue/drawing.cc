@@ -9,6 +9,7 @@
 #include "position/catalogue/picture.h"
 
 namespace locant {
+namespace drawing_encoding {
 namespace {
 
 constexpr std::int64_t kMostTokens = 4096, kMostHeads = 64, kWidestHead = 512, kMostPairs = 1 << 24;
@@ -80,9 +81,11 @@ EncodingCase usual_case(const Encoding& encoding, const std::string& variant) {
 }
 
 }  // namespace
+}  // namespace drawing_encoding
 
 EncodingCase drawing_case(const Encoding& encoding, const std::string& variant) {
-  const EncodingCase usual = usual_case(encoding, variant.empty() ? drawn_variant(encoding.name) : variant);
+  const EncodingCase usual = drawing_encoding::usual_case(
+      encoding, variant.empty() ? drawing_encoding::drawn_variant(encoding.name) : variant);
   std::exception_ptr why;
   try {
     draw_encoding(encoding, usual);
@@ -99,14 +102,14 @@ EncodingCase drawing_case(const Encoding& encoding, const std::string& variant) 
 }
 
 Drawing draw_encoding(const Encoding& encoding, const EncodingCase& c) {
-  check_size(c);
+  drawing_encoding::check_size(c);
   encoding.make(c);  // refuses what does not suit the encoding: index and picture take any case
   Drawing out;
   if (encoding.picture != nullptr) {
     const Tensor picture = encoding.picture(c);
     out.rows = picture.dim(0), out.columns = picture.dim(1);
     out.numbers.assign(picture.values().begin(), picture.values().end());
-    out.counts = is_counts(out.numbers);
+    out.counts = drawing_encoding::is_counts(out.numbers);
   } else {
     require(encoding.index != nullptr, "draw", "{} has neither an index nor a picture", encoding.name);
     out.rows = c.Nq(), out.columns = c.Nk();
@@ -115,8 +118,8 @@ Drawing draw_encoding(const Encoding& encoding, const EncodingCase& c) {
   }
   if (out.counts)
     for (float& x : out.numbers)
-      if (x < 0.0f) x = kNothing;
-  out.pairs = draws_pairs(encoding) && out.rows == c.Nq() && out.columns == c.Nk();
+      if (x < 0.0f) x = drawing_encoding::kNothing;
+  out.pairs = drawing_encoding::draws_pairs(encoding) && out.rows == c.Nq() && out.columns == c.Nk();
   return out;
 }
 
@@ -133,7 +136,7 @@ Drawing query_drawing(const Drawing& drawing, const EncodingCase& c, std::int64_
   out.columns = across * (grid.columns + 1) - 1;
   const std::int64_t above = c.prefix == 0 ? 0 : (c.prefix + out.columns - 1) / out.columns + 1;
   out.rows = above + down * (grid.rows + 1) - 1;
-  out.numbers.assign(static_cast<std::size_t>(out.rows * out.columns), kNothing);
+  out.numbers.assign(static_cast<std::size_t>(out.rows * out.columns), drawing_encoding::kNothing);
   for (std::int64_t j = 0; j < c.Nk(); ++j) {
     std::int64_t at = j;  // the prefix fills its lines from the left
     if (const std::int64_t n = j - c.prefix; n >= 0) {

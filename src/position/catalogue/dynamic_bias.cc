@@ -5,6 +5,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace dynamic_bias_encoding {
 namespace {
 
 Window grid_of(const EncodingCase& c) {
@@ -119,6 +120,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace dynamic_bias_encoding
 
 const Encoding kDynamicBias = {
     .name = "dynamic_bias",
@@ -134,9 +136,9 @@ const Encoding kDynamicBias = {
     .grids = EncodingGrids::one_flat,
     .prefix = true,
     .variants = {"residual", "relpos"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = dynamic_bias_encoding::cases,
+    .instance = dynamic_bias_encoding::instance,
+    .index = dynamic_bias_encoding::index,
 };
 
 }  // namespace locant

@@ -7,6 +7,7 @@
 #include "position/catalogue/token_instance.h"
 
 namespace locant {
+namespace fourier_encoding {
 namespace {
 
 constexpr std::int64_t kWidth = 4;  // channels an axis: short tables
@@ -60,6 +61,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace fourier_encoding
 
 const Encoding kFourier = {
     .name = "fourier",
@@ -73,9 +75,9 @@ const Encoding kFourier = {
     .multiply_adds = "64 N C once a grid",
     .memory = "64 N + N C",
     .grids = EncodingGrids::one_flat,
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = fourier_encoding::cases,
+    .instance = fourier_encoding::instance,
+    .picture = fourier_encoding::picture,
 };
 
 }  // namespace locant

@@ -7,6 +7,7 @@
 #include "position/catalogue/picture.h"
 
 namespace locant {
+namespace global_subsampled_encoding {
 namespace {
 
 GlobalSubsampled setting_of(const EncodingCase& c) {
@@ -75,6 +76,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace global_subsampled_encoding
 
 const Encoding kGlobalSubsampled = {
     .name = "global_subsampled",
@@ -89,9 +91,9 @@ const Encoding kGlobalSubsampled = {
     .memory = "2 N C / (wh ww)",
     .grids = EncodingGrids::flat,
     .variants = {"wide", "depthwise", "mean"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = global_subsampled_encoding::cases,
+    .instance = global_subsampled_encoding::instance,
+    .picture = global_subsampled_encoding::picture,
 };
 
 }  // namespace locant

@@ -5,7 +5,7 @@
 #include "position/catalogue/picture.h"
 
 namespace locant {
-
+namespace gpsa_encoding {
 namespace {
 
 EncodingInstance instance(const EncodingCase& c) {
@@ -63,6 +63,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace gpsa_encoding
 
 const Encoding kGpsa = {
     .name = "gpsa",
@@ -76,9 +77,9 @@ const Encoding kGpsa = {
     .multiply_adds = "N (h + w) C",
     .memory = "4 N C + H (h^2 + w^2)",
     .grids = EncodingGrids::flat,
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = gpsa_encoding::cases,
+    .instance = gpsa_encoding::instance,
+    .picture = gpsa_encoding::picture,
 };
 
 }  // namespace locant

@@ -6,6 +6,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace huang2020_encoding {
 namespace {
 
 using Method = Huang2020Method;
@@ -69,6 +70,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace huang2020_encoding
 
 const Encoding kHuang2020 = {
     .name = "huang2020",
@@ -84,9 +86,9 @@ const Encoding kHuang2020 = {
     .multiply_adds = "2 N^2 C; m1, m2: N^2 H",
     .memory = "0; m3: B H D N^2",
     .variants = {"m1", "m2", "m3", "m4", "relative_key", "relative_key_query"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = huang2020_encoding::cases,
+    .instance = huang2020_encoding::instance,
+    .index = huang2020_encoding::index,
 };
 
 }  // namespace locant

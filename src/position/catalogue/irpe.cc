@@ -5,7 +5,7 @@
 #include "position/catalogue/instance.h"
 
 namespace locant {
-
+namespace irpe_encoding {
 namespace {
 
 // "product_contextual_k", "cross_bias_qk_per_head": method, mode, sides.
@@ -181,6 +181,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace irpe_encoding
 
 const Encoding kIrpe = {
     .name = "irpe",
@@ -196,9 +197,9 @@ const Encoding kIrpe = {
     .grids = EncodingGrids::one_flat,
     .prefix = true,
     .composes_variants = true,
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = irpe_encoding::cases,
+    .instance = irpe_encoding::instance,
+    .index = irpe_encoding::index,
 };
 
 }  // namespace locant

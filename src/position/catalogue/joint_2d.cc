@@ -4,6 +4,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace joint_2d_encoding {
 namespace {
 
 EncodingInstance instance(const EncodingCase& c) {
@@ -41,6 +42,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace joint_2d_encoding
 
 const Encoding kJoint2d = {
     .name = "joint_2d",
@@ -56,9 +58,9 @@ const Encoding kJoint2d = {
     .grids = EncodingGrids::one_flat,
     .prefix = true,
     .variants = {"scaled"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = joint_2d_encoding::cases,
+    .instance = joint_2d_encoding::instance,
+    .index = joint_2d_encoding::index,
 };
 
 }  // namespace locant

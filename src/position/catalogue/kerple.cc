@@ -6,6 +6,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace kerple_encoding {
 namespace {
 
 Kerple form_of(const EncodingCase& c) {
@@ -59,6 +60,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace kerple_encoding
 
 const Encoding kKerple = {
     .name = "kerple",
@@ -72,9 +74,9 @@ const Encoding kKerple = {
     .multiply_adds = "H N",
     .memory = "H N",
     .variants = {"causal", "power", "power_causal"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = kerple_encoding::cases,
+    .instance = kerple_encoding::instance,
+    .index = kerple_encoding::index,
 };
 
 }  // namespace locant

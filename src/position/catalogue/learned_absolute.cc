@@ -5,6 +5,7 @@
 #include "position/catalogue/token_instance.h"
 
 namespace locant {
+namespace learned_absolute_encoding {
 namespace {
 
 // The table is made for 3 x 3; another grid takes it through the bilinear rule.
@@ -71,6 +72,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace learned_absolute_encoding
 
 const Encoding kLearnedAbsolute = {
     .name = "learned_absolute",
@@ -86,9 +88,9 @@ const Encoding kLearnedAbsolute = {
     .grids = EncodingGrids::one_flat,
     .prefix = true,
     .variants = {"bilinear"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = learned_absolute_encoding::cases,
+    .instance = learned_absolute_encoding::instance,
+    .picture = learned_absolute_encoding::picture,
 };
 
 }  // namespace locant

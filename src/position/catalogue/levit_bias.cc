@@ -5,6 +5,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace levit_bias_encoding {
 namespace {
 
 std::int64_t step_of(const EncodingCase& c) {
@@ -51,6 +52,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace levit_bias_encoding
 
 const Encoding kLevitBias = {
     .name = "levit_bias",
@@ -65,9 +67,9 @@ const Encoding kLevitBias = {
     .memory = "h w H",
     .grids = EncodingGrids::flat,
     .variants = {"subsample"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = levit_bias_encoding::cases,
+    .instance = levit_bias_encoding::instance,
+    .index = levit_bias_encoding::index,
 };
 
 }  // namespace locant

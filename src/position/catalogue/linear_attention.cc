@@ -12,7 +12,7 @@
 #include "position/rope.h"
 
 namespace locant {
-
+namespace linear_attention_encoding {
 namespace {
 
 // "elu causal rope": a map, and what goes with it.
@@ -157,6 +157,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace linear_attention_encoding
 
 const Encoding kLinearAttention = {
     .name = "linear_attention",
@@ -172,9 +173,9 @@ const Encoding kLinearAttention = {
     .memory = "2 N M H + M (Dv + 1) a thread",
     .prefix = true,
     .composes_variants = true,
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = linear_attention_encoding::cases,
+    .instance = linear_attention_encoding::instance,
+    .picture = linear_attention_encoding::picture,
 };
 
 }  // namespace locant

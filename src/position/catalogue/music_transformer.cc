@@ -5,6 +5,7 @@
 #include "position/shared/sequence.h"
 
 namespace locant {
+namespace music_transformer_encoding {
 namespace {
 
 struct Form {
@@ -62,6 +63,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace music_transformer_encoding
 
 const Encoding kMusicTransformer = {
     .name = "music_transformer",
@@ -75,9 +77,9 @@ const Encoding kMusicTransformer = {
     .multiply_adds = "N^2 C",
     .memory = "0",
     .variants = {"per_head", "unmasked", "short_table"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = music_transformer_encoding::cases,
+    .instance = music_transformer_encoding::instance,
+    .index = music_transformer_encoding::index,
 };
 
 }  // namespace locant

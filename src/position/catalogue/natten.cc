@@ -6,6 +6,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace natten_encoding {
 namespace {
 
 // Variants: K3 and K5, with blocks of 8 and of the least size, with and without gaps.
@@ -70,6 +71,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace natten_encoding
 
 const Encoding kNatten = {
     .name = "natten",
@@ -84,9 +86,9 @@ const Encoding kNatten = {
     .memory = "N ((b + K - 1) / b)^2 + (2K - 1)^2 H",
     .grids = EncodingGrids::one_flat,
     .variants = {"wide", "blocks", "dilated"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = natten_encoding::cases,
+    .instance = natten_encoding::instance,
+    .index = natten_encoding::index,
 };
 
 }  // namespace locant

@@ -7,6 +7,7 @@
 #include "position/catalogue/picture.h"
 
 namespace locant {
+namespace peg_encoding {
 namespace {
 
 constexpr std::int64_t kHidden = 5;  // of the feed-forward in the cases
@@ -127,6 +128,7 @@ std::vector<EncodingCase> cases() {
 Tensor picture(const EncodingCase& c) { return neighbour_counts(c.query, setting_of(c).k); }
 
 }  // namespace
+}  // namespace peg_encoding
 
 const Encoding kPeg = {
     .name = "peg",
@@ -142,9 +144,9 @@ const Encoding kPeg = {
     .grids = EncodingGrids::flat,
     .prefix = true,
     .variants = {"attention", "feed_forward", "stride", "no_residual", "kernel_5"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = peg_encoding::cases,
+    .instance = peg_encoding::instance,
+    .picture = peg_encoding::picture,
 };
 
 }  // namespace locant

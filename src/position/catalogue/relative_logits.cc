@@ -5,6 +5,7 @@
 #include "position/catalogue/local_reference.h"
 
 namespace locant {
+namespace relative_logits_encoding {
 namespace {
 
 constexpr std::int64_t kBlock = 2, kHalo = 1;
@@ -111,6 +112,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace relative_logits_encoding
 
 const Encoding kRelativeLogits = {
     .name = "relative_logits",
@@ -126,9 +128,9 @@ const Encoding kRelativeLogits = {
     .growth = MemoryGrowth::axis,
     .grids = EncodingGrids::one_flat,
     .variants = {"absolute", "unscaled", "halo", "halo_zeros"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = relative_logits_encoding::cases,
+    .instance = relative_logits_encoding::instance,
+    .index = relative_logits_encoding::index,
 };
 
 }  // namespace locant

@@ -4,6 +4,7 @@
 #include "position/catalogue/rotary_instance.h"
 
 namespace locant {
+namespace rope_encoding {
 namespace {
 
 // Variants: "neighbours" (the usual one), "halves", "partial" (halves of half the channels), "memory":
@@ -54,6 +55,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace rope_encoding
 
 const Encoding kRope = {
     .name = "rope",
@@ -68,9 +70,9 @@ const Encoding kRope = {
     .memory = "2 N C + N D",
     .prefix = true,
     .variants = {"neighbours", "halves", "partial", "memory"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = rope_encoding::cases,
+    .instance = rope_encoding::instance,
+    .picture = rope_encoding::picture,
 };
 
 }  // namespace locant

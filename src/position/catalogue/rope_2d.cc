@@ -4,6 +4,7 @@
 #include "position/catalogue/rotary_instance.h"
 
 namespace locant {
+namespace rope_2d_encoding {
 namespace {
 
 Rope2d rope_of(const EncodingCase& c) {
@@ -70,6 +71,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace rope_2d_encoding
 
 const Encoding kRope2d = {
     .name = "rope_2d",
@@ -85,9 +87,9 @@ const Encoding kRope2d = {
     .grids = EncodingGrids::flat,
     .prefix = true,
     .variants = {"rope_vit", "sam2", "eva02", "dinov3", "mixed"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = rope_2d_encoding::cases,
+    .instance = rope_2d_encoding::instance,
+    .picture = rope_2d_encoding::picture,
 };
 
 }  // namespace locant

@@ -6,6 +6,7 @@
 #include "position/catalogue/local_reference.h"
 
 namespace locant {
+namespace sasa_encoding {
 namespace {
 
 constexpr Grid kBlock{1, 2, 3};  // of the cases: several blocks on small grids
@@ -100,6 +101,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace sasa_encoding
 
 const Encoding kSasa = {
     .name = "sasa",
@@ -114,9 +116,9 @@ const Encoding kSasa = {
     .memory = "2 H N (b + k - 1), blocks of b x b queries",
     .grids = EncodingGrids::one_flat,
     .variants = {"zero_pad", "per_head", "even", "channels"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = sasa_encoding::cases,
+    .instance = sasa_encoding::instance,
+    .index = sasa_encoding::index,
 };
 
 }  // namespace locant

@@ -6,6 +6,7 @@
 #include "position/catalogue/instance.h"
 
 namespace locant {
+namespace shaw_encoding {
 namespace {
 
 struct Form {
@@ -81,6 +82,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace shaw_encoding
 
 const Encoding kShaw = {
     .name = "shaw",
@@ -94,9 +96,9 @@ const Encoding kShaw = {
     .multiply_adds = "2 H N (2K + 1) D",
     .memory = "H N (2K + 1)",
     .variants = {"keys", "values", "per_head", "query_minus_key"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = shaw_encoding::cases,
+    .instance = shaw_encoding::instance,
+    .index = shaw_encoding::index,
 };
 
 }  // namespace locant

@@ -7,6 +7,7 @@
 #include "position/catalogue/token_instance.h"
 
 namespace locant {
+namespace sincos_encoding {
 namespace {
 
 SinCosFlavour flavour_of(const EncodingCase& c) {
@@ -74,6 +75,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace sincos_encoding
 
 const Encoding kSincos = {
     .name = "sincos",
@@ -88,9 +90,9 @@ const Encoding kSincos = {
     .memory = "N C",
     .grids = EncodingGrids::one_flat,
     .variants = {"simple_vit", "mae", "timm", "detr"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = sincos_encoding::cases,
+    .instance = sincos_encoding::instance,
+    .picture = sincos_encoding::picture,
 };
 
 }  // namespace locant

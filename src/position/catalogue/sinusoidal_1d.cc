@@ -6,6 +6,7 @@
 #include "position/catalogue/token_instance.h"
 
 namespace locant {
+namespace sinusoidal_1d_encoding {
 namespace {
 
 SinusoidLayout layout_of(const EncodingCase& c) {
@@ -58,6 +59,7 @@ Tensor picture(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace sinusoidal_1d_encoding
 
 const Encoding kSinusoidal1d = {
     .name = "sinusoidal_1d",
@@ -72,9 +74,9 @@ const Encoding kSinusoidal1d = {
     .memory = "N C",
     .grids = EncodingGrids::one,
     .variants = {"interleaved", "halves", "t2t"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = sinusoidal_1d_encoding::cases,
+    .instance = sinusoidal_1d_encoding::instance,
+    .picture = sinusoidal_1d_encoding::picture,
 };
 
 }  // namespace locant

@@ -7,6 +7,7 @@
 #include "position/catalogue/picture.h"
 
 namespace locant {
+namespace spatial_reduction_encoding {
 namespace {
 
 // The variant is the ratio; 2 unless given.
@@ -62,6 +63,7 @@ std::vector<EncodingCase> cases() {
 Tensor picture(const EncodingCase& c) { return window_numbers(c.key, ratio_of(c), ratio_of(c)); }
 
 }  // namespace
+}  // namespace spatial_reduction_encoding
 
 const Encoding kSpatialReduction = {
     .name = "spatial_reduction",
@@ -76,9 +78,9 @@ const Encoding kSpatialReduction = {
     .memory = "2 N C / R^2",
     .grids = EncodingGrids::flat,
     .variants = {"1", "2", "3", "4", "5", "6", "7", "8", "9"},
-    .cases = cases,
-    .instance = instance,
-    .picture = picture,
+    .cases = spatial_reduction_encoding::cases,
+    .instance = spatial_reduction_encoding::instance,
+    .picture = spatial_reduction_encoding::picture,
 };
 
 }  // namespace locant

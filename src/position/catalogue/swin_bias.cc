@@ -4,6 +4,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace swin_bias_encoding {
 namespace {
 
 Window window_of(const EncodingCase& c) { return {c.query.rows, c.query.columns}; }
@@ -35,6 +36,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace swin_bias_encoding
 
 const Encoding kSwinBias = {
     .name = "swin_bias",
@@ -48,9 +50,9 @@ const Encoding kSwinBias = {
     .multiply_adds = "0",
     .memory = "(2h - 1)(2w - 1) H",
     .grids = EncodingGrids::one_flat,
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = swin_bias_encoding::cases,
+    .instance = swin_bias_encoding::instance,
+    .index = swin_bias_encoding::index,
 };
 
 }  // namespace locant

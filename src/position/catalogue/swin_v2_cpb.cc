@@ -4,6 +4,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace swin_v2_cpb_encoding {
 namespace {
 
 Window window_of(const EncodingCase& c) { return {c.query.rows, c.query.columns}; }
@@ -53,6 +54,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace swin_v2_cpb_encoding
 
 const Encoding kSwinV2Cpb = {
     .name = "swin_v2_cpb",
@@ -67,9 +69,9 @@ const Encoding kSwinV2Cpb = {
     .memory = "(2h - 1)(2w - 1) (512 + H)",
     .grids = EncodingGrids::one_flat,
     .variants = {"pretrained"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = swin_v2_cpb_encoding::cases,
+    .instance = swin_v2_cpb_encoding::instance,
+    .index = swin_v2_cpb_encoding::index,
 };
 
 }  // namespace locant

@@ -6,6 +6,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace t5_bucket_encoding {
 namespace {
 
 T5Buckets buckets_of(const EncodingCase& c) {
@@ -58,6 +59,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace t5_bucket_encoding
 
 const Encoding kT5Bucket = {
     .name = "t5_bucket",
@@ -71,9 +73,9 @@ const Encoding kT5Bucket = {
     .multiply_adds = "0",
     .memory = "32 H + 3 N",
     .variants = {"causal", "few", "few_causal"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = t5_bucket_encoding::cases,
+    .instance = t5_bucket_encoding::instance,
+    .index = t5_bucket_encoding::index,
 };
 
 }  // namespace locant

@@ -4,6 +4,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace temporal_bias_encoding {
 namespace {
 
 EncodingInstance instance(const EncodingCase& c) {
@@ -41,6 +42,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace temporal_bias_encoding
 
 const Encoding kTemporalBias = {
     .name = "temporal_bias",
@@ -54,9 +56,9 @@ const Encoding kTemporalBias = {
     .multiply_adds = "0",
     .memory = "(2F - 1) H",
     .grids = EncodingGrids::one,
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = temporal_bias_encoding::cases,
+    .instance = temporal_bias_encoding::instance,
+    .index = temporal_bias_encoding::index,
 };
 
 }  // namespace locant

@@ -9,6 +9,7 @@
 #include "position/shared/sequence.h"
 
 namespace locant {
+namespace transformer_xl_encoding {
 namespace {
 
 struct Form {
@@ -143,6 +144,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace transformer_xl_encoding
 
 const Encoding kTransformerXl = {
     .name = "transformer_xl",
@@ -156,9 +158,9 @@ const Encoding kTransformerXl = {
     .multiply_adds = "N^2 C + N C^2",
     .memory = "3 N C",
     .variants = {"learned", "clamp_len", "same_length"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = transformer_xl_encoding::cases,
+    .instance = transformer_xl_encoding::instance,
+    .index = transformer_xl_encoding::index,
 };
 
 }  // namespace locant

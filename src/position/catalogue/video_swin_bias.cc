@@ -4,6 +4,7 @@
 #include "position/catalogue/score_instance.h"
 
 namespace locant {
+namespace video_swin_bias_encoding {
 namespace {
 
 // The table's window: one more than the case's on each axis where it is about shrunken ones.
@@ -56,6 +57,7 @@ std::vector<std::int64_t> index(const EncodingCase& c) {
 }
 
 }  // namespace
+}  // namespace video_swin_bias_encoding
 
 const Encoding kVideoSwinBias = {
     .name = "video_swin_bias",
@@ -70,9 +72,9 @@ const Encoding kVideoSwinBias = {
     .memory = "(2F - 1)(2h - 1)(2w - 1) H",
     .grids = EncodingGrids::one,
     .variants = {"corner", "displacement"},
-    .cases = cases,
-    .instance = instance,
-    .index = index,
+    .cases = video_swin_bias_encoding::cases,
+    .instance = video_swin_bias_encoding::instance,
+    .index = video_swin_bias_encoding::index,
 };
 
 }  // namespace locant
