@@ -159,7 +159,8 @@ void add_demo(CLI::App& app, GlobalOptions& globals) {
                   "locant demo\nlocant demo --photos my_pictures -o seen\n",
                   [options, &globals] { return run(*options, globals); });
   sub->add_option("--weights", options->weights,
-                  fmt::format("Checkpoint for the photographs; without it {} where it exists", demo_command::kPhotoWeights))
+                  fmt::format("Checkpoint for the photographs; without it {} where it exists",
+                              demo_command::kPhotoWeights))
       ->type_name("FILE");
   sub->add_option("--photos", options->photos, "Folder of photographs; without it the bundled ones")
       ->type_name("FOLDER");

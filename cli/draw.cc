@@ -117,8 +117,8 @@ void add_sizes(CLI::App* sub, const std::shared_ptr<Options>& options) {
 void add_draw(CLI::App& app, GlobalOptions& globals) {
   auto options = std::make_shared<draw_command::Options>();
   CLI::App* sub =
-      add_command(app, globals, "draw", "Draws a position encoding: its index matrix, its numbers", draw_command::kExamples,
-                  [options, &globals] { return run(*options, globals); });
+      add_command(app, globals, "draw", "Draws a position encoding: its index matrix, its numbers",
+                  draw_command::kExamples, [options, &globals] { return run(*options, globals); });
   sub->add_option("ENCODING", options->name, "As locant list encodings names it");
   CLI::Option* output =
       sub->add_option("-o,--output", options->output, "PNG, - for stdout; otherwise ENCODING.png here")

@@ -9,7 +9,6 @@
 #include "io/paint.h"
 
 namespace locant::cli {
-namespace drawn_command {
 namespace {
 
 constexpr std::int64_t kPixels = 256, kGap = 8, kLargestCell = 64, kMostBeside = 512;
@@ -38,7 +37,6 @@ std::string grid_json(const Grid& grid) {
 }
 
 }  // namespace
-}  // namespace drawn_command
 
 Grid parse_grid(const std::string& text) {
   std::vector<std::int64_t> sides;
@@ -57,8 +55,8 @@ Grid parse_grid(const std::string& text) {
 }
 
 Image painted(const Drawing& drawing, const EncodingCase& c, std::int64_t cell) {
-  const ColourScale scale = drawn_command::scale_of(drawing);
-  const Image whole = drawn_command::panel(drawing, scale, cell);
+  const ColourScale scale = scale_of(drawing);
+  const Image whole = panel(drawing, scale, cell);
   if (!drawing.pairs || c.key.rows * c.key.frames == 1) return whole;
   const Grid& grid = c.query;
   const std::int64_t middle =
@@ -66,16 +64,16 @@ Image painted(const Drawing& drawing, const EncodingCase& c, std::int64_t cell) 
   const Drawing one = query_drawing(drawing, c, c.prefix + middle);
   // Of hundreds of rows a query reads few: by their own ranks the columns of the grid show too.
   return paint_beside(
-      whole, drawn_command::panel(one, one.counts ? drawn_command::scale_of(one) : scale, cell, std::min(whole.rows, drawn_command::kMostBeside)), drawn_command::kGap);
+      whole, panel(one, one.counts ? scale_of(one) : scale, cell, std::min(whole.rows, kMostBeside)), kGap);
 }
 
-Image painted(const Drawing& drawing, std::int64_t cell) { return drawn_command::panel(drawing, drawn_command::scale_of(drawing), cell); }
+Image painted(const Drawing& drawing, std::int64_t cell) { return panel(drawing, scale_of(drawing), cell); }
 
 std::string drawing_text(const Drawing& drawing) {
   std::vector<std::string> cells;
   std::size_t width = 0;
   for (const float number : drawing.numbers) {
-    cells.push_back(drawn_command::number_text(number, "."));
+    cells.push_back(number_text(number, "."));
     width = std::max(width, cells.back().size());
   }
   std::string out;
@@ -91,13 +89,13 @@ std::string drawing_json(const Drawing& drawing, const Encoding& encoding, const
   for (std::size_t n = 0; n < drawing.numbers.size(); ++n) {
     const bool first = n % static_cast<std::size_t>(drawing.columns) == 0;
     if (n > 0) numbers += first ? "],[" : ",";
-    numbers += drawn_command::number_text(drawing.numbers[n], "null");
+    numbers += number_text(drawing.numbers[n], "null");
   }
   return fmt::format(
       "{{\"encoding\":{},\"variant\":{},\"query_grid\":{},\"key_grid\":{},\"prefix\":{},\"heads\":{},\"d\":{}"
       ","
       "\"rows\":{},\"columns\":{},\"numbers\":[[{}]]}}\n",
-      json_string(encoding.name), json_string(c.variant), drawn_command::grid_json(c.query), drawn_command::grid_json(c.key), c.prefix, c.H,
+      json_string(encoding.name), json_string(c.variant), grid_json(c.query), grid_json(c.key), c.prefix, c.H,
       c.D, drawing.rows, drawing.columns, numbers);
 }
 

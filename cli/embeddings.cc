@@ -11,7 +11,6 @@
 #include "segment/predictor.h"
 
 namespace locant::cli {
-namespace embeddings_command {
 namespace {
 
 namespace fs = std::filesystem;
@@ -62,7 +61,6 @@ std::span<const std::uint8_t> bytes_of(const MappedFile& file) {
 }
 
 }  // namespace
-}  // namespace embeddings_command
 
 void add_embedding_options(CLI::App* sub, EmbeddingOptions& o) {
   sub->add_option("--weights", o.weights,
@@ -90,14 +88,14 @@ EmbeddingOptions with_image_size(EmbeddingOptions options) {
 PictureFile::PictureFile(const std::string& path, const DecodeOptions& decode)
     : path_(path), decode_(decode) {
   std::error_code code;
-  const embeddings_command::fs::file_status status = embeddings_command::fs::status(path, code);
-  if (path == "-" || embeddings_command::fs::is_fifo(status) || embeddings_command::fs::is_character_file(status)) {  // read once: <(command)
+  const fs::file_status status = fs::status(path, code);
+  if (path == "-" || fs::is_fifo(status) || fs::is_character_file(status)) {  // read once: <(command)
     image_ = read_image(path, decode_);
     key_ = picture_key(*image_);
     return;
   }
   file_ = MappedFile::open(path);
-  key_ = picture_key(embeddings_command::bytes_of(*file_));
+  key_ = picture_key(bytes_of(*file_));
   if (decode.page == 1 && decode.depth16 == Depth16::high) return;
   const std::string other =
       fmt::format("{} page {} depth16 {}", key_, decode.page, static_cast<int>(decode.depth16));
@@ -105,7 +103,7 @@ PictureFile::PictureFile(const std::string& path, const DecodeOptions& decode)
 }
 
 const Image& PictureFile::image() const {
-  if (!image_) image_ = decode_image(embeddings_command::bytes_of(*file_), path_, decode_);
+  if (!image_) image_ = decode_image(bytes_of(*file_), path_, decode_);
   return *image_;
 }
 
@@ -114,8 +112,8 @@ Embeddings::Embeddings(const EmbeddingOptions& options, const GlobalOptions& glo
   if (options.no_cache) return;
   std::string folder;
   try {
-    folder = embeddings_command::cache_folder(options);
-    embeddings_command::make_folder(folder);
+    folder = cache_folder(options);
+    make_folder(folder);
   } catch (const Error& error) {
     if (use_ == CacheUse::needed) throw;
     not_kept(error.what());
@@ -132,7 +130,7 @@ Embeddings::Embeddings(const EmbeddingOptions& options, const GlobalOptions& glo
 
 std::string Embeddings::identity(const std::string& folder) {
   const StopSignals signals;
-  embeddings_command::ReadingProgress reading(globals_, options_.weights);
+  ReadingProgress reading(globals_, options_.weights);
   return model_identity(options_.weights, {.memory = folder,
                                            .progress =
                                                [&](std::uint64_t done, std::uint64_t size) {

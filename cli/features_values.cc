@@ -10,7 +10,6 @@
 #include "io/tensor_file.h"
 
 namespace locant::cli {
-namespace features_values_command {
 namespace {
 
 /// "input_ids (B N), optional attention_mask (B N)"
@@ -29,7 +28,6 @@ bool takes(const std::vector<Port>& ports, const std::string& name) {
 }
 
 }  // namespace
-}  // namespace features_values_command
 
 bool holds_values(const std::string& path) { return path.ends_with(".safetensors"); }
 
@@ -40,15 +38,15 @@ ValuesRun run_values(const LoadedModel& loaded, const std::string& path) {
   Values values;
   std::vector<std::string> said;
   for (const TensorInfo& info : file->tensors()) {
-    const std::string name = lone && !features_values_command::takes(ports, info.name) ? ports.front().name : info.name;
-    require(features_values_command::takes(ports, name), "features", "{}: {} is no input of {}; it takes {}", path, printable(name),
-            loaded.name, features_values_command::described(ports));
+    const std::string name = lone && !takes(ports, info.name) ? ports.front().name : info.name;
+    require(takes(ports, name), "features", "{}: {} is no input of {}; it takes {}", path, printable(name),
+            loaded.name, described(ports));
     values.set(name, Var(file->read(info.name)));
     said.push_back(fmt::format("{} {}", name, info.shape.str()));
   }
   for (const Port& port : ports)
     require(port.optional || values.get(port.name).defined(), "features", "{}: there is no {}; {} takes {}",
-            path, port.name, loaded.name, features_values_command::described(ports));
+            path, port.name, loaded.name, described(ports));
   ValuesRun out;
   out.inputs = fmt::format("{}", fmt::join(said, ", "));
   const Stopwatch watch;

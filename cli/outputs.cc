@@ -13,7 +13,6 @@
 #include "io/safetensors.h"
 
 namespace locant::cli {
-namespace outputs_command {
 namespace {
 
 namespace fs = std::filesystem;
@@ -46,7 +45,6 @@ class StandardOutput final : public ByteSink {
 };
 
 }  // namespace
-}  // namespace outputs_command
 
 void Outputs::add(const std::string& flag, const std::string& path, Kind kind) {
   if (path.empty()) return;
@@ -62,17 +60,17 @@ void Outputs::add(const std::string& flag, const std::string& path, Kind kind) {
     require(fresh, "output", "{} {} and {} {} are the same file; give each its own", other.flag, other.path,
             flag, path);
   };
-  if (const std::optional<outputs_command::Identity> there = outputs_command::identity_of(path)) {
+  if (const std::optional<Identity> there = identity_of(path)) {
     const auto [at, fresh] = there_.try_emplace(*there, File{flag, path});
     once(fresh, at->second);
   } else {
-    const auto [at, fresh] = to_come_.try_emplace(outputs_command::settled(path), File{flag, path});
+    const auto [at, fresh] = to_come_.try_emplace(settled(path), File{flag, path});
     once(fresh, at->second);
   }
 }
 
 void Outputs::keep(const std::string& input) const {
-  const std::optional<outputs_command::Identity> identity = outputs_command::identity_of(input);
+  const std::optional<Identity> identity = identity_of(input);
   if (!identity) return;
   const auto found = there_.find(*identity);
   if (found == there_.end()) return;
@@ -89,7 +87,7 @@ void save_png(const std::string& path, const Image& image) {
 void save_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
                       const std::map<std::string, std::string>& metadata) {
   if (path != "-") return write_safetensors(path, tensors, metadata);
-  outputs_command::StandardOutput sink;
+  StandardOutput sink;
   write_safetensors(sink, output_name(path), tensors, metadata);
 }
 

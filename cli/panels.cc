@@ -23,7 +23,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::int64_t kGap = 8;                // pixels between panels
+constexpr std::int64_t kPanelGap = 8;           // pixels between panels
 constexpr std::int64_t kLargestSide = 1 << 13;  // pixels; attention is quadratic in the area
 
 /// Sides of a patch from the model's configuration; 1 x 1 when it does not say.
@@ -258,14 +258,14 @@ Image feature_panels(const std::vector<PictureFeatures>& pictures) {
   const PrincipalComponents principal = principal_components(patches, 3);
   std::vector<Tensor> projected;
   std::array<std::vector<float>, 3> channels;
-  std::int64_t rows = -kGap, columns = 0;
+  std::int64_t rows = -kPanelGap, columns = 0;
   for (const PictureFeatures& picture : pictures) {
     projected.push_back(project(principal, picture.patches));
     for (std::int64_t i = 0; i < projected.back().numel(); ++i)
       channels[static_cast<std::size_t>(i % 3)].push_back(projected.back()[i]);
     const std::int64_t panels = picture.attention.defined() ? 3 : 2;
-    rows += picture.photo.rows + kGap;
-    columns = std::max(columns, panels * picture.photo.columns + (panels - 1) * kGap);
+    rows += picture.photo.rows + kPanelGap;
+    columns = std::max(columns, panels * picture.photo.columns + (panels - 1) * kPanelGap);
   }
   std::array<Range, 3> range{};
   for (std::size_t c = 0; c < 3; ++c)
@@ -275,7 +275,7 @@ Image feature_panels(const std::vector<PictureFeatures>& pictures) {
   std::int64_t top = 0;
   for (std::size_t p = 0; p < pictures.size(); ++p) {
     const PictureFeatures& picture = pictures[p];
-    const std::int64_t step = picture.photo.columns + kGap;
+    const std::int64_t step = picture.photo.columns + kPanelGap;
     paste(canvas, picture.photo, top, 0);
     const Image colours = colour_grid(std::as_const(projected[p]).values(), picture.patches.dim(0),
                                       picture.patches.dim(1), range);
@@ -283,7 +283,7 @@ Image feature_panels(const std::vector<PictureFeatures>& pictures) {
           step);
     if (picture.attention.defined())
       paste(canvas, heat_over_photo(picture.photo, picture.attention), top, 2 * step);
-    top += picture.photo.rows + kGap;
+    top += picture.photo.rows + kPanelGap;
   }
   return canvas;
 }

@@ -8,7 +8,6 @@
 #include "io/picture_files.h"
 
 namespace locant::cli {
-namespace picture_list_command {
 namespace {
 
 namespace fs = std::filesystem;
@@ -23,7 +22,6 @@ bool is_litter(const std::string& path) {
 }
 
 }  // namespace
-}  // namespace picture_list_command
 
 void add_strict(CLI::App* sub, bool& strict) {
   sub->add_flag("--strict", strict,
@@ -35,7 +33,7 @@ PictureList::PictureList(const GlobalOptions& globals, const std::vector<std::st
     : on_failure_(std::move(failed)), strict_(strict) {
   const bool lone = arguments.size() == 1;
   for (const std::string& argument : arguments) {
-    if (!lone && picture_list_command::is_litter(argument))
+    if (!lone && is_litter(argument))
       note(globals, "{}: passed over", argument);
     else
       add(argument, lone);
@@ -46,9 +44,9 @@ PictureList::PictureList(const GlobalOptions& globals, const std::vector<std::st
 void PictureList::add(const std::string& argument, bool lone) {
   try {
     std::error_code code;
-    const picture_list_command::fs::file_status status = picture_list_command::fs::status(argument, code);
-    if (argument != "-" && picture_list_command::fs::is_directory(status)) return add_folder(argument);
-    require(argument == "-" || picture_list_command::fs::exists(status), "pictures", "there is no file or folder {}", argument);
+    const fs::file_status status = fs::status(argument, code);
+    if (argument != "-" && fs::is_directory(status)) return add_folder(argument);
+    require(argument == "-" || fs::exists(status), "pictures", "there is no file or folder {}", argument);
     pictures_.push_back({argument, {}});
     lone_file_ = lone;
   } catch (const Error& error) {

@@ -8,12 +8,11 @@
 #include "io/tensor_file.h"
 
 namespace locant::cli {
-namespace segment_logits_command {
 namespace {
 
 constexpr const char* kOp = "segment";
 constexpr const char* kPicture = "picture";
-constexpr const char* kPixels = "picture.pixels";
+constexpr const char* kPixelsKey = "picture.pixels";
 constexpr const char* kLowRes = "low_res_logits";
 constexpr const char* kLogits = "logits";
 constexpr const char* kIou = "iou_predictions";
@@ -31,29 +30,28 @@ Tensor read_finite(const TensorFile& file, const char* name) {
 }
 
 }  // namespace
-}  // namespace segment_logits_command
 
 void write_logits(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& logits,
                   const PictureFile& picture) {
-  save_safetensors(path, logits, {{segment_logits_command::kPicture, printable(picture.path())}, {segment_logits_command::kPixels, picture.pixels_key()}});
+  save_safetensors(path, logits, {{kPicture, printable(picture.path())}, {kPixelsKey, picture.pixels_key()}});
 }
 
 MaskPrompt read_mask_prompt(const std::string& path) {
   const std::unique_ptr<TensorFile> file = open_tensor_file(path);
-  require(file->find(segment_logits_command::kLowRes) != nullptr && file->find(segment_logits_command::kIou) != nullptr, segment_logits_command::kOp,
-          "{}: no {} of one prompt; a file that --logits wrote was expected", path, segment_logits_command::kLowRes);
-  const Tensor logits = segment_logits_command::read_finite(*file, segment_logits_command::kLowRes), iou = segment_logits_command::read_finite(*file, segment_logits_command::kIou);
+  require(file->find(kLowRes) != nullptr && file->find(kIou) != nullptr, kOp,
+          "{}: no {} of one prompt; a file that --logits wrote was expected", path, kLowRes);
+  const Tensor logits = read_finite(*file, kLowRes), iou = read_finite(*file, kIou);
   const Shape& s = logits.shape();
-  require(s.rank() == 4 && s[0] == 1 && s[1] >= 1 && s[2] == s[3] && iou.numel() == s[1], segment_logits_command::kOp,
-          "{}: {} of shape {}; (1, masks, side, side) was expected", path, segment_logits_command::kLowRes, s.str());
+  require(s.rank() == 4 && s[0] == 1 && s[1] >= 1 && s[2] == s[3] && iou.numel() == s[1], kOp,
+          "{}: {} of shape {}; (1, masks, side, side) was expected", path, kLowRes, s.str());
   const auto best = std::max_element(iou.values().begin(), iou.values().end()) - iou.values().begin();
   MaskPrompt out{.logits = Tensor({s[2], s[3]}),
-                 .picture = segment_logits_command::value_of(*file, segment_logits_command::kPicture),
-                 .key = segment_logits_command::value_of(*file, segment_logits_command::kPixels),
+                 .picture = value_of(*file, kPicture),
+                 .key = value_of(*file, kPixelsKey),
                  .size = {}};
   std::copy_n(logits.data() + best * out.logits.numel(), out.logits.numel(), out.logits.data());
   // The large logits have the picture's sides.
-  if (const TensorInfo* whole = file->find(segment_logits_command::kLogits); whole != nullptr && whole->shape.rank() == 4)
+  if (const TensorInfo* whole = file->find(kLogits); whole != nullptr && whole->shape.rank() == 4)
     out.size = {whole->shape[2], whole->shape[3]};
   return out;
 }

@@ -9,7 +9,6 @@
 #include "core/version.h"
 
 namespace locant::cli {
-namespace segment_output_command {
 namespace {
 
 using Json = nlohmann::ordered_json;
@@ -100,7 +99,6 @@ Json annotation_of(const SegmentMask& mask, std::size_t id) {
 std::string text_of(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 }  // namespace
-}  // namespace segment_output_command
 
 Image mask_picture(const Mask& mask) {
   Image out{mask.size.rows, mask.size.columns, std::vector<std::uint8_t>(3 * mask.bits.size())};
@@ -113,9 +111,9 @@ Image mask_picture(const Mask& mask) {
 Image masks_picture(ImageSize size, const std::vector<SegmentMask>& masks) {
   Image out{size.rows, size.columns,
             std::vector<std::uint8_t>(static_cast<std::size_t>(3 * size.rows * size.columns))};
-  for (const std::size_t n : segment_output_command::larger_first(masks)) {
+  for (const std::size_t n : larger_first(masks)) {
     const Mask mask = rle_to_mask(masks[n].rle);
-    const std::array<double, 3> own = segment_output_command::colour(n);
+    const std::array<double, 3> own = colour(n);
     for (std::size_t i = 0; i < mask.bits.size(); ++i)
       for (std::size_t c = 0; c < 3 && mask.bits[i] != 0; ++c)
         out.rgb[3 * i + c] = static_cast<std::uint8_t>(std::lround(own[c]));
@@ -125,35 +123,35 @@ Image masks_picture(ImageSize size, const std::vector<SegmentMask>& masks) {
 
 Image overlay_picture(const Image& picture, const std::vector<SegmentMask>& masks) {
   Image out = picture;
-  for (const std::size_t n : segment_output_command::larger_first(masks)) segment_output_command::paint(rle_to_mask(masks[n].rle), segment_output_command::colour(n), out);
+  for (const std::size_t n : larger_first(masks)) paint(rle_to_mask(masks[n].rle), colour(n), out);
   return out;
 }
 
 std::string masks_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks,
                        const std::string& model) {
-  segment_output_command::Json out;
+  Json out;
   out["picture"] = picture;
   out["height"] = size.rows;
   out["width"] = size.columns;
-  out.update(segment_output_command::Json::parse("{" + model + "}"));
-  out["masks"] = segment_output_command::Json::array();
-  for (const SegmentMask& mask : masks) out["masks"].push_back(segment_output_command::record_of(mask));
-  return segment_output_command::text_of(out);
+  out.update(Json::parse("{" + model + "}"));
+  out["masks"] = Json::array();
+  for (const SegmentMask& mask : masks) out["masks"].push_back(record_of(mask));
+  return text_of(out);
 }
 
 std::string coco_json(const std::string& picture, ImageSize size, const std::vector<SegmentMask>& masks) {
-  segment_output_command::Json out;
+  Json out;
   out["info"] = {{"description", std::string("masks by locant ") + version()}};
-  out["images"] = segment_output_command::Json::array({{{"id", 1},
+  out["images"] = Json::array({{{"id", 1},
                                 {"file_name", std::filesystem::path(picture).filename().string()},
                                 {"height", size.rows},
                                 {"width", size.columns}}});
-  out["annotations"] = segment_output_command::Json::array();
+  out["annotations"] = Json::array();
   for (const SegmentMask& mask : masks)
     if (area_from_rle(mask.rle) > 0)
-      out["annotations"].push_back(segment_output_command::annotation_of(mask, out["annotations"].size() + 1));
-  out["categories"] = segment_output_command::Json::array({{{"id", 1}, {"name", "object"}, {"supercategory", "object"}}});
-  return segment_output_command::text_of(out);
+      out["annotations"].push_back(annotation_of(mask, out["annotations"].size() + 1));
+  out["categories"] = Json::array({{{"id", 1}, {"name", "object"}, {"supercategory", "object"}}});
+  return text_of(out);
 }
 
 }  // namespace locant::cli

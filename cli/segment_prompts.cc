@@ -14,12 +14,9 @@
 #include "core/error.h"
 
 namespace locant::cli {
-namespace segment_prompts_command {
 namespace {
 
-using Json = nlohmann::json;
-
-constexpr const char* kOp = "segment";
+constexpr const char* kPromptsOp = "segment";
 constexpr std::size_t kMostPrompts = 100000;
 
 /// `count` numbers with commas between.
@@ -35,36 +32,36 @@ std::vector<double> numbers_of(const std::string& text, std::size_t count, const
     if (*at != ',') break;
     ++at;
   }
-  require(out.size() == count && *at == '\0', kOp, "\"{}\" is no {}; {} numbers with commas were expected",
-          text, what, count);
+  require(out.size() == count && *at == '\0', kPromptsOp,
+          "\"{}\" is no {}; {} numbers with commas were expected", text, what, count);
   return out;
 }
 
 /// The start of a JSON value, for errors.
-std::string shown(const Json& json) {
-  const std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+std::string shown(const nlohmann::json& json) {
+  const std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   return text.size() <= 60 ? text : text.substr(0, 60) + "...";
 }
 
-std::vector<double> numbers_of(const Json& json, std::size_t count, const std::string& where) {
-  require(json.is_array() && json.size() == count, kOp, "{}: {} is no list of {} numbers", where, shown(json),
-          count);
+std::vector<double> numbers_of(const nlohmann::json& json, std::size_t count, const std::string& where) {
+  require(json.is_array() && json.size() == count, kPromptsOp, "{}: {} is no list of {} numbers", where,
+          shown(json), count);
   std::vector<double> out;
-  for (const Json& item : json) {
-    require(item.is_number() && std::isfinite(item.get<double>()), kOp, "{}: {} in {} is no number", where,
-            shown(item), shown(json));
+  for (const nlohmann::json& item : json) {
+    require(item.is_number() && std::isfinite(item.get<double>()), kPromptsOp, "{}: {} in {} is no number",
+            where, shown(item), shown(json));
     out.push_back(item.get<double>());
   }
   return out;
 }
 
-PromptBox box_of(const Json& json, const std::string& where) {
+PromptBox box_of(const nlohmann::json& json, const std::string& where) {
   const std::vector<double> x = numbers_of(json, 4, where);
   return {x[0], x[1], x[2], x[3]};
 }
 
-const Json& list_of(const Json& json, const std::string& key, const std::string& where) {
-  require(json.is_array(), kOp, "{}: {} of {} are no list", where, key, shown(json));
+const nlohmann::json& list_of(const nlohmann::json& json, const std::string& key, const std::string& where) {
+  require(json.is_array(), kPromptsOp, "{}: {} of {} are no list", where, key, shown(json));
   return json;
 }
 
@@ -92,26 +89,27 @@ std::string quote_not_finite(const std::string& text) {
   return out;
 }
 
-Json read_json(const std::string& path) {
+nlohmann::json read_json(const std::string& path) {
   std::error_code error;
-  require(!std::filesystem::is_directory(path, error), kOp,
+  require(!std::filesystem::is_directory(path, error), kPromptsOp,
           "{} is a folder; --prompts takes a JSON file: a list of prompts", path);
   std::ifstream in(path, std::ios::binary);
-  require(in.good(), kOp, "cannot read the prompts {}: {}", path, std::strerror(errno));
+  require(in.good(), kPromptsOp, "cannot read the prompts {}: {}", path, std::strerror(errno));
   const std::string text{std::istreambuf_iterator<char>(in), {}};
   try {
-    return Json::parse(quote_not_finite(text));
-  } catch (const Json::exception& fault) {  // "[json.exception.parse_error.101] parse error at line 1, ..."
+    return nlohmann::json::parse(quote_not_finite(text));
+  } catch (const nlohmann::json::exception&
+               fault) {  // "[json.exception.parse_error.101] parse error at line 1, ..."
     const std::string what = fault.what();
     const std::size_t start = what.find("] ");
-    fail(kOp, "{}: no JSON: {}", path, what.substr(start == std::string::npos ? 0 : start + 2, 200));
+    fail(kPromptsOp, "{}: no JSON: {}", path, what.substr(start == std::string::npos ? 0 : start + 2, 200));
   }
 }
 
-std::vector<int> labels_of(const Json& json, const std::string& key, const std::string& where) {
+std::vector<int> labels_of(const nlohmann::json& json, const std::string& key, const std::string& where) {
   std::vector<int> out;
-  for (const Json& label : list_of(json, key, where)) {
-    require(label.is_number() && (label == 0 || label == 1 || label == -1), kOp,
+  for (const nlohmann::json& label : list_of(json, key, where)) {
+    require(label.is_number() && (label == 0 || label == 1 || label == -1), kPromptsOp,
             "{}: a label of {}; there are 1 (inside), 0 (outside) and -1 (no point)", where, shown(label));
     out.push_back(static_cast<int>(label.get<double>()));
   }
@@ -126,17 +124,17 @@ std::string word_of(const std::string& key) {
 }
 
 /// As JSON; empty without one.
-std::string id_of(const Json& json, const std::string& where) {
+std::string id_of(const nlohmann::json& json, const std::string& where) {
   const auto id = json.find("id");
   if (id == json.end()) return {};
-  require(id->is_string() || id->is_number_integer(), kOp,
+  require(id->is_string() || id->is_number_integer(), kPromptsOp,
           "{}: an id of {}; a text or a whole number was expected", where, shown(*id));
-  return id->dump(-1, ' ', false, Json::error_handler_t::replace);
+  return id->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 /// The prompts of one object: several where it has `boxes`.
-std::vector<NamedPrompt> prompts_of(const Json& json, std::string where) {
-  require(json.is_object(), kOp, "{}: {} is no object", where, shown(json));
+std::vector<NamedPrompt> prompts_of(const nlohmann::json& json, std::string where) {
+  require(json.is_object(), kPromptsOp, "{}: {} is no object", where, shown(json));
   const std::string id = id_of(json, where);
   if (!id.empty()) where += " (id " + id + ")";
   SamPrompt prompt{.name = where};
@@ -145,12 +143,13 @@ std::vector<NamedPrompt> prompts_of(const Json& json, std::string where) {
   for (const auto& [key, value] : json.items()) {
     const std::string word = word_of(key);
     require(
-        !word.empty(), kOp,
+        !word.empty(), kPromptsOp,
         "{}: no prompt has \"{}\"; there are points (point_coords), labels (point_labels), box, boxes and id",
         where, key);
-    require(seen.insert(word).second, kOp, "{}: {} are given twice, under both their words", where, word);
+    require(seen.insert(word).second, kPromptsOp, "{}: {} are given twice, under both their words", where,
+            word);
     if (word == "points") {
-      for (const Json& point : list_of(value, key, where)) {
+      for (const nlohmann::json& point : list_of(value, key, where)) {
         const std::vector<double> xy = numbers_of(point, 2, where);
         prompt.points.push_back({xy[0], xy[1]});
       }
@@ -159,15 +158,15 @@ std::vector<NamedPrompt> prompts_of(const Json& json, std::string where) {
     } else if (word == "box") {  // the official examples give it as the one row of a list too
       prompt.box = {box_of(value.is_array() && value.size() == 1 ? value[0] : value, where)};
     } else if (word == "boxes") {
-      for (const Json& box : list_of(value, key, where)) boxes.push_back(box_of(box, where));
+      for (const nlohmann::json& box : list_of(value, key, where)) boxes.push_back(box_of(box, where));
     }
   }
   if (seen.count("labels") == 0) prompt.labels.assign(prompt.points.size(), 1);
   if (seen.count("boxes") == 0) return {{prompt, id}};
-  require(seen.size() == 1 + seen.count("id"), kOp,
+  require(seen.size() == 1 + seen.count("id"), kPromptsOp,
           "{}: boxes are prompts of their own each; points, labels or a box beside them belong into another",
           where);
-  require(!boxes.empty(), kOp, "{}: nothing is asked: its list of boxes is empty", where);
+  require(!boxes.empty(), kPromptsOp, "{}: nothing is asked: its list of boxes is empty", where);
   std::vector<NamedPrompt> out;
   for (std::size_t b = 0; b < boxes.size(); ++b)
     out.push_back(
@@ -176,28 +175,27 @@ std::vector<NamedPrompt> prompts_of(const Json& json, std::string where) {
 }
 
 }  // namespace
-}  // namespace segment_prompts_command
 
 PromptPoint parse_point(const std::string& text) {
-  const std::vector<double> xy = segment_prompts_command::numbers_of(text, 2, "point");
+  const std::vector<double> xy = numbers_of(text, 2, "point");
   return {xy[0], xy[1]};
 }
 
 PromptBox parse_box(const std::string& text) {
-  const std::vector<double> x = segment_prompts_command::numbers_of(text, 4, "box");
+  const std::vector<double> x = numbers_of(text, 4, "box");
   return {x[0], x[1], x[2], x[3]};
 }
 
 std::vector<NamedPrompt> read_prompts(const std::string& path) {
-  segment_prompts_command::Json json = segment_prompts_command::read_json(path);
-  if (json.is_object()) json = segment_prompts_command::Json::array({json});
-  require(json.is_array() && !json.empty(), segment_prompts_command::kOp, "{}: a JSON list of prompts was expected", path);
+  nlohmann::json json = read_json(path);
+  if (json.is_object()) json = nlohmann::json::array({json});
+  require(json.is_array() && !json.empty(), kPromptsOp, "{}: a JSON list of prompts was expected", path);
   std::vector<NamedPrompt> out;
   for (std::size_t n = 0; n < json.size(); ++n) {
     for (NamedPrompt& prompt :
-         segment_prompts_command::prompts_of(json[n], fmt::format("{}: prompt {} of {}", path, n + 1, json.size())))
+         prompts_of(json[n], fmt::format("{}: prompt {} of {}", path, n + 1, json.size())))
       out.push_back(std::move(prompt));
-    require(out.size() <= segment_prompts_command::kMostPrompts, segment_prompts_command::kOp, "{}: more than {} prompts", path, segment_prompts_command::kMostPrompts);
+    require(out.size() <= kMostPrompts, kPromptsOp, "{}: more than {} prompts", path, kMostPrompts);
   }
   return out;
 }
