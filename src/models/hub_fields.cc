@@ -73,8 +73,8 @@ void require_fields(const std::string& target, const HubJson& config, const HubJ
 
 const std::vector<std::string>& fields_beside_the_answer() {
   static const std::vector<std::string> kFields = {
-      "pos_resize", "dropout",   "drop_path",       "mlp_ratio",      "mlp_hidden",
-      "window_fit", "pad_order", "patch_remainder", "merge_norm_eps", "layer_scale_init"};
+      "pos_resize", "bias_resize", "dropout",         "drop_path",      "mlp_ratio",       "mlp_hidden",
+      "window_fit", "pad_order",   "patch_remainder", "merge_norm_eps", "layer_scale_init"};
   return kFields;
 }
 

@@ -12,6 +12,8 @@
 namespace locant {
 namespace {
 
+constexpr std::string_view kWeight = ".weight";
+
 using Arguments = std::vector<std::pair<const char*, const char*>>;
 
 /// A class of timm's: our field, the argument of its constructor.
@@ -85,11 +87,13 @@ class TimmWriter {
         config_(HubJson::parse(model_.config())) {
     for (const TimmTarget& target : timm_targets())
       if (target.family == family_) target_ = &target;
-    require(target_ != nullptr, "convert", "timm has no model that is a {}; choose another naming (--to)",
-            family_);
-    out_.renames = &find_renames(family_, "timm");
+    const std::vector<Renames>& namings = renames_of(family_);
+    require(std::any_of(namings.begin(), namings.end(), [](const Renames& r) { return r.naming == "timm"; }),
+            "convert", "timm has no model that is a {}; choose another naming (--to)", family_);
+    out_.renames = &find_renames(family_, "timm", model_.config());
     const Family& found = model_.family();
     has_ = HubJson::parse(out_.renames->configure(found.default_config(found)));
+    if (target_ == nullptr) entry_ = &registered();
   }
 
   HubFolder folder() {
@@ -98,6 +102,7 @@ class TimmWriter {
     HubJson keys = {{"architecture", out_.architecture}, {"num_classes", model_.num_classes()},
                     {"num_features", features()},        {"global_pool", pool()},
                     {"model_args", arguments()},         {"pretrained_cfg", pretrained()}};
+    if (entry_ != nullptr) keys.erase("global_pool");  // as its name says
     if (!loaded_.classes.empty()) keys["label_names"] = loaded_.classes;
     if (loaded_.answer != LoadedModel::Answer::one_class) {
       const bool each = loaded_.answer == LoadedModel::Answer::each_class;
@@ -110,6 +115,58 @@ class TimmWriter {
   }
 
  private:
+  /// Fields that timm's constructors of any model take.
+  static const std::vector<std::string>& of_any_model() {
+    static const std::vector<std::string> kFields = {"num_classes", "in_chans", "img_size"};
+    return kFields;
+  }
+  /// All fields of a variant under timm's name.
+  HubJson as_timm_has(const ModelEntry& entry) const {
+    const Family& family = model_.family();
+    return HubJson::parse(out_.renames->configure(merge_config(family.default_config(family), entry.config)));
+  }
+  /// The variant that it is but for these: where no target says what a constructor is told, timm's name does.
+  const ModelEntry& registered() const {
+    std::vector<std::string> passed = fields_beside_the_answer();
+    passed.insert(passed.end(), of_any_model().begin(), of_any_model().end());
+    std::string nearest, apart;
+    for (const ModelEntry& entry : entries_of(model_.family())) {
+      if (!(entry.naming.empty() || entry.naming == "timm") || entry.name.ends_with("_pt22k")) continue;
+      const HubJson has = as_timm_has(entry);
+      const std::vector<std::string> keys = differing_fields(config_, has, passed);
+      if (keys.empty() && has.value("img_size", HubJson()) == config_.value("img_size", HubJson()))
+        return entry;
+      if (keys.empty() && (nearest.empty() || !apart.empty())) nearest = entry.name, apart.clear();
+      if (entry.name == loaded_.name && nearest.empty())
+        nearest = entry.name, apart = fmt::format("{}", fmt::join(keys, ", "));
+    }
+    require(
+        !nearest.empty() && apart.empty(), "convert",
+        "timm builds a {} by its name alone, and none of the registered ones is this model{}; choose another "
+        "naming (--to)",
+        family_, apart.empty() ? "" : fmt::format(" ({} differs in {})", nearest, apart));
+    return find_model(nearest);
+  }
+  /// The library's names of the layers that answer, without ".weight".
+  std::vector<std::string> heads() const {
+    std::vector<std::string> out;
+    for (const Parameter& parameter : model_.parameters())
+      if (parameter.name.starts_with("head") && parameter.name.ends_with(kWeight) &&
+          parameter.shape.rank() == 2)
+        out.push_back(layer_of(parameter));
+    return out;
+  }
+  /// The library's name of the first convolution.
+  std::string first_conv() const {
+    for (const Parameter& parameter : model_.parameters())
+      if (parameter.shape.rank() == 4 && parameter.name.ends_with(kWeight)) return layer_of(parameter);
+    return "";
+  }
+  std::string layer_of(const Parameter& parameter) const {
+    const std::string name = out_.renames->library_names(parameter.name).front();
+    return name.substr(0, name.size() - kWeight.size());
+  }
+
   bool two_tokens() const { return config_.value("prefix_tokens", HubJson()).size() == 2; }
   bool plain_vit() const { return family_ == "vit" || family_ == "deit"; }
   std::int64_t rows_of(const std::string& name, std::size_t axis = 0) const {
@@ -121,6 +178,7 @@ class TimmWriter {
   /// The registered name where it is timm's for a model of this kind; else one of the same class. model_args
   /// say all that the name says otherwise.
   std::string architecture() const {
+    if (entry_ != nullptr) return entry_->name;
     std::string kind;
     if (family_ == "vit") kind = "vit_base_patch16_224";
     if (family_ == "deit")
@@ -151,6 +209,7 @@ class TimmWriter {
 
   void check() {
     const std::string target = "timm's " + out_.architecture;
+    if (entry_ != nullptr) return note_resize(target, as_timm_has(*entry_));
     std::vector<std::string> passed = fields_beside_the_answer();
     passed.emplace_back("num_classes");
     passed.insert(passed.end(), target_->told.begin(), target_->told.end());
@@ -174,11 +233,16 @@ class TimmWriter {
       require((config_["neck"] == "conv") == (config_["pool"] == "none"), "convert",
               "{} cannot be told neck {} with pool {}", target, config_["neck"].dump(),
               config_["pool"].dump());
-    if (config_.contains("pos_resize") && config_["pos_resize"] != has_["pos_resize"])
-      out_.notes.push_back(
-          fmt::format("{} resizes the position table by {}, and not by {}: pictures of other sizes than "
-                      "img_size are answered otherwise",
-                      target, has_["pos_resize"].dump(), config_["pos_resize"].dump()));
+    note_resize(target, has_);
+  }
+
+  void note_resize(const std::string& target, const HubJson& has) {
+    for (const char* rule : {"pos_resize", "bias_resize"})
+      if (config_.contains(rule) && config_[rule] != has.value(rule, HubJson()))
+        out_.notes.push_back(
+            fmt::format("{} resizes the position table by {}, and not by {}: pictures of other sizes than "
+                        "img_size are answered otherwise",
+                        target, has.value(rule, HubJson()).dump(), config_[rule].dump()));
   }
 
   void check_vit(const std::string& target, bool head) const {
@@ -200,6 +264,11 @@ class TimmWriter {
   }
 
   std::int64_t features() const {
+    for (const Parameter& parameter : model_.parameters())
+      if (entry_ != nullptr && parameter.name.starts_with("head") && parameter.name.ends_with(kWeight) &&
+          parameter.shape.rank() == 2)
+        return parameter.shape[1];
+    if (!config_.contains("dims") && !config_.contains("dim")) return 0;
     if (config_.contains("dims")) return config_["dims"].back().get<std::int64_t>();
     if (family_ == "sam_image_encoder" && config_["neck"] == "conv")
       return config_["out_chans"].get<std::int64_t>();
@@ -209,6 +278,13 @@ class TimmWriter {
 
   HubJson arguments() const {
     HubJson args = {{"num_classes", model_.num_classes()}};
+    if (entry_ != nullptr) {
+      const HubJson has = as_timm_has(*entry_);
+      for (const char* field : {"in_chans", "img_size"})
+        if (config_.contains(field) && config_[field] != has.value(field, HubJson()))
+          args[field] = side_or_sides(config_[field]);
+      return args;
+    }
     for (const auto& [ours, theirs] : target_->arguments) {
       HubJson value = config_[ours];
       const std::string field = ours;
@@ -266,6 +342,13 @@ class TimmWriter {
     }
     HubJson cfg = HubJson::parse(text);
     cfg["num_classes"] = model_.num_classes();
+    if (entry_ != nullptr) {
+      cfg["first_conv"] = first_conv();
+      const std::vector<std::string> answers = heads();
+      if (answers.size() == 1) cfg["classifier"] = answers[0];
+      if (answers.size() > 1) cfg["classifier"] = answers;
+      return cfg;
+    }
     cfg["first_conv"] = target_->first_conv;
     cfg["classifier"] = target_->classifier;
     if (two_tokens()) cfg["classifier"] = {"head", "head_dist"};
@@ -276,7 +359,8 @@ class TimmWriter {
   const Model& model_;
   std::string family_;
   HubJson config_, has_;
-  const TimmTarget* target_ = nullptr;
+  const TimmTarget* target_ = nullptr;  ///< nullptr: entry_
+  const ModelEntry* entry_ = nullptr;   ///< what timm's name of the model says
   HubFolder out_;
 };
 

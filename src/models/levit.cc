@@ -341,13 +341,22 @@ std::vector<Variant<LevitConfig>> variants() {
     const char* name;
     std::vector<std::int64_t> dims, depths, heads;
     std::int64_t key_dim;
-    double drop_path;
+    double drop_path = 0.0;
+    // timm's own sizes; its s8 has a stem of stride 8.
+    LevitConfig::Act act = LevitConfig::Act::hard_swish;
+    bool short_stem = false, two_heads = true;
   };
-  const Size sizes[] = {{"128s", {128, 256, 384}, {2, 3, 4}, {4, 6, 8}, 16, 0.0},
-                        {"128", {128, 256, 384}, {4, 4, 4}, {4, 8, 12}, 16, 0.0},
-                        {"192", {192, 288, 384}, {4, 4, 4}, {3, 5, 6}, 32, 0.0},
-                        {"256", {256, 384, 512}, {4, 4, 4}, {4, 6, 8}, 32, 0.0},
-                        {"384", {384, 512, 768}, {4, 4, 4}, {6, 9, 12}, 32, 0.1}};
+  constexpr auto kSilu = LevitConfig::Act::silu;
+  const Size sizes[] = {{"128s", {128, 256, 384}, {2, 3, 4}, {4, 6, 8}, 16},
+                        {"128", {128, 256, 384}, {4, 4, 4}, {4, 8, 12}, 16},
+                        {"192", {192, 288, 384}, {4, 4, 4}, {3, 5, 6}, 32},
+                        {"256", {256, 384, 512}, {4, 4, 4}, {4, 6, 8}, 32},
+                        {"384", {384, 512, 768}, {4, 4, 4}, {6, 9, 12}, 32, 0.1},
+                        {"384_s8", {384, 512, 768}, {4, 4, 4}, {6, 9, 12}, 32, 0.0, kSilu, true},
+                        {"512_s8", {512, 640, 896}, {4, 4, 4}, {8, 10, 14}, 64, 0.0, kSilu, true, false},
+                        {"512", {512, 768, 1024}, {4, 4, 4}, {8, 12, 16}, 64, 0.0, kSilu, false, false},
+                        {"256d", {256, 384, 512}, {4, 8, 6}, {4, 6, 8}, 32, 0.0, kSilu, false, false},
+                        {"512d", {512, 640, 768}, {4, 8, 6}, {8, 10, 12}, 64, 0.0, kSilu, false, false}};
   std::vector<Variant<LevitConfig>> out;
   for (const bool conv : {false, true})
     for (const Size& size : sizes) {
@@ -355,6 +364,9 @@ std::vector<Variant<LevitConfig>> variants() {
       v.name = fmt::format("levit_{}{}", conv ? "conv_" : "", size.name);
       const std::int64_t C = size.dims[0];
       v.config.stem_chans = {C / 8, C / 4, C / 2, C};
+      if (size.short_stem) v.config.stem_chans.erase(v.config.stem_chans.begin());
+      v.config.act = size.act;
+      if (!size.two_heads) v.config.pool = LevitConfig::Pool::mean;
       v.config.dims = size.dims;
       v.config.depths = size.depths;
       v.config.heads = size.heads;
@@ -362,8 +374,9 @@ std::vector<Variant<LevitConfig>> variants() {
       v.config.down_heads = {size.dims[0] / size.key_dim, size.dims[1] / size.key_dim};
       v.config.use_conv = conv;
       v.config.drop_path = size.drop_path;
-      v.preprocess.crop_pct = 0.875;
+      v.preprocess.crop_pct = size.act == kSilu ? 0.9 : 0.875;
       v.note = "LeViT, Graham et al. 2021: a pyramid with batch norms, and biases of absolute displacements";
+      if (size.act == kSilu) v.naming = "timm", v.note += "; SiLU";
       if (!conv) continue;
       v.naming = "timm";
       v.note += "; products as 1x1 convolutions";

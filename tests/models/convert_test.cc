@@ -14,7 +14,7 @@
 
 #include "core/error.h"
 #include "io/tensor_file.h"
-#include "models/family.h"
+#include "models/registry.h"
 
 namespace locant {
 namespace convert_test {
@@ -185,6 +185,48 @@ TEST_F(Convert, OurOwnFormKeepsAll) {
   const LoadedModel own = load_model((work_ / "own.safetensors").string());
   EXPECT_EQ(own.classes, load_model(fixture("timm_vit").string()).classes);
   expect_same_answer(fixture("timm_vit").string(), (work_ / "own.safetensors").string());
+}
+
+// Families without a target of their own: timm's name of a registered variant says what its constructor is
+// told, and classes, channels and pictures are said beside it.
+TEST_F(Convert, RegisteredVariantsByTimmsName) {
+  RandomSource numbers(7);
+  const auto model =
+      make_model("pvt_v2", merge_config(find_model("pvt_v2_b0").config, R"({"num_classes":5})"),
+                 Weights(numbers, WeightMode::train));
+  const std::string input = (work_ / "tuned.safetensors").string(), output = (work_ / "timm").string();
+  save_model(input, *model, {"pvt_v2_b0", {}, {"a", "b", "c", "d", "e"}, {}});
+  ConvertOptions options;
+  options.to = "timm";
+  EXPECT_EQ(convert_model(input, output, options).architecture, "pvt_v2_b0");
+  const Json config = read(fs::path(output) / "config.json");
+  EXPECT_EQ(config["architecture"], "pvt_v2_b0");
+  EXPECT_EQ(config["model_args"], Json({{"num_classes", 5}}));
+  EXPECT_EQ(config["num_features"], 256);
+  EXPECT_EQ(config["label_names"], Json({"a", "b", "c", "d", "e"}));
+  EXPECT_EQ(config["pretrained_cfg"]["first_conv"], "patch_embed.proj");
+  EXPECT_EQ(config["pretrained_cfg"]["classifier"], "head");
+  const auto file = open_tensor_file((fs::path(output) / "model.safetensors").string());
+  EXPECT_NE(file->find("stages.0.blocks.0.attn.sr.weight"), nullptr);
+  expect_same_answer(input, output);
+}
+
+TEST_F(Convert, WhatNoNameOfTimmsSaysIsRefused) {
+  RandomSource numbers(7);
+  const auto model =
+      make_model("pvt_v2", merge_config(find_model("pvt_v2_b0").config, R"({"norm_eps":0.001})"),
+                 Weights(numbers, WeightMode::train));
+  const std::string input = (work_ / "odd.safetensors").string();
+  save_model(input, *model, {"pvt_v2_b0", {}, {}, {}});
+  ConvertOptions options;
+  options.to = "timm";
+  try {
+    convert_model(input, (work_ / "timm").string(), options);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("pvt_v2_b0 differs in norm_eps"), std::string::npos)
+        << error.what();
+  }
 }
 
 }  // namespace convert_test

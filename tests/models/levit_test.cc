@@ -28,6 +28,11 @@ TEST(Levit, ParameterCountsOfTheRepository) {
                                       {"levit_192", 10'947'069},
                                       {"levit_256", 18'893'876},
                                       {"levit_384", 39'128'836},
+                                      {"levit_384_s8", 39'118'960},
+                                      {"levit_512_s8", 74'046'696},
+                                      {"levit_512", 95'173'700},
+                                      {"levit_256d", 26'210'788},
+                                      {"levit_512d", 92'497'538},
                                       {"levit_conv_128s", 7'777'058}})
     EXPECT_EQ(count(name), numbers) << name;
 }
