@@ -352,6 +352,10 @@ LoadedModel load_foreign(const TensorFile& file, const ModelFolder& folder, cons
   out.naming = best.renames->naming;
   out.key = best.prefix;
   out.assumed = best.assumed;
+  if (best.family == &kDeit && !best.named && !hub && request.model == nullptr &&
+      Json::parse(best.config).value("layer_scale", false))
+    out.assumed.push_back(
+        "no rotary positions (vit_*_patch16_rope_ape_224 has the same tensors; --model chooses)");
   choose_preprocess(best, readings, request.file_name, out);
   note_reading(best, readings, out);
   if (hub) follow_folder(folder, *hub, out);

@@ -70,12 +70,16 @@ std::string untold_computation(const std::string& name) {
   if (!has("vit")) return "";
   if (has("rope") || has("dinov3")) return "rotary positions";
   if (has("rpn")) return "norms behind the branches";
+  const bool tanh = (has("so400m") && has("patch16")) || has("giantopt") || (has("base") && has("patch32")) ||
+                    (has("large") && has("512"));
+  if (has("siglip") && tanh) return "GELU by its tanh formula";
   return "";
 }
 
 std::string untold_fields(const std::string& name) {
   // timm's, whose heads are not 64 channels wide.
-  static const std::map<std::string, std::string> kFields = {{"vit_base_patch16_gap_224", R"({"heads":16})"}};
+  static const std::map<std::string, std::string> kFields = {{"vit_base_patch16_gap_224", R"({"heads":16})"},
+                                                             {"test_vit", R"({"heads":2})"}};
   const auto found = kFields.find(name);
   return found == kFields.end() ? "" : found->second;
 }

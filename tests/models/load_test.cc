@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "models/checkpoint.h"
+#include "models/recipes.h"
 #include "models/registry.h"
 #include "models/renames.h"
 #include "tests/support/gradcheck.h"
@@ -344,18 +345,26 @@ TEST_F(Load, NamesThatSayAnotherComputation) {
                                 Weights(source, WeightMode::train));
   Tensors tensors;
   for (const Parameter& p : model->parameters()) tensors.emplace_back(p.name, p.value.value());
-  for (const char* name : {"vit_base_patch16_rope_ape_224", "vit_base_patch16_rpn_224"}) {
+  for (const char* name :
+       {"vit_base_patch16_rope_ape_224", "vit_base_patch16_rpn_224", "vit_so400m_patch16_siglip_gap_256"}) {
     const std::string file = write(fmt::format("{}.safetensors", name).c_str(), tensors);
     EXPECT_TRUE(contains(message_of([&] { load_model(file); }), "no tensor shows")) << name;
     std::filesystem::remove(file);
   }
-  for (const char* name : {"vit_small_patch16_dinov3", "vit_base_patch16_rpn_224"}) {
+  for (const char* name :
+       {"vit_small_patch16_dinov3", "vit_base_patch16_rpn_224", "vit_large_patch16_siglip_gap_512"}) {
     write("model.safetensors", tensors);
     std::ofstream(path("config.json")) << fmt::format(R"({{"architecture":"{}"}})", name);
     EXPECT_TRUE(contains(message_of([&] { load_model(path("model.safetensors")); }), "no tensor shows"))
         << name;
     std::filesystem::remove(path("config.json"));
   }
+}
+
+TEST_F(Load, NamesThatSayNoOtherComputation) {
+  for (const char* name :
+       {"vit_base_patch16_siglip_gap_256", "vit_so400m_patch14_siglip_gap_224", "deit_rope"})
+    EXPECT_EQ(untold_computation(name), "") << name;
 }
 
 /// The tensors of DeiT III turn where the name of the file, or the folder, says so.
@@ -366,7 +375,9 @@ TEST_F(Load, NamesThatSayRotaryPositions) {
     tensors.emplace_back(p.name, Tensor::zeros(p.shape));
   const LoadOptions shapes = {.mode = WeightMode::shapes};
   const std::string unnamed = write("weights.safetensors", tensors);
-  EXPECT_EQ(load_model(unnamed, shapes).model->family().name, std::string("deit"));
+  const LoadedModel deit3 = load_model(unnamed, shapes);
+  EXPECT_EQ(deit3.model->family().name, std::string("deit"));
+  EXPECT_TRUE(contains(fmt::format("{}", fmt::join(deit3.assumed, "; ")), "no rotary positions"));
   std::filesystem::rename(unnamed, path("vit_small_patch16_rope_ape_224.safetensors"));
   const LoadedModel told = load_model(path("vit_small_patch16_rope_ape_224.safetensors"), shapes);
   EXPECT_EQ(told.model->family().name, std::string("vit_rope"));
