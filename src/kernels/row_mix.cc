@@ -148,7 +148,69 @@ void products(const float* x, std::int64_t x_row, std::int64_t x_outer, const fl
   }
 }
 
-inline constexpr RowMix kRowMix = {mix, products};
+struct WeighArgs {
+  const float* x;
+  std::int64_t x_row;
+  const std::int64_t* offsets;
+  const float* const* weights;
+  std::int64_t taps;
+  const float* bias;
+  std::int64_t width;
+  float* y;
+  std::int64_t y_row;
+};
+
+// Rows i .. i + kRows of y, kVectors vectors from column c on: a tap's weights are read once for all rows.
+template <std::int64_t kRows, std::int64_t kVectors, class D>
+HWY_INLINE void weigh_tile(D d, const WeighArgs& args, std::int64_t i, std::int64_t c) {
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  hn::Vec<D> sums[kRows][kVectors];
+  for (std::int64_t v = 0; v < kVectors; ++v) {
+    const auto start = args.bias == nullptr ? hn::Zero(d) : hn::LoadU(d, args.bias + c + v * lanes);
+    for (std::int64_t r = 0; r < kRows; ++r) sums[r][v] = start;
+  }
+  for (std::int64_t t = 0; t < args.taps; ++t) {
+    const float* x = args.x + i * args.x_row + args.offsets[t] + c;
+    for (std::int64_t v = 0; v < kVectors; ++v) {
+      const hn::Vec<D> w = hn::LoadU(d, args.weights[t] + c + v * lanes);
+      for (std::int64_t r = 0; r < kRows; ++r)
+        sums[r][v] = hn::MulAdd(w, hn::LoadU(d, x + r * args.x_row + v * lanes), sums[r][v]);
+    }
+  }
+  for (std::int64_t r = 0; r < kRows; ++r)
+    for (std::int64_t v = 0; v < kVectors; ++v)
+      hn::StoreU(sums[r][v], d, args.y + (i + r) * args.y_row + c + v * lanes);
+}
+
+template <std::int64_t kRows>
+HWY_INLINE void weigh_rows(const WeighArgs& args, std::int64_t i) {
+  const MixTag d;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t c = 0;
+  for (; c + 2 * lanes <= args.width; c += 2 * lanes) weigh_tile<kRows, 2>(d, args, i, c);
+  for (; c + lanes <= args.width; c += lanes) weigh_tile<kRows, 1>(d, args, i, c);
+  for (; c < args.width; ++c) weigh_tile<kRows, 1>(OneMixTag(), args, i, c);
+}
+
+void weigh(const float* x, std::int64_t x_row, const std::int64_t* offsets, const float* const* weights,
+           std::int64_t taps, const float* bias, std::int64_t rows, std::int64_t width, float* y,
+           std::int64_t y_row) {
+  const WeighArgs args{x, x_row, offsets, weights, taps, bias, width, y, y_row};
+  std::int64_t i = 0;
+  for (; i + 4 <= rows; i += 4) weigh_rows<4>(args, i);
+  switch (rows - i) {
+    case 3:
+      return weigh_rows<3>(args, i);
+    case 2:
+      return weigh_rows<2>(args, i);
+    case 1:
+      return weigh_rows<1>(args, i);
+    default:
+      return;
+  }
+}
+
+inline constexpr RowMix kRowMix = {mix, products, weigh};
 
 }  // namespace locant::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -180,10 +242,21 @@ void plain_products(const float* x, std::int64_t x_row, std::int64_t x_outer, co
     }
 }
 
+void plain_weigh(const float* x, std::int64_t x_row, const std::int64_t* offsets, const float* const* weights,
+                 std::int64_t taps, const float* bias, std::int64_t rows, std::int64_t width, float* y,
+                 std::int64_t y_row) {
+  for (std::int64_t i = 0; i < rows; ++i)
+    for (std::int64_t c = 0; c < width; ++c) {
+      float sum = bias == nullptr ? 0.0f : bias[c];
+      for (std::int64_t t = 0; t < taps; ++t) sum += weights[t][c] * x[i * x_row + offsets[t] + c];
+      y[i * y_row + c] = sum;
+    }
+}
+
 }  // namespace
 
 const RowMix& row_mix(Isa isa) {
-  static constexpr RowMix kReference = {plain_mix, plain_products};
+  static constexpr RowMix kReference = {plain_mix, plain_products, plain_weigh};
   return table_of(isa, kReference, N_SSE4::kRowMix, N_AVX2::kRowMix, N_AVX3::kRowMix);
 }
 

@@ -16,6 +16,12 @@ struct RowMix {
   void (*products)(const float* x, std::int64_t x_row, std::int64_t x_outer, const float* y,
                    std::int64_t y_row, std::int64_t y_outer, std::int64_t M, std::int64_t K,
                    std::int64_t outer, std::int64_t width, float* out);
+  /// y[i] = bias + sum over t of weights[t] x[i], each a row of `width` multiplied number by number, i <
+  /// rows, t < taps; that of x at x + i x_row + offsets[t]. Rows of y lie y_row apart. bias may be null:
+  /// zeros.
+  void (*weigh)(const float* x, std::int64_t x_row, const std::int64_t* offsets, const float* const* weights,
+                std::int64_t taps, const float* bias, std::int64_t rows, std::int64_t width, float* y,
+                std::int64_t y_row);
 };
 
 /// Those of active_isa().

@@ -12,6 +12,7 @@
 #include "models/parts.h"
 #include "nn/axial_attention.h"
 #include "nn/conv_layers.h"
+#include "nn/conv_norm.h"
 #include "nn/layers.h"
 #include "ops/activation.h"
 #include "ops/layout.h"
@@ -106,8 +107,7 @@ class AxialResnet final : public ImageModelOf<AxialResnetConfig> {
   Var encode(const Context& ctx, const Var& images, std::vector<Features::Level>* levels) const;
   Var stem(const Context& ctx, const Var& images) const;
 
-  Conv2d conv_;
-  BatchNorm bn_;
+  ConvNorm conv_;
   std::vector<std::vector<AxialBlock>> stages_;
   Linear fc_;
 };
@@ -116,10 +116,12 @@ AxialResnet::AxialResnet(const Family& family, AxialResnetConfig config, const W
     : ImageModelOf(family, std::move(config)) {
   const AxialResnetConfig& c = this->c();
   std::int64_t in = c.stem_chans[0];
-  Conv2d::Options stem = Conv2d::square(c.stem_kernel, c.stem_stride, c.stem_kernel / 2, 1, false);
-  stem.weight_init = fan_out_init(in * c.stem_kernel * c.stem_kernel);
-  conv_ = Conv2d(w / "conv1", c.in_chans, in, stem);
-  bn_ = BatchNorm(w / "bn1", in, {.eps = c.bn_eps});
+  conv_ = ConvNorm(w / "conv1", w / "bn1", c.in_chans, in,
+                   {.kernel = c.stem_kernel,
+                    .stride = c.stem_stride,
+                    .pad = c.stem_kernel / 2,
+                    .eps = c.bn_eps,
+                    .weight_init = fan_out_init(in * c.stem_kernel * c.stem_kernel)});
   for (std::size_t s = 0; s < c.stages(); ++s) {
     std::vector<AxialBlock>& blocks = stages_.emplace_back();
     for (std::int64_t b = 0; b < c.depths[s]; ++b) {
@@ -147,7 +149,7 @@ Var AxialResnet::stem(const Context& ctx, const Var& images) const {
   pool.kernel_rows = pool.kernel_columns = 3;
   pool.stride_rows = pool.stride_columns = kPoolStride;
   pool.pad_rows = pool.pad_columns = 1;
-  return ctx.shown("maxpool", max_pool2d(ctx, relu(ctx, bn_(ctx, conv_(ctx, images))), pool));
+  return ctx.shown("maxpool", max_pool2d(ctx, relu(ctx, conv_(ctx, images)), pool));
 }
 
 Var AxialResnet::encode(const Context& ctx, const Var& images, std::vector<Features::Level>* levels) const {

@@ -7,7 +7,7 @@
 #include "core/error.h"
 #include "models/family.h"
 #include "models/parts.h"
-#include "nn/conv_layers.h"
+#include "nn/conv_norm.h"
 #include "nn/lca_block.h"
 #include "nn/leff.h"
 #include "ops/layout.h"
@@ -125,8 +125,7 @@ class Ceit final : public ImageModelOf<CeitConfig> {
   Var encode(const Context& ctx, const Var& images, Features* features) const;
   Var stem(const Context& ctx, const Var& images) const;
 
-  Conv2d conv_;
-  BatchNorm bn_;
+  ConvNorm conv_;
   PatchEmbed proj_;
   Prefix cls_;
   LearnedAbsolute position_;
@@ -142,9 +141,9 @@ Ceit::Ceit(const Family& family, CeitConfig config, const Weights& w)
   const CeitConfig& c = this->c();
   const std::int64_t stem = c.stem_chans[0];
   const Weights backbone = w / "i2t" / "backbone";
-  conv_ = Conv2d(backbone / "conv", c.input.in_chans, stem,
-                 Conv2d::square(c.stem_kernel, c.stem_stride, c.stem_kernel / 2, 1, false));
-  bn_ = BatchNorm(backbone / "bn", stem, {.eps = c.bn_eps});
+  conv_ =
+      ConvNorm(backbone / "conv", backbone / "bn", c.input.in_chans, stem,
+               {.kernel = c.stem_kernel, .stride = c.stem_stride, .pad = c.stem_kernel / 2, .eps = c.bn_eps});
   proj_ = PatchEmbed(w / "i2t" / "proj", stem, c.input.patch_size.rows, c.input.patch_size.columns, c.dim);
   cls_.add(w, "cls_token", 1, c.dim, Init::trunc_normal(0.02f));
   position_ = PositionTable{c.grid(c.input.img_size), 1, c.dim, c.pos_resize}(w);
@@ -167,7 +166,7 @@ Var Ceit::stem(const Context& ctx, const Var& images) const {
   pool.kernel_rows = pool.kernel_columns = 3;
   pool.stride_rows = pool.stride_columns = kPoolStride;
   pool.pad_rows = pool.pad_columns = 1;
-  return ctx.shown("i2t.backbone", max_pool2d(ctx, bn_(ctx, conv_(ctx, images)), pool));
+  return ctx.shown("i2t.backbone", max_pool2d(ctx, conv_(ctx, images), pool));
 }
 
 Var Ceit::encode(const Context& ctx, const Var& images, Features* features) const {

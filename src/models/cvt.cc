@@ -156,8 +156,14 @@ class Attention {
       out.stride = stride;
       if (c.projection == CvtConfig::Projection::avg) return out;
       const Weights at = w / name;
-      out.weight =
-          Conv2d::numbers(at / "conv", C, C, Conv2d::square(c.qkv_kernel, stride, 0, C, false)).weight;
+      const Conv2d::Options depthwise = Conv2d::square(c.qkv_kernel, stride, c.qkv_kernel / 2, C, false);
+      if (w.mode() == WeightMode::inference) {
+        PackedSource source = Conv2d::source(at / "conv", C, C, depthwise);
+        source.fold(BatchNorm(at / "bn", C, {.eps = c.bn_eps}));
+        out.packed = source.depthwise(depthwise.conv);
+        return out;
+      }
+      out.weight = Conv2d::numbers(at / "conv", C, C, depthwise).weight;
       out.norm = BatchNorm(at / "bn", C, {.eps = c.bn_eps}).numbers();
       return out;
     };

@@ -11,6 +11,8 @@
 #include "models/family.h"
 #include "models/parts.h"
 #include "nn/locality_ff.h"
+#include "ops/layout.h"
+#include "ops/rearrange.h"
 
 namespace locant {
 namespace localvit_model {
@@ -91,11 +93,12 @@ class Block {
     if (ctx.probe != nullptr) ctx.show([&] { return path_ + ".attn"; }, attention_({}, norm1_({}, x)));
     const Var y =
         residual_(ctx, x, [&](const Var& skip) { return attention_(ctx, norm1_(ctx, x), skip, row); });
-    return on_grid(ctx, "localvit", y, grid, kCls, [&](const Var& patches) {
-      const Var out = conv_(ctx, patches);
-      ctx.show([&] { return path_ + ".conv"; }, out);
-      return out;
-    });
+    const Var out = conv_(ctx, y, grid, kCls);
+    if (ctx.probe != nullptr) {
+      const Var patches = select_rows({}, out, kCls, out.dim(1));
+      ctx.show([&] { return path_ + ".conv"; }, tokens_to_images({}, patches, grid.rows, grid.columns));
+    }
+    return out;
   }
 
  private:

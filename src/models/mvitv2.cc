@@ -139,30 +139,45 @@ class HeadPool {
   HeadPool(const Weights& w, const Mvitv2Config& c, const char* of, std::size_t stage, std::int64_t stride)
       : prefix_(c.prefix()), heads_(c.heads[stage]), width_(c.dims[stage] / heads_) {
     const Pair& k = c.pool_kernel;
-    conv_ = Conv2d(w / fmt::format("pool_{}", of), width_, width_,
-                   {.kernel_rows = k.rows,
-                    .kernel_columns = k.columns,
-                    .conv = {stride, stride, k.rows / 2, k.columns / 2, width_},
-                    .bias = false});
+    const Weights pool = w / fmt::format("pool_{}", of);
+    options_ = {.kernel_rows = k.rows,
+                .kernel_columns = k.columns,
+                .conv = {stride, stride, k.rows / 2, k.columns / 2, width_},
+                .bias = false};
+    if (w.mode() == WeightMode::inference) {
+      PackedSource source = Conv2d::source(pool, width_, width_, options_);
+      const std::vector<Var> all(static_cast<std::size_t>(heads_), Var(source.weight));
+      source.weight = concat_axis({}, all, 0).value();
+      Conv2dOptions of_all = options_.conv;
+      of_all.groups = heads_ * width_;
+      packed_ = source.depthwise(of_all);
+    } else {
+      conv_ = Conv2d(pool, width_, width_, options_);
+    }
     norm_ = LayerNorm(w / fmt::format("norm_{}", of), width_, c.norm_eps);
   }
   /// x (B, prefix + N, H D) of `grid` -> (B, prefix + N', H D), and its grid.
   Var operator()(const Context& ctx, const Var& x, Grid& grid) const {
-    Grid pooled;
+    const Grid from = grid;
+    const Conv2dOptions& o = options_.conv;
+    grid = {1, (from.rows - 1) / o.stride_rows + 1, (from.columns - 1) / o.stride_columns + 1};
     const std::int64_t B = x.dim(0), C = heads_ * width_;
-    const Var y = on_grid(ctx, kName, x, grid, prefix_, [&](const Var& images) {
-      const Var z = conv_(ctx, reshape(ctx, images, {B * heads_, width_, grid.rows, grid.columns}));
-      pooled = {1, z.dim(2), z.dim(3)};
-      return reshape(ctx, z, {B, C, pooled.rows, pooled.columns});
-    });
-    grid = pooled;
+    const Var y =
+        packed_.defined()
+            ? packed_on_grid(kName, packed_, x, from, prefix_)
+            : on_grid(ctx, kName, x, from, prefix_, [&](const Var& images) {
+                const Var z = conv_(ctx, reshape(ctx, images, {B * heads_, width_, from.rows, from.columns}));
+                return reshape(ctx, z, {B, C, grid.rows, grid.columns});
+              });
     const std::int64_t N = y.dim(1);
     return reshape(ctx, norm_(ctx, reshape(ctx, y, {B, N, heads_, width_})), {B, N, C});
   }
 
  private:
   std::int64_t prefix_, heads_, width_;
+  Conv2d::Options options_;
   Conv2d conv_;
+  PackedDepthwise packed_;  // of inference: the kernel once for each head
   LayerNorm norm_;
 };
 

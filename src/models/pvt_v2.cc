@@ -12,12 +12,12 @@
 #include "models/family.h"
 #include "models/parts.h"
 #include "nn/conv_layers.h"
+#include "nn/peg.h"
 #include "nn/spatial_reduction_attention.h"
 #include "ops/activation.h"
 #include "ops/elementwise.h"
 #include "ops/layout.h"
 #include "ops/rearrange.h"
-#include "position/peg.h"
 
 namespace locant {
 namespace pvt_v2_model {
@@ -121,15 +121,14 @@ class ConvFeedForward {
   ConvFeedForward(const Weights& w, const PvtV2Config& c, std::size_t stage) : relu_(c.linear) {
     const std::int64_t C = c.dims[stage], hidden = scaled_width(C, c.mlp_ratios[stage]), k = c.mlp_kernel;
     fc1_ = Linear(w / "fc1", C, hidden);
-    const Weights dwconv = w / "dwconv" / "dwconv";
-    peg_ = {dwconv.get("weight", {hidden, 1, k, k}, fan_out_init(k * k)),
-            dwconv.get("bias", {hidden}, Init::zeros()), 1, false};
+    peg_ = make_peg(w / "dwconv" / "dwconv", {.width = hidden, .kernel = k, .residual = false},
+                    fan_out_init(k * k), Init::zeros());
     fc2_ = Linear(w / "fc2", hidden, C);
   }
   Var operator()(const Context& ctx, const Var& x, Grid grid, const Var& skip) const {
     Var y = fc1_(ctx, x);
     if (relu_) y = relu(ctx, y);
-    y = gelu(ctx, peg(ctx, peg_, y, grid));
+    y = peg(ctx, peg_, y, grid, 0, Activation::gelu);
     return fc2_(ctx, y, Activation::none, skip);
   }
 

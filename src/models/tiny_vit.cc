@@ -198,7 +198,7 @@ void Block::operator()(const Context& ctx, Features::Level& x, const WindowMaps&
   Var y =
       residual_(ctx, x.tokens, [&](const Var& skip) { return attend(ctx, x.tokens, x.grid, skip, maps); });
   x.tokens = Var();
-  y = images_to_tokens(ctx, local_conv_(ctx, tokens_to_images(ctx, y, x.grid.rows, x.grid.columns)));
+  y = local_conv_.of_tokens(ctx, "tiny_vit", y, x.grid);
   x.tokens = residual_(ctx, y, [&](const Var& skip) { return mlp_(ctx, mlp_norm_(ctx, y), skip); });
 }
 

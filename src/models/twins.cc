@@ -11,12 +11,12 @@
 #include "models/pvt_pyramid.h"
 #include "nn/conv_layers.h"
 #include "nn/locally_grouped_attention.h"
+#include "nn/peg.h"
 #include "nn/windows.h"
 #include "ops/attention/attention.h"
 #include "ops/layout.h"
 #include "ops/norm.h"
 #include "ops/rearrange.h"
-#include "position/peg.h"
 
 namespace locant {
 namespace twins_model {
@@ -290,10 +290,9 @@ Twins<C>::Twins(const Family& family, C config, const Weights& w)
     for (const Place& place : places(c, s))
       stage.blocks.emplace_back(place.index,
                                 make_block(w / "blocks" / at / place.index, c, s, place.local, *drop_path++));
-    const Weights peg = w / "pos_block" / at;
     const Init conv = c.pairs() ? Init::fan_in(k * k) : conv_start(k, 1);
-    stage.peg = {.weight = peg.get(Peg::kWeight, {width, 1, k, k}, conv, {.decay = false}),
-                 .bias = peg.get(Peg::kBias, {width}, c.pairs() ? conv : Init::zeros())};
+    stage.peg = make_peg(w / "pos_block" / at / "proj" / 0, {.width = width, .kernel = k}, conv,
+                         c.pairs() ? conv : Init::zeros(), {.decay = false});
   }
   if (!c.pairs()) norm_ = LayerNorm(w / "norm", c.dims.back(), c.norm_eps);
   head_ = Head(w / "head", c.dims.back(), c.num_classes);

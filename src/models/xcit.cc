@@ -108,21 +108,35 @@ class CrossCovarianceAttention {
 /// Local patch interaction: conv2(bn(gelu(conv1 x))), depthwise.
 class LocalPatchInteraction {
  public:
-  LocalPatchInteraction(const Weights& w, const XcitConfig& c)
-      : conv1_(w / "conv1", c.dim, c.dim, Conv2d::square(3, 1, 1, c.dim)),
-        norm_(w / "bn", c.dim, {.eps = c.bn_eps}),
-        conv2_(w / "conv2", c.dim, c.dim, Conv2d::square(3, 1, 1, c.dim)) {}
+  LocalPatchInteraction(const Weights& w, const XcitConfig& c) : packs_(w.mode() == WeightMode::inference) {
+    const Conv2d::Options depthwise = Conv2d::square(3, 1, 1, c.dim);
+    const auto convolution = [&](const char* name, Conv2d& plain, PackedDepthwise& packed) {
+      if (packs_)
+        packed = Conv2d::source(w / name, c.dim, c.dim, depthwise).depthwise(depthwise.conv);
+      else
+        plain = Conv2d(w / name, c.dim, c.dim, depthwise);
+    };
+    convolution("conv1", conv1_, packed1_);
+    norm_ = BatchNorm(w / "bn", c.dim,
+                      {.eps = c.bn_eps, .channels = packs_ ? ChannelAxis::last : ChannelAxis::second});
+    convolution("conv2", conv2_, packed2_);
+  }
   /// x (B, N, C) of the grid -> the same.
   Var operator()(const Context& ctx, const Var& x, const Grid& grid) const {
+    if (packs_) {
+      const Var y = packed_on_grid(kName, packed1_, x, grid, 0, Activation::gelu);
+      return packed_on_grid(kName, packed2_, norm_(ctx, y), grid, 0);
+    }
     return on_grid(ctx, kName, x, grid, 0, [&](const Var& images) {
       return conv2_(ctx, norm_(ctx, gelu(ctx, conv1_(ctx, images))));
     });
   }
 
  private:
-  Conv2d conv1_;
+  bool packs_;
+  Conv2d conv1_, conv2_;
   BatchNorm norm_;
-  Conv2d conv2_;
+  PackedDepthwise packed1_, packed2_;  // of inference
 };
 
 Var layer_scale_of(const Weights& w, const char* name, const XcitConfig& c) {

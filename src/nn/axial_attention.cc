@@ -83,10 +83,18 @@ AxialAttention::AxialAttention(const Weights& w, const Options& o) : options_(o)
   };
   relative_ = w.get(AxialDeeplab::kRelative, {2 * width(), axial_deeplab_rows(o.span)}, deviation(width()),
                     {.decay = false});
-  qkv_ = Linear(w / "qkv_transform", o.in, 2 * o.out,
-                {.bias = false, .weight_init = deviation(o.in), .weight_shape = {2 * o.out, o.in, 1}});
+  const Weights qkv = w / "qkv_transform";
+  const Shape shape{2 * o.out, o.in, 1};
   const BatchNormOptions last{.eps = o.bn_eps, .channels = ChannelAxis::last};
-  bn_qkv_ = BatchNorm(w / "bn_qkv", 2 * o.out, last);
+  if (w.mode() == WeightMode::inference) {
+    PackedSource source(qkv, shape, deviation(o.in), std::nullopt);
+    source.fold(BatchNorm(w / "bn_qkv", 2 * o.out, last));
+    folded_qkv_ = source.linear();
+  } else {
+    qkv_ =
+        Linear(qkv, o.in, 2 * o.out, {.bias = false, .weight_init = deviation(o.in), .weight_shape = shape});
+    bn_qkv_ = BatchNorm(w / "bn_qkv", 2 * o.out, last);
+  }
   bn_similarity_ = BatchNorm(w / "bn_similarity", 3 * o.groups, {.eps = o.bn_eps});
   bn_output_ = BatchNorm(w / "bn_output", 2 * o.out, last);
 }
@@ -98,12 +106,18 @@ Var AxialAttention::operator()(const Context& ctx, const Var& x) const {
   const Lines lines{shape[0], shape[2], shape[3], options_.axis};
   require(lines.n() <= options_.span, kAxialAttentionOp, "lines of {} places; the table is made for {}",
           lines.n(), options_.span);
-  Var qkv = qkv_(ctx, images_to_tokens(ctx, x));
+  const Var tokens = images_to_tokens(ctx, x);
   const auto show = [&](const char* name, const Var& value) {
     if (ctx.probe != nullptr) ctx.show([&] { return join_path(path_, name); }, lines.official(value));
   };
-  show("qkv_transform", qkv);
-  qkv = bn_qkv_(ctx, qkv);
+  Var qkv;
+  if (folded_qkv_.defined()) {
+    qkv = Var(folded_qkv_.forward(tokens.value(), Activation::none, Tensor()));
+  } else {
+    qkv = qkv_(ctx, tokens);
+    show("qkv_transform", qkv);
+    qkv = bn_qkv_(ctx, qkv);
+  }
   show("bn_qkv", qkv);
   const Parts parts = parts_of(ctx, qkv);
   if (!ctx.train && ctx.probe != nullptr) {
@@ -217,22 +231,20 @@ AxialBlock::AxialBlock(const Weights& w, const Options& o) : path_(w.path()) {
           o.planes, o.in);
   require(o.downsample || (o.in == out && o.stride == 1), kAxialAttentionOp,
           "{} channels cannot be added to {} at stride {} without a downsample", o.in, out, o.stride);
-  const auto pointwise = [](std::int64_t stride, std::int64_t outputs) {
-    Conv2d::Options options = Conv2d::square(1, stride, 0, 1, false);
-    options.weight_init = fan_out_init(outputs);
-    return options;
+  const auto pointwise = [&](const Weights& conv, const Weights& bn, std::int64_t from, std::int64_t to,
+                             std::int64_t stride, const Init& norm_init) {
+    return ConvNorm(
+        conv, bn, from, to,
+        {.stride = stride, .eps = o.bn_eps, .norm_init = norm_init, .weight_init = fan_out_init(to)});
   };
-  const BatchNormOptions norm{.eps = o.bn_eps};
-  down_ = Conv2d(w / "conv_down", o.in, inner, pointwise(1, inner));
-  norm1_ = BatchNorm(w / "bn1", inner, norm);
+  down_ = pointwise(w / "conv_down", w / "bn1", o.in, inner, 1, Init::ones());
   height_ = AxialAttention(w / "hight_block", {inner, inner, o.groups, o.span, 1, GridAxis::rows, o.bn_eps});
   width_ = AxialAttention(w / "width_block",
                           {inner, inner, o.groups, o.span, o.stride, GridAxis::columns, o.bn_eps});
-  up_ = Conv2d(w / "conv_up", inner, out, pointwise(1, out));
-  norm2_ = BatchNorm(w / "bn2", out, norm, Init::zeros());
+  up_ = pointwise(w / "conv_up", w / "bn2", inner, out, 1, Init::zeros());
   if (!o.downsample) return;
-  downsample_ = Conv2d(w / "downsample" / 0, o.in, out, pointwise(o.stride, out));
-  downsample_norm_ = BatchNorm(w / "downsample" / 1, out, norm);
+  const Weights shortcut = w / "downsample";
+  downsample_ = pointwise(shortcut / 0, shortcut / 1, o.in, out, o.stride, Init::ones());
 }
 
 Var AxialBlock::operator()(const Context& ctx, const Var& x) const {
@@ -240,11 +252,11 @@ Var AxialBlock::operator()(const Context& ctx, const Var& x) const {
     ctx.show([&] { return join_path(path_, name); }, value);
     return value;
   };
-  Var y = show("conv_down", down_(ctx, x));
-  y = show("hight_block", height_(ctx, relu(ctx, norm1_(ctx, y))));
+  const Var narrow = down_(ctx, x, join_path(path_, "conv_down"));
+  Var y = show("hight_block", height_(ctx, relu(ctx, narrow)));
   y = show("width_block", width_(ctx, y));
-  y = norm2_(ctx, show("conv_up", up_(ctx, relu(ctx, y))));
-  const Var skip = downsample_norm_.defined() ? downsample_norm_(ctx, downsample_(ctx, x)) : x;
+  y = up_(ctx, relu(ctx, y), join_path(path_, "conv_up"));
+  const Var skip = downsample_.defined() ? downsample_(ctx, x) : x;
   return relu(ctx, add(ctx, y, skip));
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "nn/conv_layers.h"
+#include "nn/conv_norm.h"
 #include "nn/layers.h"
 #include "position/axial_deeplab.h"
 
@@ -32,8 +33,8 @@ class AxialAttention {
   /// Throws Error when the groups do not divide the channels into even parts, or a size is below 1.
   AxialAttention(const Weights& w, const Options& options);
   /// images (B, in, H, W) -> (B, out, H, W), or (H / stride, W / stride). Throws Error when a line is longer
-  /// than the span. Shows, a row for each line of the batch, qkv_transform, bn_qkv and bn_output (lines, C,
-  /// n); dense, bn_similarity (lines, 3 G, n, n).
+  /// than the span. Shows, a row for each line of the batch, qkv_transform (unless folded), bn_qkv and
+  /// bn_output (lines, C, n); dense, bn_similarity (lines, 3 G, n, n).
   Var operator()(const Context& ctx, const Var& x) const;
 
  private:
@@ -54,6 +55,7 @@ class AxialAttention {
   std::string path_;
   Var relative_;
   Linear qkv_;
+  PackedLinear folded_qkv_;  // with bn_qkv, for inference
   BatchNorm bn_qkv_, bn_similarity_, bn_output_;
 };
 
@@ -72,14 +74,13 @@ class AxialBlock {
   AxialBlock() = default;
   /// Throws Error when the input cannot be added to the result and there is no downsample.
   AxialBlock(const Weights& w, const Options& options);
-  /// images (B, in, H, W) -> (B, planes expansion, H / stride, W / stride). Shows conv_down, hight_block,
-  /// width_block, conv_up.
+  /// images (B, in, H, W) -> (B, planes expansion, H / stride, W / stride). Shows hight_block and
+  /// width_block; conv_down and conv_up unless their norms are folded.
   Var operator()(const Context& ctx, const Var& x) const;
 
  private:
   std::string path_;
-  Conv2d down_, up_, downsample_;
-  BatchNorm norm1_, norm2_, downsample_norm_;
+  ConvNorm down_, up_, downsample_;
   AxialAttention height_, width_;
 };
 

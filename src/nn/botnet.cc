@@ -65,35 +65,30 @@ Var BotnetAttention::operator()(const Context& ctx, const Var& x) const {
 BotnetBlock::BotnetBlock(const Weights& w, const Options& o) : options_(o), path_(w.path()) {
   require(o.proj_factor >= 1 && o.out >= o.proj_factor && o.out % o.proj_factor == 0, kBotnetOp,
           "a proj_factor of {} does not divide {} channels", o.proj_factor, o.out);
-  const BatchNormOptions norm{.eps = o.bn_eps};
   const std::int64_t inner = o.out / o.proj_factor, attended = o.heads * o.head_width;
   if (o.in != o.out || o.downsample) {
     const Weights shortcut = w / "shortcut";
-    shortcut_ = Conv2d(shortcut / 0, o.in, o.out,
-                       o.downsample ? Conv2d::square(3, 2, 1, 1, false) : Conv2d::square(1, 1, 0, 1, false));
-    shortcut_norm_ = BatchNorm(shortcut / 1, o.out, norm);
+    ConvNorm::Options options{.eps = o.bn_eps};
+    if (o.downsample) options = {.kernel = 3, .stride = 2, .pad = 1, .eps = o.bn_eps};
+    shortcut_ = ConvNorm(shortcut / 0, shortcut / 1, o.in, o.out, options);
   }
   const Weights net = w / "net";
-  down_ = Conv2d(net / 0, o.in, inner, Conv2d::square(1, 1, 0, 1, false));
-  norm1_ = BatchNorm(net / 1, inner, norm);
+  down_ = ConvNorm(net / 0, net / 1, o.in, inner, {.eps = o.bn_eps});
   attention_ = BotnetAttention(net / 3, {inner, o.heads, o.head_width, o.rows, o.columns, o.relative});
-  norm2_ = BatchNorm(net / 5, attended, norm);
-  up_ = Conv2d(net / 7, attended, o.out, Conv2d::square(1, 1, 0, 1, false));
-  norm3_ = BatchNorm(net / 8, o.out, norm, Init::zeros());
+  norm2_ = BatchNorm(net / 5, attended, {.eps = o.bn_eps});
+  up_ = ConvNorm(net / 7, net / 8, attended, o.out, {.eps = o.bn_eps, .norm_init = Init::zeros()});
 }
 
 Var BotnetBlock::operator()(const Context& ctx, const Var& x) const {
   Var skip = x;
-  if (shortcut_norm_.defined()) {
-    skip = relu(ctx, shortcut_norm_(ctx, shortcut_(ctx, x)));
+  if (shortcut_.defined()) {
+    skip = relu(ctx, shortcut_(ctx, x));
     ctx.show([&] { return join_path(path_, "shortcut"); }, skip);
   }
-  Var y = down_(ctx, x);
-  ctx.show([&] { return join_path(path_, "net.0"); }, y);
-  y = attention_(ctx, relu(ctx, norm1_(ctx, y)));
+  Var y = attention_(ctx, relu(ctx, down_(ctx, x, join_path(path_, "net.0"))));
   ctx.show([&] { return join_path(path_, "net.3"); }, y);
   if (options_.downsample) y = average_pool2d(ctx, y, Pool2dOptions{});
-  y = norm3_(ctx, up_(ctx, relu(ctx, norm2_(ctx, y))));
+  y = up_(ctx, relu(ctx, norm2_(ctx, y)));
   ctx.show([&] { return join_path(path_, "net"); }, y);
   return relu(ctx, add(ctx, y, skip));
 }

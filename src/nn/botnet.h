@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "nn/conv_layers.h"
+#include "nn/conv_norm.h"
 #include "position/relative_logits.h"
 
 namespace locant {
@@ -53,14 +54,15 @@ class BotnetBlock {
   BotnetBlock() = default;
   /// Throws Error when proj_factor does not divide `out`.
   BotnetBlock(const Weights& w, const Options& options);
-  /// images (B, in, H, W) -> (B, out, H, W), or (H/2, W/2). Shows shortcut, net.0, net.3 and net.
+  /// images (B, in, H, W) -> (B, out, H, W), or (H/2, W/2). Shows shortcut, net.0 unless its norm is
+  /// folded, net.3 and net.
   Var operator()(const Context& ctx, const Var& x) const;
 
  private:
   Options options_;
   std::string path_;
-  Conv2d shortcut_, down_, up_;
-  BatchNorm shortcut_norm_, norm1_, norm2_, norm3_;
+  ConvNorm shortcut_, down_, up_;
+  BatchNorm norm2_;
   BotnetAttention attention_;
 };
 

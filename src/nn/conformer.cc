@@ -38,13 +38,23 @@ ConformerConvModule::ConformerConvModule(const Weights& w, const ConformerOption
   const Weights s = w / "sequential";
   norm_ = LayerNorm(s / 0, C, options.norm_eps);
   expand_ = pointwise_linear(s / 2, C, 2 * C, options.pointwise_bias);
-  depthwise_ = Conv1d(s / 4 / "conv", C, C, kernel, Conv1dOptions::same(kernel, C), options.depthwise_bias);
-  batch_norm_ = BatchNorm(s / 5, C, {.eps = options.bn_eps});
+  if (w.mode() == WeightMode::inference) {
+    const Init init = Init::fan_in(kernel);
+    PackedSource source(s / 4 / "conv", {C, 1, kernel}, init,
+                        options.depthwise_bias ? std::optional<Init>(init) : std::nullopt);
+    source.fold(BatchNorm(s / 5, C, {.eps = options.bn_eps}));
+    packed_ = source.depthwise({.pad_columns = kernel / 2, .groups = C});
+  } else {
+    depthwise_ = Conv1d(s / 4 / "conv", C, C, kernel, Conv1dOptions::same(kernel, C), options.depthwise_bias);
+    batch_norm_ = BatchNorm(s / 5, C, {.eps = options.bn_eps});
+  }
   project_ = pointwise_linear(s / 7, C, C, options.pointwise_bias);
 }
 
 Var ConformerConvModule::operator()(const Context& ctx, const Var& x) const {
   const Var gated = glu(ctx, expand_(ctx, norm_(ctx, x)));
+  if (packed_.defined())  // of a line of frames
+    return project_(ctx, act(ctx, Var(packed_.forward(gated.value(), 1, gated.dim(1))), options_));
   const Var conv = act(ctx, batch_norm_(ctx, depthwise_(ctx, permute(ctx, gated, {0, 2, 1}))), options_);
   return dropout(ctx, project_(ctx, permute(ctx, conv, {0, 2, 1})), options_.dropout);
 }

@@ -26,6 +26,7 @@ class ConformerConvModule {
   Linear expand_, project_;
   Conv1d depthwise_;
   BatchNorm batch_norm_;
+  PackedDepthwise packed_;  // both, for inference
 };
 
 /// `sequential.0` norm, `.1.linear`, activation, `.4.linear`. No residual.

@@ -14,6 +14,36 @@ std::int64_t channels_of_group(std::int64_t in, std::int64_t out, std::int64_t g
   return in / groups;
 }
 
+PackedSource::PackedSource(const Weights& w, const Shape& shape, const Init& weight_init,
+                           const std::optional<Init>& bias_init)
+    : weight(w.take("weight", shape, weight_init).clone()) {
+  w.release("weight");
+  if (bias_init) bias = w.get("bias", {shape[0]}, *bias_init).value().clone();
+}
+
+void PackedSource::fold(const BatchNorm& norm) {
+  if (!norm.defined()) return;
+  const Var scale = norm.scale({});
+  const Tensor& s = scale.value();
+  const std::int64_t out = weight.dim(0), rest = weight.numel() / out;
+  Tensor shift = norm.shift({}, scale).value();
+  for (std::int64_t o = 0; o < out; ++o) {
+    for (std::int64_t x = o * rest; x < (o + 1) * rest; ++x) weight[x] *= s[o];
+    if (bias.defined()) shift[o] += s[o] * bias[o];
+  }
+  bias = std::move(shift);
+}
+
+PackedLinear PackedSource::linear() const {
+  return {weight.reshaped({weight.dim(0), weight.numel() / weight.dim(0)}), bias};
+}
+
+PackedDepthwise PackedSource::depthwise(const Conv2dOptions& options) const {
+  const std::int64_t taps = weight.dim(-1);
+  return {weight.shape().rank() == 3 ? weight.reshaped({weight.dim(0), weight.dim(1), 1, taps}) : weight,
+          bias, options};
+}
+
 namespace {
 
 // Shape and start of a weight, and the start of its bias.
@@ -56,6 +86,11 @@ Conv2d::Conv2d(const Weights& w, std::int64_t in, std::int64_t out, const Option
   w.release("weight");
   if (options.bias) numbers_.bias = w.get("bias", {out}, start.bias);
   numbers_.packed = PackedConv2d(weight, options.bias ? numbers_.bias.value() : Tensor());
+}
+
+PackedSource Conv2d::source(const Weights& w, std::int64_t in, std::int64_t out, const Options& options) {
+  const ConvStart start = start_of(in, out, options);
+  return {w, start.shape, start.weight, options.bias ? std::optional<Init>(start.bias) : std::nullopt};
 }
 
 Conv2d::Options Conv2d::square(std::int64_t kernel, std::int64_t stride, std::int64_t pad,

@@ -7,6 +7,7 @@
 #include "ops/batch_norm.h"
 #include "ops/conv1d.h"
 #include "ops/conv2d.h"
+#include "ops/depthwise_conv2d.h"
 #include "position/shared/token_grid.h"
 
 namespace locant {
@@ -16,6 +17,23 @@ std::int64_t channels_of_group(std::int64_t in, std::int64_t out, std::int64_t g
 
 /// N(0, 2 / fan_out), fan_out the kernel's area times out / groups: He et al. 2015.
 Init fan_out_init(std::int64_t fan_out);
+
+class BatchNorm;
+
+/// Own copies of a layer's weight (out, ...) and bias (out), or undefined, that become a packed form.
+struct PackedSource {
+  /// `weight`, and `bias` where its start is given; the weight is let go.
+  PackedSource(const Weights& w, const Shape& shape, const Init& weight_init,
+               const std::optional<Init>& bias_init);
+  /// With the batch norm behind: s W and s b + t. An undefined one changes nothing.
+  void fold(const BatchNorm& norm);
+  /// As a product's: (out, rest).
+  PackedLinear linear() const;
+  /// As a depthwise convolution's: (C, 1, kh, kw), or (C, 1, k) along the columns.
+  PackedDepthwise depthwise(const Conv2dOptions& options) const;
+
+  Tensor weight, bias;
+};
 
 /// `weight` (out, in / groups, kernel rows, kernel columns), `bias` (out); starts as PyTorch's Conv2d does.
 /// Packed for inference.
@@ -37,6 +55,8 @@ class Conv2d {
   Var operator()(const Context& ctx, const Var& x) const;
   /// The same tensors as they are, for what convolves by itself.
   static Conv2dNumbers numbers(const Weights& w, std::int64_t in, std::int64_t out, const Options& options);
+  /// The same for inference.
+  static PackedSource source(const Weights& w, std::int64_t in, std::int64_t out, const Options& options);
   /// Undefined without one.
   const Var& bias() const { return numbers_.bias; }
 

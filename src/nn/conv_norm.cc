@@ -5,28 +5,29 @@ namespace locant {
 ConvNorm::ConvNorm(const Weights& conv, const Weights& bn, std::int64_t in, std::int64_t out,
                    const Options& o)
     : options_(square_conv(o.stride, o.pad, o.groups)) {
+  Conv2d::Options plain = Conv2d::square(o.kernel, o.stride, o.pad, o.groups, false);
+  plain.weight_init = o.weight_init;
   if (conv.mode() != WeightMode::inference) {
-    Conv2d::Options plain = Conv2d::square(o.kernel, o.stride, o.pad, o.groups, false);
-    plain.weight_init = o.weight_init;
     conv_ = Conv2d(conv, in, out, plain);
     norm_ = BatchNorm(bn, out, {.eps = o.eps}, o.norm_init);
     return;
   }
-  const std::int64_t from = channels_of_group(in, out, o.groups), taps = from * o.kernel * o.kernel;
-  Tensor folded =
-      conv.take("weight", {out, from, o.kernel, o.kernel}, o.weight_init.value_or(Init::fan_in(taps)))
-          .clone();
-  conv.release("weight");
-  const BatchNorm norm(bn, out, {.eps = o.eps}, o.norm_init);
-  const Var scale = norm.scale(Context{});
-  for (std::int64_t c = 0; c < out; ++c)
-    for (std::int64_t x = 0; x < taps; ++x) folded[c * taps + x] *= scale.value()[c];
-  folded_ = PackedConv2d(folded, norm.shift(Context{}, scale).value());
+  PackedSource source = Conv2d::source(conv, in, out, plain);
+  source.fold(BatchNorm(bn, out, {.eps = o.eps}, o.norm_init));
+  folded_ = PackedConv2d(source.weight, source.bias);
+  if (o.groups == in && in == out) depthwise_ = source.depthwise(options_);
 }
 
-Var ConvNorm::operator()(const Context& ctx, const Var& images) const {
+Var ConvNorm::operator()(const Context& ctx, const Var& images, const std::string& shown) const {
   if (folded_.defined()) return Var(folded_.forward(images.value(), options_));
-  return norm_(ctx, conv_(ctx, images));
+  const Var y = conv_(ctx, images);
+  if (!shown.empty()) ctx.show([&] { return shown; }, y);
+  return norm_(ctx, y);
+}
+
+Var ConvNorm::of_tokens(const Context& ctx, const char* op, const Var& tokens, Grid grid) const {
+  if (depthwise_.defined()) return packed_on_grid(op, depthwise_, tokens, grid, 0);
+  return on_grid(ctx, op, tokens, grid, 0, [&](const Var& images) { return (*this)(ctx, images); });
 }
 
 }  // namespace locant

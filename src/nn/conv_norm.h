@@ -1,6 +1,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "nn/conv_layers.h"
 
@@ -25,13 +26,18 @@ class ConvNorm {
   /// The same with a path for each.
   ConvNorm(const Weights& conv, const Weights& bn, std::int64_t in, std::int64_t out, const Options& options);
   bool defined() const { return folded_.defined() || norm_.defined(); }
-  /// images (B, in, H, W) -> (B, out, H', W').
-  Var operator()(const Context& ctx, const Var& images) const;
+  /// images (B, in, H, W) -> (B, out, H', W'). Shows the convolution alone as `shown` unless that is empty or
+  /// the norm folded.
+  Var operator()(const Context& ctx, const Var& images, const std::string& shown = {}) const;
+  /// The same of a grid's tokens (B, h w, in) -> (B, h' w', out); a depthwise one on channels that lie last.
+  /// Throws Error under the name of `op` when the tokens do not fit the grid.
+  Var of_tokens(const Context& ctx, const char* op, const Var& tokens, Grid grid) const;
 
  private:
   Conv2d conv_;
   BatchNorm norm_;
   PackedConv2d folded_;  // both, for inference
+  PackedDepthwise depthwise_;
   Conv2dOptions options_;
 };
 

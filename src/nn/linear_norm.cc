@@ -11,11 +11,6 @@
 namespace locant {
 namespace {
 
-struct Folded {
-  Tensor weight;  // (out, in)
-  Tensor bias;    // (out)
-};
-
 Shape shape_of(std::int64_t in, std::int64_t out, bool pointwise) {
   return pointwise ? Shape{out, in, 1, 1} : Shape{out, in};
 }
@@ -24,17 +19,9 @@ BatchNorm norm_of(const Weights& w, std::int64_t out, const LinearNorm::Options&
   return BatchNorm(w / "bn", out, {.eps = o.eps, .channels = ChannelAxis::last}, o.norm_init);
 }
 
-Folded fold(const Weights& w, std::int64_t in, std::int64_t out, const LinearNorm::Options& o) {
-  const Weights product = w / "c";
-  Folded folded;
-  folded.weight =
-      product.take("weight", shape_of(in, out, o.pointwise), Init::fan_in(in)).clone().reshaped({out, in});
-  product.release("weight");
-  const BatchNorm norm = norm_of(w, out, o);
-  const Var scale = norm.scale({});
-  folded.bias = norm.shift({}, scale).value();
-  for (std::int64_t r = 0; r < out; ++r)
-    for (std::int64_t c = 0; c < in; ++c) folded.weight[r * in + c] *= scale.value()[r];
+PackedSource fold(const Weights& w, std::int64_t in, std::int64_t out, const LinearNorm::Options& o) {
+  PackedSource folded(w / "c", shape_of(in, out, o.pointwise), Init::fan_in(in), std::nullopt);
+  folded.fold(norm_of(w, out, o));
   return folded;
 }
 
@@ -42,8 +29,7 @@ Folded fold(const Weights& w, std::int64_t in, std::int64_t out, const LinearNor
 
 LinearNorm::LinearNorm(const Weights& w, std::int64_t in, std::int64_t out, const Options& o) {
   if (w.mode() == WeightMode::inference) {
-    const Folded folded = fold(w, in, out, o);
-    folded_ = PackedLinear(folded.weight, folded.bias);
+    folded_ = fold(w, in, out, o).linear();
     return;
   }
   product_ = Linear(
@@ -66,7 +52,7 @@ HeadsLinearNorm::HeadsLinearNorm(const Weights& w, std::int64_t in, std::int64_t
     whole_ = LinearNorm(w, in, heads_ * head_rows_, o);
     return;
   }
-  const Folded all = fold(w, in, heads_ * head_rows_, o);
+  const PackedSource all = fold(w, in, heads_ * head_rows_, o);
   std::int64_t first = 0;
   for (const std::int64_t width : widths_) {
     Tensor weight({heads_ * width, in}), bias({heads_ * width});

@@ -7,7 +7,8 @@
 
 namespace locant {
 
-/// LocalViT's feed-forward (position/conv_ff.h) under the names of its `conv` sequence.
+/// LocalViT's feed-forward (position/conv_ff.h) under the names of its `conv` sequence; packed with
+/// the norms folded for inference.
 class LocalityFfLayer {
  public:
   struct Options {
@@ -26,9 +27,14 @@ class LocalityFfLayer {
   LocalityFfLayer(const Weights& w, const Options& options);
   /// images (B, in, h, w) -> (B, out, h', w').
   Var operator()(const Context& ctx, const Var& images) const;
+  /// tokens (B, prefix + h w, in) -> (B, prefix + h' w', out), the prefix as it came: of it, `in` is `out`.
+  Var operator()(const Context& ctx, const Var& tokens, Grid grid, std::int64_t prefix) const;
 
  private:
+  void make_gate(const Weights& w, const Options& options, std::int64_t wide);
+
   LocalityFf ff_;
+  PackedConvFf packed_;
 };
 
 }  // namespace locant

@@ -1,6 +1,7 @@
 #include "nn/spatial_reduction_attention.h"
 
 #include "core/error.h"
+#include "nn/conv_layers.h"
 #include "ops/attention/attention.h"
 #include "ops/elementwise.h"
 #include "ops/pool2d.h"
@@ -20,10 +21,20 @@ SpatialReductionAttention::SpatialReductionAttention(const Weights& w, const Opt
   proj_ = Linear(w / "proj", C, C);
   if (R == 1 && options.pool == 0) return;
   const Init init = Init::fan_in(C * R * R);
-  sr_ = {w.get(SpatialReduction::kWeight, {C, C, R, R}, options.sr_init.value_or(init)),
-         w.get(SpatialReduction::kBias, {C}, options.sr_init ? Init::zeros() : init),
-         w.get(SpatialReduction::kNormWeight, {C}, Init::ones()),
-         w.get(SpatialReduction::kNormBias, {C}, Init::zeros()), options.norm_eps};
+  const Shape shape{C, C, R, R};
+  const Init weight = options.sr_init.value_or(init), bias = options.sr_init ? Init::zeros() : init;
+  if (w.mode() == WeightMode::inference) {
+    PackedSource source(w / "sr", shape, weight, bias);
+    source.weight = permute({}, Var(source.weight), {0, 2, 3, 1}).value();
+    sr_.packed = source.linear();
+    sr_.ratio = R;
+  } else {
+    sr_.weight = w.get(SpatialReduction::kWeight, shape, weight);
+    sr_.bias = w.get(SpatialReduction::kBias, {C}, bias);
+  }
+  sr_.norm_weight = w.get(SpatialReduction::kNormWeight, {C}, Init::ones());
+  sr_.norm_bias = w.get(SpatialReduction::kNormBias, {C}, Init::zeros());
+  sr_.eps = options.norm_eps;
 }
 
 void SpatialReductionAttention::show(const Context& ctx, const char* name, const Var& value) const {
@@ -39,9 +50,16 @@ Var SpatialReductionAttention::reduced(const Context& ctx, const Var& x, Grid gr
                     [&](const Var& images) { return adaptive_average_pool2d(ctx, images, pool, pool); });
     grid = {1, pool, pool};
   }
-  const Var images = reduced_images(ctx, sr_, cells, grid);
-  show(ctx, "sr", images);
-  const Var keys = reduced_tokens(ctx, sr_, images);
+  Var conv;
+  if (sr_.packed.defined()) {
+    conv = reduced_by_product(sr_, cells, grid);
+    const Grid after = reduced_grid(grid, sr_.ratio);
+    if (ctx.probe != nullptr) show(ctx, "sr", tokens_to_images({}, conv, after.rows, after.columns));
+  } else {
+    conv = reduced_images(ctx, sr_, cells, grid);
+    show(ctx, "sr", conv);
+  }
+  const Var keys = reduced_tokens(ctx, sr_, conv);
   show(ctx, "norm", keys);
   return pool > 0 ? gelu(ctx, keys) : keys;
 }

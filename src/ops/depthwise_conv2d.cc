@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/error.h"
 #include "core/parallel.h"
+#include "core/profile.h"
+#include "kernels/row_mix.h"
 #include "ops/reduce_inl.h"
 
 namespace locant {
@@ -201,6 +204,116 @@ void depthwise_weight_gradient(const DepthwiseShape& s, const float* x, const fl
         }
       }
   });
+}
+
+struct PackedDepthwise::State {
+  std::int64_t C, kh, kw;
+  Conv2dOptions options;
+  Tensor taps;  // (kh kw, C)
+  Tensor bias;
+};
+
+namespace {
+
+// Taps [first, last) along an axis that lie inside it for output j.
+struct Inside {
+  Inside(std::int64_t j, std::int64_t stride, std::int64_t pad, std::int64_t taps, std::int64_t inputs)
+      : first(std::clamp<std::int64_t>(pad - j * stride, 0, taps)),
+        last(std::clamp<std::int64_t>(inputs + pad - j * stride, first, taps)) {}
+  std::int64_t first, last;
+};
+
+// Neighbouring outputs that see the same taps.
+struct Run {
+  std::int64_t begin, end;
+  Inside taps;
+};
+
+std::vector<Run> runs_of(std::int64_t outputs, std::int64_t stride, std::int64_t pad, std::int64_t taps,
+                         std::int64_t inputs) {
+  std::vector<Run> out;
+  for (std::int64_t j = 0; j < outputs; ++j) {
+    const Inside inside(j, stride, pad, taps, inputs);
+    if (!out.empty() && out.back().taps.first == inside.first && out.back().taps.last == inside.last)
+      ++out.back().end;
+    else
+      out.push_back({j, j + 1, inside});
+  }
+  return out;
+}
+
+}  // namespace
+
+PackedDepthwise::PackedDepthwise(const Tensor& weight, const Tensor& bias, const Conv2dOptions& o) {
+  const Shape& shape = weight.shape();
+  if (shape.rank() != 4 || shape[1] != 1 || weight.numel() == 0 || o.groups != shape[0])
+    fail("conv2d", "a depthwise weight must be (C, 1, kh, kw) and not empty, C the {} groups; this one is {}",
+         o.groups, shape.str());
+  if (bias.defined() && bias.shape() != Shape{shape[0]})
+    fail("conv2d", "bias of shape {} for {} outputs", bias.shape().str(), shape[0]);
+  require(o.stride_rows >= 1 && o.stride_columns >= 1 && o.pad_rows >= 0 && o.pad_columns >= 0, "conv2d",
+          "stride {} x {} and padding {} x {} do not make a convolution", o.stride_rows, o.stride_columns,
+          o.pad_rows, o.pad_columns);
+  auto state = std::make_shared<State>(State{shape[0], shape[2], shape[3], o, Tensor(), Tensor()});
+  const std::int64_t C = shape[0], taps = shape[2] * shape[3];
+  state->taps = Tensor({taps, C});
+  for (std::int64_t c = 0; c < C; ++c)
+    for (std::int64_t t = 0; t < taps; ++t) state->taps[t * C + c] = weight[c * taps + t];
+  if (bias.defined()) state->bias = bias.clone();
+  state_ = std::move(state);
+}
+
+Tensor PackedDepthwise::forward(const Tensor& tokens, std::int64_t rows, std::int64_t columns,
+                                std::int64_t prefix, Activation act) const {
+  require(state_ != nullptr, "conv2d", "the packed weight is empty; construct it from a weight first");
+  const State& s = *state_;
+  const Conv2dOptions& o = s.options;
+  const std::int64_t C = s.C;
+  if (tokens.shape().rank() != 3 || rows < 1 || columns < 1 || prefix < 0 || tokens.dim(2) != C ||
+      tokens.dim(1) != prefix + rows * columns)
+    fail("conv2d", "tokens of shape {} are no grid of {} x {} of {} channels behind {} others",
+         tokens.shape().str(), rows, columns, C, prefix);
+  const std::int64_t room_rows = rows + 2 * o.pad_rows - s.kh,
+                     room_columns = columns + 2 * o.pad_columns - s.kw;
+  require(room_rows >= 0 && room_columns >= 0, "conv2d",
+          "a kernel of {} x {} is larger than a padded picture of {} x {}", s.kh, s.kw, rows + 2 * o.pad_rows,
+          columns + 2 * o.pad_columns);
+  const std::int64_t out_rows = room_rows / o.stride_rows + 1,
+                     out_columns = room_columns / o.stride_columns + 1, B = tokens.dim(0),
+                     after = prefix + out_rows * out_columns;
+  ProfileScope scope("conv2d");
+  Tensor y({B, after, C});
+  scope.works(B * out_rows * out_columns * C * s.kh * s.kw);
+  if (prefix > 0) copy_blocks(B, prefix * C, tokens.data(), tokens.dim(1) * C, y.data(), after * C);
+  const std::vector<Run> runs = runs_of(out_columns, o.stride_columns, o.pad_columns, s.kw, columns);
+  const float* bias = s.bias.defined() ? s.bias.data() : nullptr;
+  const std::int64_t work = out_columns * C * std::max<std::int64_t>(s.kh * s.kw, 4);
+  parallel_for(B * out_rows, row_grain(work), [&](std::int64_t begin, std::int64_t end) {
+    std::vector<std::int64_t> offsets;
+    std::vector<const float*> weights;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t b = i / out_rows, r = i % out_rows;
+      const float* picture = tokens.data() + (b * tokens.dim(1) + prefix) * C;
+      float* line = y.data() + (b * after + prefix + r * out_columns) * C;
+      const Inside inside(r, o.stride_rows, o.pad_rows, s.kh, rows);
+      for (const Run& run : runs) {
+        offsets.clear();
+        weights.clear();
+        for (std::int64_t u = inside.first; u < inside.last; ++u)
+          for (std::int64_t v = run.taps.first; v < run.taps.last; ++v) {
+            offsets.push_back(((r * o.stride_rows - o.pad_rows + u) * columns + run.begin * o.stride_columns -
+                               o.pad_columns + v) *
+                              C);
+            weights.push_back(s.taps.data() + (u * s.kw + v) * C);
+          }
+        row_mix().weigh(picture, o.stride_columns * C, offsets.data(), weights.data(),
+                        static_cast<std::int64_t>(offsets.size()), bias, run.end - run.begin, C,
+                        line + run.begin * C, C);
+      }
+      if (act == Activation::gelu) row_ops().gelu(line, out_columns * C, line);
+    }
+  });
+  return y;
 }
 
 }  // namespace locant

@@ -1,9 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "core/tensor.h"
+#include "ops/conv2d.h"
+#include "ops/linear.h"
 
 namespace locant {
 
@@ -39,5 +42,23 @@ void depthwise_forward(const DepthwiseShape& s, const float* x, const float* wei
 void depthwise_input_gradient(const DepthwiseShape& s, const float* weight, const float* dy, float* dx);
 /// Sums over the batch in its order.
 void depthwise_weight_gradient(const DepthwiseShape& s, const float* x, const float* dy, float* dweight);
+
+/// A depthwise convolution of tokens for inference: channels last, so that no permute stands before and
+/// behind it. Copies share the weight.
+class PackedDepthwise {
+ public:
+  PackedDepthwise() = default;
+  /// weight (C, 1, kh, kw), bias (C) or undefined; neither is kept as it is. options.groups is C.
+  PackedDepthwise(const Tensor& weight, const Tensor& bias, const Conv2dOptions& options);
+  bool defined() const { return state_ != nullptr; }
+  /// tokens (B, prefix + rows columns, C) -> (B, prefix + rows' columns', C): the activation of what conv2d
+  /// gives of the grid, behind the prefix as it came.
+  Tensor forward(const Tensor& tokens, std::int64_t rows, std::int64_t columns, std::int64_t prefix = 0,
+                 Activation act = Activation::none) const;
+
+ private:
+  struct State;
+  std::shared_ptr<const State> state_;
+};
 
 }  // namespace locant

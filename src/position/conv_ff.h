@@ -40,6 +40,13 @@ struct LocalityFf {
   bool residual = true;
 };
 
+/// What stands in place of the convolutions and norms of either for inference: norms folded, products on
+/// channels that lie last.
+struct PackedConvFf {
+  PackedLinear expand, project;
+  PackedDepthwise depthwise;
+};
+
 /// CeiT's: `conv1`, `bn1`, `conv2`, `bn2`, `conv3`, `bn3`; norms may be undefined.
 struct Leff {
   Conv2dNumbers conv1, conv2, conv3;
@@ -56,8 +63,14 @@ struct ConvFf {
 
 /// images (B, C, h, w) -> (B, C', h', w'). Throws Error when shapes do not fit.
 Var locality_ff(const Context& ctx, const LocalityFf& ff, const Var& images);
+/// The same of tokens (B, prefix + h w, C), the prefix as it is. Of `ff` the gate, the activation and the
+/// residual are read.
+Var locality_ff(const Context& ctx, const LocalityFf& ff, const PackedConvFf& packed, const Var& tokens,
+                Grid grid, std::int64_t prefix);
 /// tokens (B, prefix + h w, C) -> the same, the prefix as it is. Shows conv1, conv2 and conv3.
 Var leff(const Context& ctx, const Leff& ff, const Var& tokens, Grid grid, std::int64_t prefix);
+/// The same; nothing is shown.
+Var leff(const PackedConvFf& packed, const Var& tokens, Grid grid, std::int64_t prefix);
 Var conv_ff(const Context& ctx, const ConvFf& ff, const Var& tokens, Grid grid, std::int64_t prefix);
 
 // ---- the equation, as it stands

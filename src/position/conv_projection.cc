@@ -35,6 +35,7 @@ Var conv_projection(const Context& ctx, const ConvProjection& p, const Var& toke
   require(p.stride >= 1 && p.kernel >= 1 && p.kernel % 2 == 1, "conv_projection",
           "a kernel of {} with a stride of {}; the kernel must be odd, the stride 1 or more", p.kernel,
           p.stride);
+  if (p.packed.defined()) return packed_on_grid("conv_projection", p.packed, tokens, grid, prefix);
   return on_grid(ctx, "conv_projection", tokens, grid, prefix, [&](const Var& images) {
     if (!p.weight.defined()) return mean_of_places(ctx, p, images);
     check_kernel("conv_projection", ConvProjection::kWeight, p.weight, images.dim(1), 1, true);

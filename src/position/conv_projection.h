@@ -42,6 +42,7 @@ struct ConvProjection {
   Var weight;             ///< (C, 1, k, k), k odd; undefined for the mean
   BatchNormNumbers norm;  ///< `bn`
   std::int64_t kernel = 3, stride = 1;
+  PackedDepthwise packed = {};  ///< of inference, in place of weight and norm
 };
 
 /// The paper's scale of q.k.

@@ -5,16 +5,18 @@
 
 namespace locant {
 
-Var peg(const Context& ctx, const Peg& peg, const Var& tokens, Grid grid, std::int64_t prefix) {
+Var peg(const Context& ctx, const Peg& peg, const Var& tokens, Grid grid, std::int64_t prefix,
+        Activation act) {
   require(peg.stride >= 1 && !(peg.residual && peg.stride > 1), "peg",
           "a stride of {}, residual {}; a stride above 1 leaves no token to add to", peg.stride,
           peg.residual);
+  if (peg.packed.defined()) return packed_on_grid("peg", peg.packed, tokens, grid, prefix, act);
   return on_grid(ctx, "peg", tokens, grid, prefix, [&](const Var& images) {
     const std::int64_t C = images.dim(1);
     check_kernel("peg", Peg::kWeight, peg.weight, C, 1, true);
-    const Var y =
-        conv2d(ctx, images, peg.weight, peg.bias, square_conv(peg.stride, peg.weight.dim(2) / 2, C));
-    return peg.residual ? add(ctx, images, y) : y;
+    Var y = conv2d(ctx, images, peg.weight, peg.bias, square_conv(peg.stride, peg.weight.dim(2) / 2, C));
+    if (peg.residual) y = add(ctx, images, y);
+    return act == Activation::gelu ? gelu(ctx, y) : y;
   });
 }
 

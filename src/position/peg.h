@@ -38,7 +38,8 @@ struct Peg {
   Var weight;  ///< (C, 1, k, k), k odd
   Var bias;    ///< (C), may be undefined
   std::int64_t stride = 1;
-  bool residual = true;  ///< not with a stride
+  bool residual = true;         ///< not with a stride
+  PackedDepthwise packed = {};  ///< of inference, in place of weight and bias; with the residual
 };
 
 /// PVT v2's feed-forward: PEG without residual between two products.
@@ -50,9 +51,10 @@ struct PegFeedForward {
 
 // ---- lowering
 
-/// tokens (B, prefix + h w, C) -> (B, prefix + h' w', C), (h', w') = peg_grid. Throws Error when shapes do
-/// not fit, and on a residual with a stride.
-Var peg(const Context& ctx, const Peg& peg, const Var& tokens, Grid grid, std::int64_t prefix = 0);
+/// tokens (B, prefix + h w, C) -> act of it (B, prefix + h' w', C), (h', w') = peg_grid; the prefix as it
+/// came. Throws Error when shapes do not fit, and on a residual with a stride.
+Var peg(const Context& ctx, const Peg& peg, const Var& tokens, Grid grid, std::int64_t prefix = 0,
+        Activation act = Activation::none);
 
 /// attended + PEG(v), both (B, prefix + h w, C); the prefix gets nothing. For a PEG without residual.
 Var peg_in_attention(const Context& ctx, const Peg& peg, const Var& attended, const Var& v, Grid grid,

@@ -34,6 +34,8 @@ struct SpatialReduction {
   Var weight, bias;            ///< (C, C, R, R), (C)
   Var norm_weight, norm_bias;  ///< (C)
   float eps = 1e-5f;
+  PackedLinear packed = {};  ///< of inference, in place of weight and bias: (C, R R C), channels last
+  std::int64_t ratio = 1;    ///< of what is packed
 };
 
 // ---- lowering
@@ -41,8 +43,10 @@ struct SpatialReduction {
 /// tokens (B, h w, C) -> Conv(X) (B, C, h / R, w / R). Throws Error when shapes do not fit, or nothing is
 /// left.
 Var reduced_images(const Context& ctx, const SpatialReduction& sr, const Var& tokens, Grid grid);
-/// images (B, C, h', w') -> LN(X) (B, h' w', C).
-Var reduced_tokens(const Context& ctx, const SpatialReduction& sr, const Var& images);
+/// The same by what is packed: Conv(X) (B, h' w', C).
+Var reduced_by_product(const SpatialReduction& sr, const Var& tokens, Grid grid);
+/// Of either, LN(X) (B, h' w', C).
+Var reduced_tokens(const Context& ctx, const SpatialReduction& sr, const Var& conv);
 
 // ---- the equation, as it stands
 

@@ -62,5 +62,33 @@ TEST(RowMix, ProductsAreSumsInEveryInstructionSet) {
   }
 }
 
+TEST(RowMix, WeighIsTheSumOfTapsInEveryInstructionSet) {
+  for (const Sizes& s : kSizes)
+    for (const bool with_bias : {false, true}) {
+      const std::int64_t x_row = s.width + 3, y_row = s.width + 5, taps = s.K - 1;  // none, too
+      const Tensor x = random_tensor({s.M + 2 * s.K, x_row}, 1), w = random_tensor({s.K, s.width}, 2),
+                   bias = random_tensor({s.width}, 3);
+      std::vector<std::int64_t> offsets;
+      std::vector<const float*> weights;
+      for (std::int64_t t = 0; t < taps; ++t) {
+        offsets.push_back(2 * t * x_row + 1);
+        weights.push_back(w.data() + (taps - t) * s.width);
+      }
+      for (const Isa isa : testing::tested_isas()) {
+        Tensor y = Tensor::full({s.M, y_row}, 7.0f);
+        row_mix(isa).weigh(x.data(), x_row, offsets.data(), weights.data(), taps,
+                           with_bias ? bias.data() : nullptr, s.M, s.width, y.data(), y_row);
+        for (std::int64_t m = 0; m < s.M; ++m)
+          for (std::int64_t c = 0; c < y_row; ++c) {
+            double want = c >= s.width ? 7 : with_bias ? static_cast<double>(bias[c]) : 0;
+            for (std::int64_t t = 0; c < s.width && t < taps; ++t)
+              want += static_cast<double>(w[(taps - t) * s.width + c]) *
+                      static_cast<double>(x[(m + 2 * t) * x_row + 1 + c]);
+            ASSERT_NEAR(y[m * y_row + c], want, 2e-6) << isa_name(isa) << " " << m << " " << c;
+          }
+      }
+    }
+}
+
 }  // namespace row_mix_test
 }  // namespace locant

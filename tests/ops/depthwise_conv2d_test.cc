@@ -2,8 +2,13 @@
 
 #include <cmath>
 
+#include "core/error.h"
 #include "core/parallel.h"
+#include "ops/conv2d.h"
 #include "ops/conv2d_reference.h"
+#include "ops/elementwise.h"
+#include "ops/layout.h"
+#include "ops/rearrange.h"
 #include "tests/ops/op_check.h"
 
 namespace locant {
@@ -70,6 +75,44 @@ TEST(DepthwiseConv2d, PhasesOfAnAxis) {
   EXPECT_EQ(axis.first(1), 0);
   EXPECT_EQ(axis.last(1), 2);  // 1, 4
   EXPECT_EQ(axis.last(2), 3);  // 0, 3, 6
+}
+
+TEST(PackedDepthwise, IsConv2dOfTheGrid) {
+  for (const ConvShape& s : kShapes) {
+    if (s.out != s.C) continue;
+    const Tensor weight = random_tensor({s.C, 1, s.kh, s.kw}, 2), bias = random_tensor({s.C}, 3);
+    SCOPED_TRACE(weight.shape().str());
+    for (const std::int64_t prefix : {0, 2}) {
+      const Tensor x = random_tensor({s.B, prefix + s.H * s.W, s.C}, 1);
+      const Var images = tokens_to_images({}, select_rows({}, Var(x), prefix, x.dim(1)), s.H, s.W);
+      const Conv2dOptions options{s.stride_rows, s.stride_columns, s.pad_rows, s.pad_columns, s.C};
+      const Var y = conv2d({}, images, Var(weight), Var(bias), options);
+      const PackedDepthwise packed(weight, bias, options);
+      for (const Activation act : {Activation::none, Activation::gelu}) {
+        const Var grid = images_to_tokens({}, act == Activation::gelu ? gelu({}, y) : y);
+        const Var want = prefix == 0 ? grid : concat_rows({}, {select_rows({}, Var(x), 0, prefix), grid});
+        const Tensor got = packed.forward(x, s.H, s.W, prefix, act);
+        EXPECT_EQ(got.shape(), want.shape());
+        testing::expect_close(got, testing::to_double(want.value()), 3e-6, "y");
+      }
+    }
+  }
+}
+
+TEST(PackedDepthwise, RefusesWhatDoesNotFit) {
+  const Tensor weight = Tensor::zeros({4, 1, 3, 3});
+  const auto packed_by = [](const Tensor& w, const Tensor& b, const Conv2dOptions& o) {
+    return PackedDepthwise(w, b, o);
+  };
+  EXPECT_THROW(packed_by(Tensor::zeros({4, 2, 3, 3}), Tensor(), {.groups = 4}), Error);
+  EXPECT_THROW(packed_by(weight, Tensor(), {.groups = 2}), Error);
+  EXPECT_THROW(packed_by(weight, Tensor::zeros({3}), {.groups = 4}), Error);
+  EXPECT_THROW(packed_by(weight, Tensor(), {.stride_rows = 0, .groups = 4}), Error);
+  const PackedDepthwise packed = packed_by(weight, Tensor(), {.groups = 4});
+  EXPECT_THROW(packed.forward(Tensor::zeros({1, 12, 4}), 3, 5), Error);
+  EXPECT_THROW(packed.forward(Tensor::zeros({1, 12, 3}), 3, 4), Error);
+  EXPECT_THROW(packed.forward(Tensor::zeros({1, 8, 4}), 2, 4), Error);  // smaller than the kernel
+  EXPECT_THROW(PackedDepthwise().forward(Tensor::zeros({1, 12, 4}), 3, 4), Error);
 }
 
 }  // namespace depthwise_conv2d_test
