@@ -77,10 +77,21 @@ class Lister {
     std::vector<std::string> aliases;
     for (const std::string& alias : entry.aliases) aliases.push_back(json_string(alias));
     out("{{\"kind\":\"model\",\"name\":{},\"aliases\":[{}],\"family\":{},\"parameters\":{},\"rows\":{},"
-        "\"columns\":{},"
-        "\"note\":{}}}\n",
+        "\"columns\":{},\"preprocessing\":{},\"namings\":[{}],\"note\":{}}}\n",
         json_string(entry.name), fmt::join(aliases, ","), json_string(entry.family), numbers, rows, columns,
+        model->sees() ? entry.preprocess.to_json() : "null", fmt::join(namings(entry.family), ","),
         json_string(entry.note));
+  }
+
+  /// Whose names its checkpoints may have, as JSON texts, each once.
+  static std::vector<std::string> namings(const std::string& family) {
+    std::vector<std::string> out;
+    for (const Renames& renames : renames_of(family)) {
+      const std::string text = json_string(renames.naming);
+      if (!renames.naming.empty() && std::find(out.begin(), out.end(), text) == out.end())
+        out.push_back(text);
+    }
+    return out;
   }
 
   void segmenters() {
