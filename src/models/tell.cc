@@ -227,7 +227,7 @@ class Attempt {
   /// Of the family's variants those that the tensors may be, and of these the one that it is.
   void choose_variant(Reading& out) const {
     std::vector<Choice> choices;
-    const Json known = out.config.empty() ? Json() : Json::parse(out.config);
+    Json known = out.config.empty() ? Json() : Json::parse(out.config);
     const Json usual = Json::parse(family_.default_config(family_));
     const bool as_registered = renames_.overrides.empty() && request_.option.empty();
     const std::vector<ModelEntry>& entries = entries_of(family_);
@@ -238,6 +238,10 @@ class Attempt {
       const std::string variant = whole(entry);
       const std::string config = configuration(variant, nullptr, nullptr);
       if (config.empty()) continue;
+      if (known.is_null()) {  // widths and depths come from shapes, whatever else is told
+        known = Json::parse(config);
+        if (!alike_in_width(known, usual, entry)) continue;
+      }
       Choice choice{&entry, config, entry.naming.empty() || entry.naming == renames_.naming ? 0 : kAnothers,
                     entry.naming.empty() ? 1 : 0};
       bool same = true;
