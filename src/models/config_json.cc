@@ -1,6 +1,7 @@
 #include "models/config_json.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -35,6 +36,14 @@ std::int64_t count_of(const std::string& op, const char* key, const Json& json) 
     fail(op, "{} is {}; a whole number from 0 to {} was expected", key, json.dump().substr(0, 60),
          kLargestCount);
   return json.get<std::int64_t>();
+}
+
+/// Members of `to` that `from` has otherwise, or not.
+Json json_difference(const Json& from, const Json& to) {
+  Json out = Json::object();
+  for (const auto& item : to.items())
+    if (!from.contains(item.key()) || from[item.key()] != item.value()) out[item.key()] = item.value();
+  return out;
 }
 
 bool is_pair(const Json& json) { return json.is_array() && json.size() == 2; }
@@ -254,6 +263,47 @@ void ConfigWriter::object(const char* key, const std::string& json) {
   state_->json[key] = parse_object("config", json);
 }
 std::string ConfigWriter::str() const { return state_->json.dump(); }
+std::string ConfigWriter::difference(const ConfigWriter& base) const {
+  return json_difference(base.state_->json, state_->json).dump();
+}
+
+void ConfigPrint::object(const char* key, const std::string& json) {
+  add(key, hash(parse_object("config", json).dump()));
+}
+
+std::vector<std::string_view> ConfigPrint::difference(const ConfigPrint& base) const {
+  std::vector<std::string_view> out;
+  for (std::size_t i = 0; i < fields_.size(); ++i) {
+    const auto& [key, value] = fields_[i];
+    const bool in_order = i < base.fields_.size() && base.fields_[i].key == key;
+    if (value != (in_order ? base.fields_[i].value : base.at(key))) out.push_back(key);
+  }
+  return out;
+}
+
+std::uint64_t ConfigPrint::at(std::string_view key) const {
+  for (const Field& field : fields_)
+    if (field.key == key) return field.value;
+  return 0;
+}
+
+/// The last step of splitmix64 on what two numbers make.
+std::uint64_t ConfigPrint::mix(std::uint64_t a, std::uint64_t b) {
+  std::uint64_t x = a * 0x9e3779b97f4a7c15 + b;
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+std::uint64_t ConfigPrint::hash(double value) {
+  return mix(2, std::bit_cast<std::uint64_t>(value == 0.0 ? 0.0 : value));  // -0 equals 0
+}
+
+std::uint64_t ConfigPrint::hash(const std::string& value) {
+  std::uint64_t out = value.size();
+  for (const char c : value) out = mix(out, static_cast<unsigned char>(c));
+  return out;
+}
 
 void same_length(std::string_view op, std::initializer_list<std::pair<const char*, std::size_t>> lists) {
   std::string lengths;
@@ -273,11 +323,7 @@ std::set<std::string> config_keys(const std::string& config) {
 }
 
 std::string config_difference(const std::string& base, const std::string& config) {
-  const Json from = parse_object("config", base), to = parse_object("config", config);
-  Json out = Json::object();
-  for (const auto& item : to.items())
-    if (!from.contains(item.key()) || from[item.key()] != item.value()) out[item.key()] = item.value();
-  return out.dump();
+  return json_difference(parse_object("config", base), parse_object("config", config)).dump();
 }
 
 std::string merge_config(const std::string& base, const std::string& overrides) {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <type_traits>
@@ -41,6 +42,16 @@ struct Variant {
   std::string naming = {};
 };
 
+/// A family's variants, made when they are first asked for.
+template <class Config, auto kVariants>
+const std::vector<Variant<Config>>& variants_of() {
+  static const std::vector<Variant<Config>> all = []() -> std::vector<Variant<Config>> {
+    if constexpr (!std::is_null_pointer_v<decltype(kVariants)>) return kVariants();
+    return {};
+  }();
+  return all;
+}
+
 /// All that the rest asks of a model family. One constant a family, `kSwin`, at the end of its file, and one
 /// line in all.h.
 struct Family {
@@ -54,9 +65,15 @@ struct Family {
   /// object of fields, "" for none) says where no shape does. Throws Error where the names and shapes are of
   /// another family. nullptr where shapes alone are never enough to know it (layers).
   std::string (*from_shapes)(const Family& family, NamedShapes shapes, const std::string& told);
-  /// False where from_shapes would throw for its variant of this number, counted as `variants` does; a quick
-  /// look.
-  bool (*may_be)(NamedShapes shapes, std::size_t variant);
+  /// The first tensor that from_shapes asks for: where there is none of this name, it is no such file. Empty
+  /// where there is no from_shapes.
+  std::string (*anchor)(const Family& family);
+  /// Prints of a configuration (JSON object of fields), which need not be one that can be built.
+  ConfigPrint (*print)(const Family& family, const std::string& config);
+  /// Those of its variant of this number, counted as `variants` does.
+  const ConfigPrint& (*variant_print)(std::size_t variant);
+  /// The same with what shapes say; nothing where from_shapes would throw.
+  std::optional<ConfigPrint> (*sized_print)(NamedShapes shapes, std::size_t variant);
   /// The configuration that an empty one stands for, all its fields.
   std::string (*default_config)(const Family& family);
   /// transformers' types whose folders are this family.
@@ -85,11 +102,15 @@ constexpr Family family(const char* name) {
   out.variants = [](const Family& family) {
     std::vector<ModelEntry> entries;
     if constexpr (!std::is_null_pointer_v<decltype(kVariants)>) {
-      const std::string usual = write_config(Config{});
-      for (Variant<Config>& v : kVariants())
-        entries.push_back({std::move(v.name), std::move(v.aliases), family.name,
-                           config_difference(usual, write_config(v.config)), v.preprocess, std::move(v.note),
-                           std::move(v.naming), M::classes_of(v.config) > 0});
+      const Config unset{};
+      ConfigWriter usual;
+      fields(usual, unset);
+      for (const Variant<Config>& v : variants_of<Config, kVariants>()) {
+        ConfigWriter own;
+        fields(own, v.config);
+        entries.push_back({v.name, v.aliases, family.name, own.difference(usual), v.preprocess, v.note,
+                           v.naming, M::classes_of(v.config) > 0});
+      }
     }
     return entries;
   };
@@ -106,20 +127,43 @@ constexpr Family family(const char* name) {
       read_config<Config>(family.name, text);  // shapes may say what cannot be
       return text;
     };
-  out.may_be = [](NamedShapes shapes, std::size_t variant) {
-    if constexpr (!std::is_null_pointer_v<decltype(kVariants)> &&
-                  !std::is_null_pointer_v<decltype(kFromShapes)>) {
-      static const auto all = kVariants();
-      static const std::set<std::string> keys = config_keys(write_config(Config{}));
-      Config config = all.at(variant).config;
-      shapes.tell(keys);
+  out.anchor = [](const Family& family) -> std::string {
+    const NamedShapes nothing(family.name, std::map<std::string, Shape>{});
+    if constexpr (!std::is_null_pointer_v<decltype(kFromShapes)>) {
+      Config config;
+      try {
+        kFromShapes(nothing, config);
+      } catch (const Error&) {
+      }
+    }
+    return nothing.missed();
+  };
+  out.print = [](const Family& family, const std::string& config) {
+    Config read;
+    ConfigReader reader(family.name, config);
+    fields(reader, read);
+    return print_of(read);
+  };
+  out.variant_print = [](std::size_t variant) -> const ConfigPrint& {
+    static const std::vector<ConfigPrint> prints = [] {
+      std::vector<ConfigPrint> all;
+      for (const Variant<Config>& v : variants_of<Config, kVariants>()) all.push_back(print_of(v.config));
+      return all;
+    }();
+    return prints.at(variant);
+  };
+  out.sized_print = [](NamedShapes shapes, std::size_t variant) -> std::optional<ConfigPrint> {
+    static const std::set<std::string> keys = config_keys(write_config(Config{}));
+    Config config = variants_of<Config, kVariants>().at(variant).config;
+    shapes.tell(keys);
+    if constexpr (!std::is_null_pointer_v<decltype(kFromShapes)>) {
       try {
         kFromShapes(shapes, config);
       } catch (const Error&) {
-        return false;
+        return std::nullopt;
       }
     }
-    return true;
+    return print_of(config);
   };
   out.default_config = [](const Family&) { return write_config(Config{}); };
   out.hub = []() -> std::vector<HubKeys> {

@@ -53,11 +53,10 @@ const ModelEntry& find_model(std::string_view name) {
 }
 
 const Family& find_family(const std::string& name) {
-  std::vector<std::string> names;
-  for (const Family* family : families()) {
+  for (const Family* family : families())
     if (name == family->name) return *family;
-    names.emplace_back(family->name);
-  }
+  std::vector<std::string> names;
+  for (const Family* family : families()) names.emplace_back(family->name);
   fail("models", "no model family is called \"{}\"; there are {}", name, fmt::join(names, ", "));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
@@ -73,34 +74,36 @@ std::string overrides_for(const std::string& text, const std::vector<Renames::Ov
 
 PathPattern::PathPattern(const char* text) : text_(text) {
   std::string_view left = text_;
-  for (;;) {
-    const std::size_t open = left.find('{');
-    Part part;
-    part.literal = std::string(left.substr(0, open));
-    if (open == std::string_view::npos) {
-      parts_.push_back(std::move(part));
-      return;
-    }
-    const std::size_t close = left.find('}', open);
-    require(close != std::string_view::npos, "renames", "no closing brace in \"{}\"", text_);
-    const char* at = left.data() + open + 1;
-    const char* end = left.data() + close;
-    if (at < end && *at >= '0' && *at <= '9') at = std::from_chars(at, end, part.factor).ptr;
-    require(at < end && *at >= 'a' && *at <= 'z' && part.factor > 0, "renames", "bad number in \"{}\"",
-            text_);
-    part.variable = *at++;
-    if (at < end && *at == '+') at = std::from_chars(at + 1, end, part.offset).ptr;
-    require(at == end, "renames", "bad number in \"{}\"", text_);
-    parts_.push_back(std::move(part));
-    left.remove_prefix(close + 1);
+  while (take_part(left).variable != 0) {
   }
 }
 
+PathPattern::Part PathPattern::take_part(std::string_view& pattern) {
+  Part part;
+  const std::size_t open = pattern.find('{');
+  part.literal = pattern.substr(0, open);
+  if (open == std::string_view::npos) return part;
+  const std::size_t close = pattern.find('}', open);
+  require(close != std::string_view::npos, "renames", "no closing brace in \"{}\"", pattern);
+  const char* at = pattern.data() + open + 1;
+  const char* end = pattern.data() + close;
+  if (at < end && *at >= '0' && *at <= '9') at = std::from_chars(at, end, part.factor).ptr;
+  require(at < end && *at >= 'a' && *at <= 'z' && part.factor > 0, "renames", "bad number in \"{}\"",
+          pattern);
+  part.variable = *at++;
+  if (at < end && *at == '+') at = std::from_chars(at + 1, end, part.offset).ptr;
+  require(at == end, "renames", "bad number in \"{}\"", pattern);
+  pattern.remove_prefix(close + 1);
+  return part;
+}
+
 bool PathPattern::match(std::string_view path, Numbers& numbers, std::string_view& rest) const {
-  for (const Part& part : parts_) {
-    if (path.substr(0, part.literal.size()) != part.literal) return false;
+  std::string_view pattern = text_;
+  for (;;) {
+    const Part part = take_part(pattern);
+    if (!path.starts_with(part.literal)) return false;
     path.remove_prefix(part.literal.size());
-    if (part.variable == 0) continue;
+    if (part.variable == 0) break;
     std::int64_t number = 0;
     const auto [end, error] = std::from_chars(path.data(), path.data() + path.size(), number);
     if (error != std::errc() || path.front() == '-') return false;
@@ -118,12 +121,13 @@ bool PathPattern::match(std::string_view path, Numbers& numbers, std::string_vie
 
 std::string PathPattern::fill(const Numbers& numbers) const {
   std::string out;
-  for (const Part& part : parts_) {
+  std::string_view pattern = text_;
+  for (;;) {
+    const Part part = take_part(pattern);
     out += part.literal;
-    if (part.variable != 0)
-      out += fmt::format("{}", part.factor * numbers.value[part.variable - 'a'] + part.offset);
+    if (part.variable == 0) return out;
+    out += std::to_string(part.factor * numbers.value[part.variable - 'a'] + part.offset);
   }
-  return out;
 }
 
 Renames::Rule::Rule(const char* our_path, const char* their_path, bool whole)
@@ -241,12 +245,12 @@ std::vector<Renames> same_names(std::initializer_list<const char*> namings) {
 }
 
 const std::vector<Renames>& renames_of(const std::string& family) {
-  static const std::map<std::string, std::vector<Renames>> table = [] {
-    std::map<std::string, std::vector<Renames>> out;
-    for (const Family* each : families()) out.emplace(each->name, each->renames());
-    return out;
-  }();
-  return table.at(find_family(family).name);
+  static std::mutex mutex;
+  static std::map<const Family*, std::vector<Renames>> known;
+  const Family& of = find_family(family);
+  const std::lock_guard lock(mutex);
+  const auto found = known.find(&of);
+  return found != known.end() ? found->second : known[&of] = of.renames();
 }
 
 const Renames& find_renames(const std::string& family, const std::string& naming) {

@@ -23,11 +23,12 @@ struct OurPiece {
   std::size_t parts = 1;
 };
 
-/// A path with places for numbers, compiled: "features.{2s+1}.{b}.attn". {as+c} holds a*s + c for a whole s
+/// A path with places for numbers: "features.{2s+1}.{b}.attn". {as+c} holds a*s + c for a whole s
 /// >= 0; a variable that comes twice must agree. Matches a leading part of a path that ends at a dot or at
 /// the path's end.
 class PathPattern {
  public:
+  /// Throws Error where a place is written wrongly.
   PathPattern(const char* text);  // NOLINT: rules are written as plain texts
   /// Numbers of the variables a..z, -1 where unset.
   struct Numbers {
@@ -43,12 +44,14 @@ class PathPattern {
 
  private:
   struct Part {
-    std::string literal;  ///< before the number
-    char variable = 0;    ///< 0: no number follows
+    std::string_view literal;  ///< before the number
+    char variable = 0;         ///< 0: no number follows, this is the last
     std::int64_t factor = 1, offset = 0;
   };
+  /// Takes the next part off a pattern. Read anew each time: most patterns of a run are never matched.
+  static Part take_part(std::string_view& pattern);
+
   std::string text_;
-  std::vector<Part> parts_;
 };
 
 /// A library's names for a model family, as data: an ordered list of two-way rules between canonical names

@@ -44,6 +44,7 @@ std::unique_ptr<Model> encoder_of(const SamConfig& c, const Weights& w) {
 
 void fields(ConfigReader& reader, SamConfig& config) { list_fields(reader, config); }
 void fields(ConfigWriter& writer, const SamConfig& config) { list_fields(writer, config); }
+void fields(ConfigPrint& print, const SamConfig& config) { list_fields(print, config); }
 
 void check(const std::string& op, const SamConfig& c) {
   const std::int64_t patch = c.patch();

@@ -32,6 +32,7 @@ struct SamConfig {
 };
 void fields(ConfigReader& reader, SamConfig& config);
 void fields(ConfigWriter& writer, const SamConfig& config);
+void fields(ConfigPrint& print, const SamConfig& config);
 void check(const std::string& op, const SamConfig& config);
 
 /// The whole of Segment Anything: Kirillov et al. 2023; MobileSAM, Zhang et al. 2023. Tensor names are those

@@ -50,6 +50,7 @@ void list_fields(Archive& a, Config& c) {
 
 void fields(ConfigReader& reader, SamMaskDecoderConfig& config) { list_fields(reader, config); }
 void fields(ConfigWriter& writer, const SamMaskDecoderConfig& config) { list_fields(writer, config); }
+void fields(ConfigPrint& print, const SamMaskDecoderConfig& config) { list_fields(print, config); }
 
 void check(const std::string& op, const SamMaskDecoderConfig& c) {
   require(c.dim >= 8 && c.dim % 8 == 0 && c.dim % (c.downsample_rate * c.heads) == 0, op,

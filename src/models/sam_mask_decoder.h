@@ -28,6 +28,7 @@ struct SamMaskDecoderConfig {
 };
 void fields(ConfigReader& reader, SamMaskDecoderConfig& config);
 void fields(ConfigWriter& writer, const SamMaskDecoderConfig& config);
+void fields(ConfigPrint& print, const SamMaskDecoderConfig& config);
 void check(const std::string& op, const SamMaskDecoderConfig& config);
 
 /// All of its fields but grid and dim, which follow from the rest in a whole Segment Anything.

@@ -38,6 +38,7 @@ void list_fields(Archive& a, Config& c) {
 
 void fields(ConfigReader& reader, SamPromptEncoderConfig& config) { list_fields(reader, config); }
 void fields(ConfigWriter& writer, const SamPromptEncoderConfig& config) { list_fields(writer, config); }
+void fields(ConfigPrint& print, const SamPromptEncoderConfig& config) { list_fields(print, config); }
 
 void check(const std::string& op, const SamPromptEncoderConfig& c) {
   require(c.dim >= 4 && c.dim % 2 == 0 && c.mask_chans >= 4 && c.mask_chans % 4 == 0, op,

@@ -36,6 +36,7 @@ struct SamPromptEncoderConfig {
 };
 void fields(ConfigReader& reader, SamPromptEncoderConfig& config);
 void fields(ConfigWriter& writer, const SamPromptEncoderConfig& config);
+void fields(ConfigPrint& print, const SamPromptEncoderConfig& config);
 void check(const std::string& op, const SamPromptEncoderConfig& config);
 
 /// Prompts as vectors: Kirillov et al. 2023, appendix A (prompt_encoder.py). Random Fourier features of the

@@ -1,8 +1,6 @@
 #include "models/tell.h"
 
 #include <algorithm>
-#include <map>
-#include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -15,50 +13,14 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// The first tensor that a family asks for: where there is none of this name, it is no such file.
-const std::string& anchor_of(const Family& family) {
-  static const std::map<const Family*, std::string> anchors = [] {
-    std::map<const Family*, std::string> out;
-    for (const Family* each : families()) {
-      std::string& anchor = out[each];
-      if (each->from_shapes == nullptr) continue;
-      const NamedShapes nothing(each->name, std::map<std::string, Shape>{});
-      try {
-        each->from_shapes(*each, nothing, "");
-      } catch (const Error&) {
-        anchor = nothing.missed();
-      }
-    }
-    return out;
-  }();
-  return anchors.at(&family);
-}
-
-/// What is made of a registered variant when it is first asked for.
-template <class Value>
-const Value& once(const ModelEntry& entry, Value (*make)(const ModelEntry&)) {
-  static std::mutex mutex;
-  static std::map<const ModelEntry*, Value> known;
-  const std::lock_guard lock(mutex);
-  const auto found = known.find(&entry);
-  return found != known.end() ? found->second : known[&entry] = make(entry);
-}
-
-/// The fields that a variant says.
-const Json& own_fields(const ModelEntry& entry) {
-  return once<Json>(entry, [](const ModelEntry& e) { return Json::parse(e.config); });
-}
-
-/// All fields of its family.
-const std::string& all_fields(const ModelEntry& entry) {
-  return once<std::string>(entry, [](const ModelEntry& e) {
-    const Family& family = find_family(e.family);
-    return merge_config(family.default_config(family), e.config);
-  });
+/// All fields of a variant.
+std::string all_fields(const ModelEntry& entry) {
+  const Family& family = find_family(entry.family);
+  return merge_config(family.default_config(family), entry.config);
 }
 
 /// Fields in which files of one variant may differ: picture, channels, classes, and windows that follow.
-bool is_a_size(const std::string& key) {
+bool is_a_size(std::string_view key) {
   for (const char* name : {"img_size", "image_size", "in_chans", "num_classes", "window", "windows",
                            "unused_head", "head_input"})
     if (key == name) return true;
@@ -66,12 +28,7 @@ bool is_a_size(const std::string& key) {
 }
 
 /// Of training alone: answers do not depend on it.
-bool trains_only(const std::string& key) { return key.find("drop") == 0 || key.ends_with("_init"); }
-
-/// Fields in which two configurations (all fields) differ.
-std::set<std::string> differing(const std::string& a, const std::string& b) {
-  return config_keys(config_difference(b, a));
-}
+bool trains_only(std::string_view key) { return key.starts_with("drop") || key.ends_with("_init"); }
 
 /// Reads a file as one family under one naming and prefix.
 class Attempt {
@@ -118,7 +75,7 @@ class Attempt {
  private:
   struct Choice {
     const ModelEntry* entry;
-    std::string config;
+    ConfigPrint print;     // of its configuration at the file's sizes
     std::size_t distance;  // fields that differ
     int strange;           // 0: made for this naming, 1: for any
   };
@@ -157,7 +114,7 @@ class Attempt {
   }
   /// All fields of a registered variant under this naming, but for what the caller says.
   std::string whole(const ModelEntry& entry) const {
-    const std::string& all = all_fields(entry);
+    const std::string all = all_fields(entry);
     const std::string out = renames_.overrides.empty() ? all : renames_.configure(all);
     return request_.option.empty() ? out : merge_config(out, request_.option);
   }
@@ -167,10 +124,15 @@ class Attempt {
   std::string sized(const ModelEntry& entry, std::string* why) const {
     const std::string variant = whole(entry), config = configuration(variant, nullptr, why);
     if (config.empty()) return variant;
-    const std::set<std::string> keys = differing(variant, config);
+    const std::vector<std::string_view> keys = differing(variant, config);
     const bool same = std::all_of(keys.begin(), keys.end(),
-                                  [](const std::string& key) { return is_a_size(key) || trains_only(key); });
+                                  [](std::string_view key) { return is_a_size(key) || trains_only(key); });
     return same ? config : variant;
+  }
+
+  /// Fields of `b` that `a` has otherwise; both JSON objects.
+  std::vector<std::string_view> differing(const std::string& a, const std::string& b) const {
+    return family_.print(family_, b).difference(family_.print(family_, a));
   }
 
   bool read_as(const ModelEntry& entry, Reading& out) const {
@@ -180,7 +142,7 @@ class Attempt {
     const std::string variant = whole(entry), config = configuration(variant, nullptr, nullptr);
     if (config.empty()) return out.fit.matched + out.fit.wrong_shape.size() > 0;
     const Json has = Json::parse(variant), file = Json::parse(config);
-    for (const std::string& key : differing(variant, config))
+    for (const std::string_view key : differing(variant, config))
       if (!is_a_size(key) && !trains_only(key))
         out.apart.push_back(
             fmt::format("{} {} ({} has {})", key, file[key].dump(), entry.name, has[key].dump()));
@@ -227,25 +189,22 @@ class Attempt {
   /// Of the family's variants those that the tensors may be, and of these the one that it is.
   void choose_variant(Reading& out) const {
     std::vector<Choice> choices;
-    Json known = out.config.empty() ? Json() : Json::parse(out.config);
-    const Json usual = Json::parse(family_.default_config(family_));
-    const bool as_registered = renames_.overrides.empty() && request_.option.empty();
+    std::optional<ConfigPrint> known;
+    if (!out.config.empty()) known = family_.print(family_, out.config);
     const std::vector<ModelEntry>& entries = entries_of(family_);
     for (std::size_t i = 0; i < entries.size(); ++i) {
       const ModelEntry& entry = entries[i];
-      if (!alike_in_width(known, usual, entry)) continue;
-      if (as_registered && !family_.may_be(NamedShapes(family_.name, source_), i)) continue;
-      const std::string variant = whole(entry);
-      const std::string config = configuration(variant, nullptr, nullptr);
-      if (config.empty()) continue;
-      if (known.is_null()) {  // widths and depths come from shapes, whatever else is told
-        known = Json::parse(config);
-        if (!alike_in_width(known, usual, entry)) continue;
+      if (known && !alike_in_width(*known, i)) continue;
+      const auto [variant, sized] = prints(i);
+      if (!sized) continue;
+      if (!known) {  // widths and depths come from shapes, whatever else is told
+        known = sized;
+        if (!alike_in_width(*known, i)) continue;
       }
-      Choice choice{&entry, config, entry.naming.empty() || entry.naming == renames_.naming ? 0 : kAnothers,
-                    entry.naming.empty() ? 1 : 0};
+      const bool another = !entry.naming.empty() && entry.naming != renames_.naming;
+      Choice choice{&entry, *sized, another ? kAnothers : 0, entry.naming.empty() ? 1 : 0};
       bool same = true;
-      for (const std::string& key : differing(variant, config)) {
+      for (const std::string_view key : sized->difference(variant)) {
         if (trains_only(key)) continue;
         same = same && is_a_size(key);
         choice.distance += key == "num_classes" ? 1 : 10;
@@ -256,6 +215,9 @@ class Attempt {
       return std::pair(a.distance, a.strange) < std::pair(b.distance, b.strange);
     });
     out.named = prefer_named(choices);
+    std::string config;  // empty where the sizes are of no model
+    while (!choices.empty() && (config = configuration(whole(*choices[0].entry), nullptr, nullptr)).empty())
+      choices.erase(choices.begin());
     if (choices.empty()) return;
     const bool told = !(request_.config.empty() && request_.base.empty()) && !out.config.empty();
     if (told) {  // the description says how to compute; the variant, how pictures are prepared
@@ -264,26 +226,34 @@ class Attempt {
     }
     for (const Choice& choice : choices) {
       if (choice.distance > choices[0].distance) break;
-      bool same = true;
-      for (const std::string& key : differing(choice.config, choices[0].config))
-        same = same && trains_only(key);
+      const std::vector<std::string_view> keys = choice.print.difference(choices[0].print);
+      const bool same = std::all_of(keys.begin(), keys.end(), trains_only);
       (same ? out.alike : out.rivals).push_back(choice.entry);
     }
     out.entry = choices[0].entry;
     out.alike.erase(out.alike.begin());
     if (!out.rivals.empty()) out.rivals.insert(out.rivals.begin(), out.entry);
-    out.config = choices[0].config;
+    out.config = std::move(config);
     out.assumed.clear();
     out.why.clear();
   }
 
-  /// Widths and depths of a variant as the shapes have them; a quick look before a thorough one. `usual`:
-  /// what a variant has that does not say so.
-  bool alike_in_width(const Json& known, const Json& usual, const ModelEntry& entry) const {
-    if (known.is_null()) return true;
-    const Json& own = own_fields(entry);
+  /// What a variant is by itself, and as the tensors are sized; nothing where they are none of it.
+  std::pair<ConfigPrint, std::optional<ConfigPrint>> prints(std::size_t variant) const {
+    if (renames_.overrides.empty() && request_.option.empty())
+      return {family_.variant_print(variant),
+              family_.sized_print(NamedShapes(family_.name, source_), variant)};
+    const std::string all = whole(entries_of(family_)[variant]),
+                      config = configuration(all, nullptr, nullptr);
+    std::optional<ConfigPrint> sized;
+    if (!config.empty()) sized = family_.print(family_, config);
+    return {family_.print(family_, all), sized};
+  }
+
+  /// Widths and depths of a variant as the shapes have them; a quick look before a thorough one.
+  bool alike_in_width(const ConfigPrint& known, std::size_t variant) const {
     for (const char* key : {"dim", "dims", "depth", "depths"})
-      if (known.contains(key) && known[key] != (own.contains(key) ? own[key] : usual[key])) return false;
+      if (known.at(key) != family_.variant_print(variant).at(key)) return false;
     return true;
   }
 
@@ -321,8 +291,8 @@ std::string with_dot(std::string key) { return key.empty() || key.back() == '.' 
 
 /// What may stand before a family's names: where its anchor is.
 std::vector<std::string> prefixes_for(const TensorIndex& index, const TellRequest& request,
-                                      const Family& family, const Renames& renames) {
-  const std::vector<std::string> anchors = renames.library_names(anchor_of(family));
+                                      const std::string& anchor, const Renames& renames) {
+  const std::vector<std::string> anchors = renames.library_names(anchor);
   std::vector<std::string> out = index.prefixes_of(anchors[0]);
   if (request.key) {
     const std::string key = with_dot(*request.key);
@@ -354,11 +324,12 @@ std::vector<Reading> tell(const TensorIndex& index, const TellRequest& request) 
   std::vector<Reading> out;
   std::vector<Attempt> attempts;
   for (const Family* family : families()) {
-    if (anchor_of(*family).empty()) continue;
     if (request.family != nullptr && request.family != family) continue;
     if (request.model != nullptr && request.model->family != family->name) continue;
+    const std::string anchor = family->anchor(*family);
+    if (anchor.empty()) continue;
     for (const Renames& renames : renames_of(family->name))
-      for (std::string& prefix : prefixes_for(index, request, *family, renames)) {
+      for (std::string& prefix : prefixes_for(index, request, anchor, renames)) {
         attempts.emplace_back(index, request, *family, renames, std::move(prefix));
         Reading reading;
         try {
