@@ -39,6 +39,7 @@ class Attempt {
         family_(family),
         renames_(renames),
         source_(std::make_shared<CheckpointSource>(StateDict(index, std::move(prefix)), renames)) {
+    for (const Renames::Override& entry : renames_.overrides) decided_.merge(config_keys(entry.values));
     // Of a description without a family what this one knows.
     told_ = request.family != nullptr ? request.config : known_fields(request.config);
     if (!request.option.empty()) told_ = told_.empty() ? request.option : merge_config(told_, request.option);
@@ -240,14 +241,24 @@ class Attempt {
 
   /// What a variant is by itself, and as the tensors are sized; nothing where they are none of it.
   std::pair<ConfigPrint, std::optional<ConfigPrint>> prints(std::size_t variant) const {
-    if (renames_.overrides.empty() && request_.option.empty())
-      return {family_.variant_print(variant),
-              family_.sized_print(NamedShapes(family_.name, source_), variant)};
+    if (request_.option.empty()) {
+      const ConfigPrint& registered = family_.variant_print(variant);
+      std::optional<ConfigPrint> quick = family_.sized_print(NamedShapes(family_.name, source_), variant);
+      if (renames_.overrides.empty() || !quick || !of_a_size(registered, *quick)) return {registered, quick};
+    }
     const std::string all = whole(entries_of(family_)[variant]),
                       config = configuration(all, nullptr, nullptr);
     std::optional<ConfigPrint> sized;
     if (!config.empty()) sized = family_.print(family_, config);
     return {family_.print(family_, all), sized};
+  }
+
+  /// Whether the fields that differ are sizes, or what the naming decides anyway.
+  bool of_a_size(const ConfigPrint& registered, const ConfigPrint& sized) const {
+    const std::vector<std::string_view> keys = sized.difference(registered);
+    return std::all_of(keys.begin(), keys.end(), [&](std::string_view key) {
+      return is_a_size(key) || trains_only(key) || decided_.count(std::string(key)) != 0;
+    });
   }
 
   /// Widths and depths of a variant as the shapes have them; a quick look before a thorough one.
@@ -281,7 +292,8 @@ class Attempt {
   const Family& family_;
   const Renames& renames_;
   std::shared_ptr<CheckpointSource> source_;
-  std::string told_;  // what description and caller say of this family
+  std::set<std::string> decided_;  // fields that the naming's overrides may set
+  std::string told_;               // what description and caller say of this family
 };
 
 /// Where one tensor of so many does not fit, the shapes have told the right thing.
