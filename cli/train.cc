@@ -2,6 +2,7 @@
 #include "train/train.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 
 #include "cli/cli.h"
@@ -9,6 +10,7 @@
 #include "cli/train_segment.h"
 #include "cli/weights_options.h"
 #include "core/error.h"
+#include "train/recipe.h"
 #include "train/state.h"
 
 namespace locant::cli {
@@ -17,15 +19,45 @@ namespace {
 
 struct Options {
   TrainOptions train;
-  std::string task = "classify", resume, config;
+  std::string task = "classify", resume, config, recipe;
+  std::vector<std::string> freeze;
   FineTuneOptions segment;
   double cache_gb = 2.0;
 };
+
+/// "4": so many layers; else a pattern of names.
+void take_freeze(const std::vector<std::string>& words, TrainOptions& train) {
+  for (const std::string& word : words) {
+    const bool number =
+        !word.empty() && word.size() < 10 && word.find_first_not_of("0123456789") == std::string::npos;
+    if (number)
+      train.freeze = std::stoll(word);
+    else
+      train.freeze_names.push_back(word);
+  }
+}
+
+/// The option of a field of TrainOptions: "--min-lr" of "min_lr"; nullptr where there is none.
+const CLI::Option* option_of(const CLI::App& sub, std::string field) {
+  std::replace(field.begin(), field.end(), '_', '-');
+  return sub.get_option_no_throw("--" + field);
+}
+
+void follow_recipe(const std::string& recipe, const CLI::App& sub, const GlobalOptions& globals,
+                   TrainOptions& train) {
+  const std::vector<std::string> lines = apply_recipe(recipe, train, [&](const std::string& field) {
+    const CLI::Option* option = option_of(sub, field);
+    return option != nullptr && option->count() > 0;
+  });
+  write_note(globals, fmt::format("recipe {}: {}", recipe, fmt::join(lines, ", ")));
+}
 
 TrainOptions chosen(const Options& options, const CLI::App& sub, const GlobalOptions& globals) {
   TrainOptions train = options.train;
   train.data.cache_bytes = static_cast<std::int64_t>(options.cache_gb * 1e9);
   train.config = json_of_option("--config", options.config);
+  take_freeze(options.freeze, train);
+  if (!options.recipe.empty()) follow_recipe(options.recipe, sub, globals, train);
   if (!train.init.empty()) require_weights(train.init);
   if (!options.resume.empty()) {
     for (const CLI::Option* option : sub.get_options()) {
@@ -67,7 +99,9 @@ int run(const Options& options, const CLI::App& sub, const GlobalOptions& global
                                    }});
   }
   if (!result.finished) {
-    if (result.step == 0)
+    if (train_options.probe)
+      warn("interrupted; the same command goes on from the features that are there");
+    else if (result.step == 0)
       warn("interrupted while the pictures were loading; nothing was changed");
     else
       warn(
@@ -75,11 +109,18 @@ int run(const Options& options, const CLI::App& sub, const GlobalOptions& global
                       result.epoch, result.step, train_options.out));
     return kInterrupted;
   }
-  out("{}: {} epochs, {} steps, {}", printable(model_path(train_options.out)), result.epoch, result.step,
-      human_seconds(result.seconds));
+  if (train_options.probe)
+    out("{}: {} steps of the head, {}", printable(model_path(train_options.out)), result.step,
+        human_seconds(result.seconds));
+  else
+    out("{}: {} epochs, {} steps, {}", printable(model_path(train_options.out)), result.epoch, result.step,
+        human_seconds(result.seconds));
   if (result.val_accuracy >= 0.0) out(", val_accuracy {:.4f}", result.val_accuracy);
   if (result.ema_val_accuracy >= 0.0) out(", ema_val_accuracy {:.4f}", result.ema_val_accuracy);
   out("\n");
+  if (train_options.patience > 0)
+    out("{}: epoch {}, {:.4f}\n", printable(best_path(train_options.out)), result.best_epoch,
+        result.best_accuracy);
   return skipped.finish(log_path(train_options.out));
 }
 
@@ -146,14 +187,43 @@ void add_train(CLI::App& app, GlobalOptions& globals) {
   const auto number = [sub](const char* flag, auto& value, const char* description) {
     sub->add_option(flag, value, description)->type_name("X");
   };
+  sub->add_option(
+         "--recipe", options->recipe,
+         "A preset, which the options beside it overrule: probe (the head alone, on features that are "
+         "computed once), finetune, scratch; what it sets is printed")
+      ->type_name("NAME");
+  number("--probe-c", t.probe_c, "Inverse strength of the probe's penalty, scikit-learn's C");
   number("--epochs", t.epochs, "Passes over the training pictures; with --resume a new number of them");
-  number("--batch", t.batch, "Pictures a step");
-  number("--lr", t.lr, "Highest learning rate (AdamW)");
+  number("--batch", t.batch, "Pictures at once");
+  number("--grad-accum-steps", t.grad_accum, "Batches a step, whose gradients are averaged");
+  sub->add_option("--opt", t.optimizer, "Optimiser: adamw, or sgd with Nesterov's momentum")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"adamw", "sgd"}));
+  number("--momentum", t.momentum, "Of sgd");
+  number("--lr", t.lr, "Highest learning rate");
+  number("--layer-decay", t.layer_decay,
+         "Rates fall by this from layer to layer towards the input; 1: one rate");
+  sub->add_option(
+         "--freeze", options->freeze,
+         "What stands still: a number of layers from the input on (1: up to the first block), or names of "
+         "parameters (* for any characters)")
+      ->type_name("N|NAME");
   number("--min-lr", t.min_lr, "Learning rate at the end of the cosine");
   number("--warmup-epochs", t.warmup_epochs, "Epochs of linear warm-up; below 0: a twentieth of all");
   number("--weight-decay", t.weight_decay, "Decoupled; not on biases, norms, position tables and tokens");
   number("--clip", t.clip, "Largest gradient norm; 0: none");
+  sub->add_flag(
+      "--grad-checkpointing", t.grad_checkpointing,
+      "Keep nothing between a block's forward and backward: less memory, a third more work, the same "
+      "numbers");
   number("--label-smoothing", t.label_smoothing, "Part of the target spread over all classes");
+  sub->add_option("--class-weights", t.class_weights,
+                  "none; or balanced: the fewer pictures of a class, the more each counts")
+      ->type_name("RULE")
+      ->check(CLI::IsMember({"none", "balanced"}));
+  number("--patience", t.patience,
+         "Epochs without a better validation after which the run ends; 0: never. OUT/best.safetensors is the "
+         "best epoch's model");
   number("--drop-path", t.drop_path, "Of the last block; below 0: as the model's configuration says");
   number("--ema", t.ema, "Decay of the averaged weights; 0: none");
   number("--shift", t.augment.shift, "Random shift, pixels");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 namespace locant::cli {
 namespace train_report_command {
@@ -46,6 +47,12 @@ int SkippedReport::finish(const std::string& log) const {
 void TrainReporter::progress(const TrainProgress& p) {
   using Phase = TrainProgress::Phase;
   if (p.phase == Phase::validating && !bar_) return;  // resumed at the very end of an epoch: steps follow
+  if (p.phase == Phase::seeing) {
+    if (!bar_ || !seeing_) bar_.emplace(globals_, "pictures", p.total);
+    seeing_ = true;
+    return bar_->update(p.done, "features");
+  }
+  if (std::exchange(seeing_, false)) bar_.reset();
   const bool loading = p.phase == Phase::loading;
   if (!bar_ || (loading_ != loading && p.phase != Phase::validating)) {
     loading_ = loading;
@@ -71,8 +78,15 @@ void TrainReporter::line(const std::string& text) {
 
 void TrainReporter::log(const std::string& json) {
   const auto entry = nlohmann::json::parse(json);
-  if (entry["kind"] != "epoch") return;
   const auto value = [&entry](const char* key) { return entry[key].get<double>(); };
+  if (entry["kind"] == "probe") {
+    std::string text =
+        fmt::format("head  loss {:.4f}  accuracy {:.2f} %", value("loss"), value("accuracy") * 100.0);
+    if (entry.contains("val_accuracy"))
+      text += fmt::format("  val_accuracy {:.2f} %", value("val_accuracy") * 100.0);
+    return line(text);
+  }
+  if (entry["kind"] != "epoch") return;
   std::string text = fmt::format("epoch {:3.0f}  lr {:.2e}  loss {:.4f}  accuracy {:.2f} %", value("epoch"),
                                  value("lr"), value("loss"), value("accuracy") * 100.0);
   for (const char* key : {"val_accuracy", "ema_val_accuracy"})

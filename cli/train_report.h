@@ -51,7 +51,7 @@ class TrainReporter {
  private:
   const GlobalOptions& globals_;
   std::optional<Progress> bar_;
-  bool loading_ = false;
+  bool loading_ = false, seeing_ = false;
   std::int64_t first_ = 0;  ///< what was done when the bar began: a resumed run's time left counts from here
   std::int64_t done_ = 0;
 };

@@ -55,6 +55,12 @@ void Var::assign(Tensor value) {
   node_->value = std::move(value);
 }
 
+void Var::freeze() {
+  require(node_ != nullptr && node_->keep_grad, "var", "only a leaf can be made a constant");
+  node_->requires_grad = false;
+  node_->grad = Tensor();
+}
+
 Var Tape::record(Tensor value, std::function<void(const Tensor&)> backward) {
   Var output(std::move(value), true);
   output.node_->keep_grad = false;

@@ -34,6 +34,8 @@ class Var {
   void accumulate(Tensor gradient) const;
   /// Replaces the numbers (optimisers, loading); the shape stays. Throws Error when shapes differ.
   void assign(Tensor value);
+  /// A leaf becomes a constant: nothing that depends on it alone is recorded any more.
+  void freeze();
 
  private:
   friend class Tape;
@@ -87,6 +89,9 @@ struct Context {
   bool train = false;  ///< dropout and drop path act; needs `rng`
   Rng* rng = nullptr;
   Probe* probe = nullptr;
+  bool thrifty =
+      false;  ///< checkpointed() parts keep nothing between forward and backward (autograd/checkpoint.h)
+  bool again = false;  ///< a checkpointed part is computed for the second time: running statistics stay
 
   /// There is a tape, and one of these wants a gradient; undefined ones do not.
   bool records(std::span<const Var> inputs) const;

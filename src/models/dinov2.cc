@@ -3,6 +3,7 @@
 // stage paths those of timm where Meta has no module (pos_drop: all tokens with their position).
 #include <fmt/format.h>
 
+#include "autograd/checkpoint.h"
 #include "core/error.h"
 #include "models/family.h"
 #include "models/parts.h"
@@ -211,7 +212,11 @@ Features Dinov2::features(const Context& ctx, const Var& images) const {
 Var Dinov2::encode(const Context& ctx, const Var& images, Tensor* row, std::vector<Var>* last) const {
   Var x = embed(ctx, images);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    x = blocks_[i](ctx, x, i + 1 == blocks_.size() ? row : nullptr);
+    if (row != nullptr && i + 1 == blocks_.size())
+      x = blocks_[i](ctx, x, row);
+    else
+      x = checkpointed(ctx, x,
+                       [this, i](const Context& c, const Var& y) { return blocks_[i](c, y, nullptr); });
     ctx.shown("blocks", static_cast<std::int64_t>(i), x);
     if (last != nullptr && i + 4 >= blocks_.size()) last->push_back(norm_(ctx, Prefix::token(ctx, x, 0)));
   }

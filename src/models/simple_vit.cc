@@ -2,6 +2,7 @@
 // sine-cosine positions, no class token and mean pooling. Names and details: the vit-pytorch package.
 #include <fmt/format.h>
 
+#include "autograd/checkpoint.h"
 #include "core/error.h"
 #include "models/family.h"
 #include "models/parts.h"
@@ -119,7 +120,7 @@ Features SimpleVit::features(const Context& ctx, const Var& images) const {
 Var SimpleVit::encode(const Context& ctx, const Var& images) const {
   Var x = embed(ctx, images);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    x = blocks_[i](ctx, x);
+    x = checkpointed(ctx, x, [this, i](const Context& c, const Var& y) { return blocks_[i](c, y); });
     ctx.show([i] { return fmt::format("transformer.layers.{}", i); }, x);
   }
   x = norm_(ctx, x);

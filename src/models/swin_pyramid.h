@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "autograd/checkpoint.h"
 #include "core/error.h"
 #include "models/family.h"
 #include "models/parts.h"
@@ -227,7 +228,10 @@ void SwinPyramid<C, Block, Merging>::run_blocks(const Context& ctx, std::size_t 
   const Stage& s = stages_[stage];
   const WindowLayout layouts[] = {c().layout(s.window, x.grid, false), c().layout(s.window, x.grid, true)};
   for (std::size_t b = 0; b < s.blocks.size(); ++b) {
-    x.tokens = s.blocks[b](ctx, std::move(x.tokens), layouts[b % 2], maps_);
+    x.tokens =
+        checkpointed(ctx, x.tokens,
+                     [this, &block = s.blocks[b], layout = layouts[b % 2]](
+                         const Context& again, const Var& y) { return block(again, y, layout, maps_); });
     ctx.show([=] { return fmt::format("layers.{}.blocks.{}", stage, b); }, x.tokens);
   }
   ctx.show([=] { return fmt::format("layers.{}.blocks", stage); }, x.tokens);

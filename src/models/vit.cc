@@ -3,6 +3,7 @@
 // Face; tensor names and stage paths here are timm's.
 #include <fmt/format.h>
 
+#include "autograd/checkpoint.h"
 #include "core/error.h"
 #include "models/family.h"
 #include "models/parts.h"
@@ -157,7 +158,11 @@ Features Vit::features(const Context& ctx, const Var& images) const {
 Var Vit::encode(const Context& ctx, const Var& images, Tensor* row) const {
   Var x = embed(ctx, images);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    x = blocks_[i](ctx, x, i + 1 == blocks_.size() ? row : nullptr);
+    if (row != nullptr && i + 1 == blocks_.size())
+      x = blocks_[i](ctx, x, row);
+    else
+      x = checkpointed(ctx, x,
+                       [this, i](const Context& c, const Var& y) { return blocks_[i](c, y, nullptr); });
     ctx.shown("blocks", static_cast<std::int64_t>(i), x);
   }
   return c().fc_norm ? x : ctx.shown("norm", norm_(ctx, x));

@@ -77,9 +77,9 @@ struct Statistics {
   Tensor mean, rstd;  ///< rstd = 1 / sqrt(var + eps)
 };
 
-// Of the batch, in two passes; moves the running ones.
-Statistics batch_statistics(const Layout& l, const Tensor& x, const BatchNormOptions& o, Tensor& running_mean,
-                            Tensor& running_var) {
+// Of the batch, in two passes; `moves` the running ones.
+Statistics batch_statistics(const Layout& l, const Tensor& x, const BatchNormOptions& o, bool moves,
+                            Tensor& running_mean, Tensor& running_var) {
   const auto count = static_cast<double>(l.count());
   const float share = static_cast<float>(1.0 / count);
   const float* from = x.data();
@@ -96,6 +96,7 @@ Statistics batch_statistics(const Layout& l, const Tensor& x, const BatchNormOpt
   for (std::int64_t c = 0; c < l.C; ++c) {
     const double square = static_cast<double>(squares[c]);
     rstd[c] = static_cast<float>(1.0 / std::sqrt(square / count + static_cast<double>(o.eps)));
+    if (!moves) continue;
     running_mean[c] += o.momentum * (mean[c] - running_mean[c]);
     running_var[c] += o.momentum * (static_cast<float>(square / (count - 1)) - running_var[c]);
   }
@@ -169,8 +170,9 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& weight, const Var& b
          x.shape().str(), l.count());
   const ProfileScope scope(kBatchNormOp);
   const bool train = ctx.train;
-  const Statistics kept = train ? batch_statistics(l, x.value(), options, running_mean, running_var)
-                                : running_statistics(running_mean, running_var, options.eps);
+  const Statistics kept = train
+                              ? batch_statistics(l, x.value(), options, !ctx.again, running_mean, running_var)
+                              : running_statistics(running_mean, running_var, options.eps);
   const Tensor gain = gain_of(kept.rstd, weight),
                offset = bias.defined() ? bias.value() : Tensor::zeros({l.C});
   const float *from = x.value().data(), *mean = kept.mean.data(), *scale = gain.data(), *add = offset.data();
@@ -184,7 +186,9 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& weight, const Var& b
 
 Var BatchNormNumbers::operator()(const Context& ctx, const Var& x) const {
   Tensor running_mean = mean.value(), running_var = var.value();  // the same storage: written in place
-  return batch_norm(ctx, x, weight, bias, running_mean, running_var, options);
+  Context as = ctx;
+  as.train = ctx.train && weight.requires_grad();
+  return batch_norm(as, x, weight, bias, running_mean, running_var, options);
 }
 
 }  // namespace locant

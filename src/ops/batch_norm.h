@@ -21,7 +21,8 @@ Var batch_norm(const Context& ctx, const Var& x, const Var& weight, const Var& b
                Tensor& running_var, const BatchNormOptions& options = {});
 
 /// What a batch norm holds: weight and bias (C), and the running mean and variance (C), whose storage
-/// training writes: copies of this share it.
+/// training writes: copies of this share it. One whose weight is frozen stands still altogether: it takes the
+/// running numbers, and leaves them, while the rest trains.
 struct BatchNormNumbers {
   Var weight = {}, bias = {}, mean = {}, var = {};
   BatchNormOptions options = {};

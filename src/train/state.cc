@@ -12,7 +12,7 @@ namespace locant {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr const char* kFormat = "locant train state 1";
+constexpr const char* kFormat = "locant train state 2";
 
 // Doubles as "%a": the same bits come back.
 std::string exact(double value) { return fmt::format("{:a}", value); }
@@ -77,6 +77,7 @@ std::string state_path(const std::string& folder) {
 std::string model_path(const std::string& folder) {
   return (fs::path(folder) / "model.safetensors").string();
 }
+std::string best_path(const std::string& folder) { return (fs::path(folder) / "best.safetensors").string(); }
 std::string log_path(const std::string& folder) { return (fs::path(folder) / "train.log.jsonl").string(); }
 
 void save_state(const std::string& folder, const TrainState& s, const NamedTensors& tensors) {
@@ -89,7 +90,9 @@ void save_state(const std::string& folder, const TrainState& s, const NamedTenso
                                             {"seconds", exact(s.seconds)},
                                             {"log_bytes", std::to_string(s.log_bytes)},
                                             {"val_accuracy", exact(s.val_accuracy)},
-                                            {"ema_val_accuracy", exact(s.ema_val_accuracy)}};
+                                            {"ema_val_accuracy", exact(s.ema_val_accuracy)},
+                                            {"best_accuracy", exact(s.best_accuracy)},
+                                            {"best_epoch", std::to_string(s.best_epoch)}};
   const auto add_meter = [&fields](const std::string& key, const Meter& meter) {
     fields[key + ".loss"] = exact(meter.loss);
     fields[key + ".correct"] = std::to_string(meter.correct);
@@ -116,6 +119,8 @@ TrainState load_state(const std::string& folder,
   s.log_bytes = fields.count("log_bytes");
   s.val_accuracy = fields.number("val_accuracy");
   s.ema_val_accuracy = fields.number("ema_val_accuracy");
+  s.best_accuracy = fields.number("best_accuracy");
+  s.best_epoch = fields.count("best_epoch");
   for (const TensorInfo& info : file->tensors()) give(info.name, file->read(info.name));
   return s;
 }

@@ -38,12 +38,15 @@ struct TrainState {
   double seconds = 0.0;
   std::int64_t log_bytes = 0;  ///< length of the log that belongs to this state
   double val_accuracy = -1.0, ema_val_accuracy = -1.0;
+  double best_accuracy = -1.0;
+  std::int64_t best_epoch = 0;
 };
 
 using NamedTensors = std::vector<std::pair<std::string, Tensor>>;
 
 std::string state_path(const std::string& folder);
 std::string model_path(const std::string& folder);
+std::string best_path(const std::string& folder);
 std::string log_path(const std::string& folder);
 
 /// Atomic: a crash leaves the old state or the new one.

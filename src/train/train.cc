@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -16,12 +15,17 @@
 #include "ops/loss.h"
 #include "train/adamw.h"
 #include "train/batch.h"
+#include "train/class_weights.h"
 #include "train/ema.h"
 #include "train/evaluate.h"
+#include "train/layers.h"
 #include "train/model_setup.h"
+#include "train/probe.h"
 #include "train/random_streams.h"
+#include "train/run_folder.h"
 #include "train/run_log.h"
 #include "train/schedule.h"
+#include "train/sgd.h"
 #include "train/state.h"
 
 namespace locant {
@@ -46,9 +50,7 @@ class Trainer {
  private:
   bool open_data();
   void open_model();
-  void check_folder() const;
-  void clear_folder();
-  void forget_folder() const;
+  void make_optimizer();
   void log_skipped();
   void resume();
   void check_options(const TrainState& state);
@@ -56,12 +58,14 @@ class Trainer {
   TrainResult go_on();
   bool train_epoch();
   void train_step(const std::vector<std::int64_t>& rows);
+  void add_gradients(const std::vector<std::int64_t>& rows, std::int64_t part, double share);
+  bool waited_enough() const;
   [[noreturn]] void diverged(const std::string& what) const;
   bool weights_are_finite() const;
   bool validate();
   double accuracy_of(bool averaged, bool* complete);
   void checkpoint() const;
-  void write_model() const;
+  void write_model(const std::string& path, std::int64_t epochs) const;
   void log(const OrderedJson& line);
   void log_step(double lr);
   void log_epoch();
@@ -78,9 +82,10 @@ class Trainer {
   TrainModel model_;
   Datasets data_;
   CosineSchedule schedule_;
-  std::unique_ptr<AdamW> optimizer_;
+  std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<Ema> ema_;
   TrainState state_;
+  std::vector<float> class_weights_;
   std::int64_t steps_per_epoch_ = 0;
   double started_ = 0.0, lr_ = 0.0;
   bool made_folder_ = false;
@@ -90,26 +95,26 @@ TrainResult Trainer::run() {
   options_.check();
   if (options_.threads > 0) set_num_threads(options_.threads);
   options_.threads = num_threads();
-  check_folder();
+  check_run_folder(options_);
   open_model();
   if (!open_data()) return {};
   started_ = now();
   if (options_.resume)
     resume();
   else
-    clear_folder();
+    made_folder_ = clear_run_folder(options_.out);
   plan_rate();
   try {
     if (!options_.resume) log_skipped();
     return go_on();
   } catch (...) {
-    if (!fs::exists(state_path(options_.out))) forget_folder();
+    if (!fs::exists(state_path(options_.out))) forget_run_folder(options_.out, made_folder_);
     throw;
   }
 }
 
 TrainResult Trainer::go_on() {
-  while (state_.epoch < options_.epochs) {
+  while (state_.epoch < options_.epochs && !waited_enough()) {
     if (!train_epoch() || !validate()) {
       checkpoint();
       return result(false);
@@ -121,47 +126,15 @@ TrainResult Trainer::go_on() {
     checkpoint();
     if (state_.epoch < options_.epochs && stop()) return result(false);
   }
+  if (state_.epoch < options_.epochs)
+    note(fmt::format("no better validation since epoch {}: ended after {} of {} epochs (--patience {})",
+                     state_.best_epoch, state_.epoch, options_.epochs, options_.patience));
   return result(true);
 }
 
-std::vector<std::string> run_files(const std::string& folder) {
-  return {state_path(folder), model_path(folder), log_path(folder)};
-}
-
-// A log of a run that was killed before its first checkpoint: nothing can continue it.
-bool is_abandoned_log(const std::string& path) {
-  std::ifstream file(path);
-  for (std::string line; std::getline(file, line);) {
-    const OrderedJson entry = OrderedJson::parse(line, nullptr, false);
-    const std::string kind = entry.is_object() ? entry.value("kind", OrderedJson()).dump() : "";
-    if (kind != "\"step\"" && kind != "\"skip\"") return file.eof() && entry.is_discarded();
-  }
-  return fs::is_regular_file(path);
-}
-
-void Trainer::check_folder() const {
-  if (options_.resume || options_.force) return;
-  const std::string &out = options_.out, log = log_path(out);
-  const bool saved = fs::exists(state_path(out)) || fs::exists(model_path(out));
-  require(!saved, "train", "{} holds a run already; --resume {} continues it, --force replaces it", out, out);
-  require(!fs::exists(log) || is_abandoned_log(log), "train",
-          "{} is the log of another run; give another folder, or --force replaces it", log);
-}
-
-// Only when everything else is in order: an error must not cost an older run.
-void Trainer::clear_folder() {
-  std::error_code error;
-  made_folder_ = fs::create_directories(options_.out, error);
-  require(fs::is_directory(options_.out), ErrorKind::system, "train", "cannot make the folder {}: {}",
-          options_.out, error.message());
-  for (const std::string& path : run_files(options_.out)) fs::remove(path, error);
-}
-
-// Nothing was saved: the folder is as free for the next try as it was for this one.
-void Trainer::forget_folder() const {
-  std::error_code error;
-  for (const std::string& path : run_files(options_.out)) fs::remove(path, error);
-  if (made_folder_) fs::remove(options_.out, error);  // unless something else is in it
+bool Trainer::waited_enough() const {
+  return options_.patience > 0 && state_.best_epoch > 0 &&
+         state_.epoch - state_.best_epoch >= options_.patience;
 }
 
 void Trainer::log_skipped() {
@@ -173,10 +146,27 @@ void Trainer::open_model() {
   const std::vector<std::string> classes = dataset_classes(options_.data);
   model_ = build_train_model(options_, static_cast<std::int64_t>(classes.size()));
   for (const std::string& line : model_.notes) note(line);
-  AdamWOptions adamw;
-  adamw.weight_decay = options_.weight_decay;
-  optimizer_ = std::make_unique<AdamW>(model_.model->parameters(), adamw);
+  make_optimizer();
   if (options_.ema > 0.0) ema_ = std::make_unique<Ema>(model_.model->parameters(), options_.ema);
+}
+
+void Trainer::make_optimizer() {
+  const std::vector<Parameter>& parameters = model_.model->parameters();
+  const std::vector<bool> frozen = frozen_parameters(parameters, options_.freeze, options_.freeze_names);
+  std::int64_t still = 0;
+  for (std::size_t i = 0; i < parameters.size(); ++i) {
+    if (!frozen[i]) continue;
+    Var(parameters[i].value).freeze();
+    if (parameters[i].learned) still += parameters[i].shape.numel();
+  }
+  if (still > 0) note(fmt::format("{} of {} parameters stand still", still, model_.model->num_parameters()));
+  const std::vector<double> rates = layers_of(parameters).rates(options_.layer_decay);
+  if (options_.optimizer == "sgd")
+    optimizer_ = std::make_unique<Sgd>(
+        parameters, SgdOptions{.momentum = options_.momentum, .weight_decay = options_.weight_decay}, rates);
+  else
+    optimizer_ =
+        std::make_unique<AdamW>(parameters, AdamWOptions{.weight_decay = options_.weight_decay}, rates);
 }
 
 bool Trainer::open_data() {
@@ -192,7 +182,12 @@ bool Trainer::open_data() {
   for (const SkippedPicture& picture : data_.skipped)
     if (callbacks_.skipped) callbacks_.skipped(picture);
   const std::int64_t size = data_.train->size();
-  steps_per_epoch_ = (size + options_.batch - 1) / options_.batch;
+  const std::int64_t step = options_.batch * options_.grad_accum;
+  steps_per_epoch_ = (size + step - 1) / step;
+  class_weights_ = class_weights(options_.class_weights, *data_.train, data_.classes, callbacks_.note);
+  require(options_.patience == 0 || data_.val != nullptr, "train",
+          "--patience {} needs pictures to validate on; give --val FOLDER or --val-split PART",
+          options_.patience);
   state_.options = options_.to_json();
   state_.data = splitmix64(data_.train->fingerprint()) ^ (data_.val ? data_.val->fingerprint() : 0);
   note(fmt::format("{}: {} parameters, pictures {} x {} x {}; {} to train on, {} to validate on, {} classes",
@@ -276,7 +271,7 @@ void Trainer::resume() {
   else
     state_.log_bytes = error ? 0 : log_size;
   // The process may have died between the last state and its model.
-  if (state_.epoch > 0 && state_.epoch_step == 0) write_model();
+  if (state_.epoch > 0 && state_.epoch_step == 0) write_model(model_path(options_.out), state_.epoch);
   if (state_.epoch == options_.epochs)
     note(fmt::format("all {} epochs are done; --epochs with a larger number goes on", state_.epoch));
   else
@@ -287,10 +282,11 @@ void Trainer::resume() {
 bool Trainer::train_epoch() {
   const std::vector<std::int64_t> order = shuffled_order(options_.seed, state_.epoch, data_.train->size());
   bool stopped = false;
+  const std::int64_t step = options_.batch * options_.grad_accum;
   while (!stopped && state_.epoch_step < steps_per_epoch_) {
-    const auto begin = order.begin() + state_.epoch_step * options_.batch;
+    const auto begin = order.begin() + state_.epoch_step * step;
     const auto left = order.end() - begin;
-    train_step({begin, begin + std::min<std::ptrdiff_t>(left, options_.batch)});
+    train_step({begin, begin + std::min<std::ptrdiff_t>(left, step)});
     report(Phase::training, state_.step, options_.epochs * steps_per_epoch_);
     stopped = stop();
   }
@@ -325,32 +321,12 @@ void Trainer::diverged(const std::string& what) const {
 }
 
 void Trainer::train_step(const std::vector<std::int64_t>& rows) {
-  std::vector<std::int64_t> labels;
-  for (const std::int64_t row : rows) labels.push_back(data_.train->label(row));
-  std::function<Geometry(std::int64_t)> geometry;
-  if (options_.augment.any())
-    geometry = [&](std::int64_t i) {
-      Rng rng = random_stream(options_.seed, RandomPurpose::augment, static_cast<std::uint64_t>(state_.epoch),
-                              static_cast<std::uint64_t>(rows[static_cast<std::size_t>(i)]));
-      return draw_geometry(options_.augment, rng);
-    };
-  Tape tape;
-  Rng rng = random_stream(options_.seed, RandomPurpose::model, static_cast<std::uint64_t>(state_.step));
-  const Context ctx{&tape, true, &rng, nullptr};
-  Tensor pictures;
-  {
-    const ProfileScope scope("batch");
-    pictures = load_batch(*data_.train, rows, model_.form, geometry);
+  const auto count = static_cast<std::int64_t>(rows.size());
+  for (std::int64_t begin = 0; begin < count; begin += options_.batch) {
+    const std::int64_t part = std::min(options_.batch, count - begin);
+    add_gradients({rows.begin() + begin, rows.begin() + begin + part}, begin / options_.batch,
+                  static_cast<double>(part) / static_cast<double>(count));
   }
-  const Var logits = model_.model->forward(ctx, Var(std::move(pictures)));
-  const Var loss = cross_entropy(ctx, logits, labels, static_cast<float>(options_.label_smoothing));
-  const double loss_value = loss.value()[0];
-  if (!std::isfinite(loss_value))
-    diverged(fmt::format("the loss of step {} is {}", state_.epoch_step + 1,
-                         std::isnan(loss_value) ? "not a number" : "infinite"));
-  const std::int64_t correct = count_correct(logits.value(), labels);
-  tape.backward(loss);
-
   const ProfileScope scope("optimiser");
   const std::vector<Parameter>& parameters = model_.model->parameters();
   const double scale = options_.clip > 0.0 ? clip_factor(gradient_norm(parameters), options_.clip) : 1.0;
@@ -360,9 +336,40 @@ void Trainer::train_step(const std::vector<std::int64_t>& rows) {
   if (ema_) ema_->update();
   ++state_.step;
   ++state_.epoch_step;
+  if (state_.step % options_.log_interval == 0) log_step(lr_);
+}
+
+/// Of one of the batches of a step, which counts as `share` of it.
+void Trainer::add_gradients(const std::vector<std::int64_t>& rows, std::int64_t part, double share) {
+  ClassTargets targets{.smoothing = static_cast<float>(options_.label_smoothing),
+                       .class_weights = class_weights_};
+  for (const std::int64_t row : rows) targets.labels.push_back(data_.train->label(row));
+  std::function<Geometry(std::int64_t)> geometry;
+  if (options_.augment.any())
+    geometry = [&](std::int64_t i) {
+      Rng rng = random_stream(options_.seed, RandomPurpose::augment, static_cast<std::uint64_t>(state_.epoch),
+                              static_cast<std::uint64_t>(rows[static_cast<std::size_t>(i)]));
+      return draw_geometry(options_.augment, rng);
+    };
+  Tape tape;
+  Rng rng = random_stream(options_.seed, RandomPurpose::model, static_cast<std::uint64_t>(state_.step),
+                          static_cast<std::uint64_t>(part));
+  const Context ctx{.tape = &tape, .train = true, .rng = &rng, .thrifty = options_.grad_checkpointing};
+  Tensor pictures;
+  {
+    const ProfileScope scope("batch");
+    pictures = load_batch(*data_.train, rows, model_.form, geometry);
+  }
+  const Var logits = model_.model->forward(ctx, Var(std::move(pictures)));
+  const Var loss = cross_entropy(ctx, logits, targets);
+  const double loss_value = loss.value()[0];
+  if (!std::isfinite(loss_value))
+    diverged(fmt::format("the loss of step {} is {}", state_.epoch_step + 1,
+                         std::isnan(loss_value) ? "not a number" : "infinite"));
+  const std::int64_t correct = count_correct(logits.value(), targets.labels);
+  tape.backward({{loss, Tensor::full({1}, static_cast<float>(share))}});
   state_.epoch_meter.add(loss_value, correct, static_cast<std::int64_t>(rows.size()));
   state_.log_meter.add(loss_value, correct, static_cast<std::int64_t>(rows.size()));
-  if (state_.step % options_.log_interval == 0) log_step(lr_);
 }
 
 double Trainer::accuracy_of(bool averaged, bool* complete) {
@@ -392,6 +399,12 @@ bool Trainer::validate() {
   if (!complete) return false;
   state_.val_accuracy = plain;
   state_.ema_val_accuracy = averaged;
+  const double accuracy = ema_ ? averaged : plain;
+  if (accuracy > state_.best_accuracy) {
+    state_.best_accuracy = accuracy;
+    state_.best_epoch = epoch;
+    if (options_.patience > 0) write_model(best_path(options_.out), epoch);
+  }
   return true;
 }
 
@@ -440,20 +453,21 @@ void Trainer::checkpoint() const {
   if (ema_)
     for (auto& [name, average] : ema_->averages()) tensors.emplace_back("ema." + name, average);
   save_state(options_.out, state, tensors);
-  if (state_.epoch_step == 0) write_model();  // an epoch under way is resumable, but no new model
+  if (state_.epoch_step == 0)
+    write_model(model_path(options_.out), state_.epoch);  // an epoch under way is resumable, but no new model
 }
 
-void Trainer::write_model() const {
+void Trainer::write_model(const std::string& path, std::int64_t epochs) const {
   SaveOptions save{model_.name,
                    model_.form,
                    data_.classes,
-                   {{"epochs", std::to_string(state_.epoch)}, {"training", state_.options}}};
+                   {{"epochs", std::to_string(epochs)}, {"training", state_.options}}};
   NamedTensors weights;
   if (ema_)
     weights = ema_->averages();
   else
     for (const Parameter& p : model_.model->parameters()) weights.emplace_back(p.name, p.value.value());
-  save_model(model_path(options_.out), *model_.model, weights, save);
+  save_model(path, *model_.model, weights, save);
 }
 
 void Trainer::report(Phase phase, std::int64_t done, std::int64_t total) {
@@ -468,6 +482,8 @@ TrainResult Trainer::result(bool finished) const {
           state_.step,
           state_.val_accuracy,
           state_.ema_val_accuracy,
+          state_.best_accuracy,
+          state_.best_epoch,
           seconds(),
           static_cast<std::int64_t>(data_.skipped.size())};
 }
@@ -475,7 +491,7 @@ TrainResult Trainer::result(bool finished) const {
 }  // namespace
 
 TrainResult train(const TrainOptions& options, const TrainCallbacks& callbacks) {
-  return Trainer(options, callbacks).run();
+  return options.probe ? train_probe(options, callbacks) : Trainer(options, callbacks).run();
 }
 
 }  // namespace locant

@@ -1,0 +1,55 @@
+#include "train/run_folder.h"
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/error.h"
+#include "train/state.h"
+
+namespace locant {
+namespace fs = std::filesystem;
+namespace {
+
+std::vector<std::string> run_files(const std::string& folder) {
+  return {state_path(folder), model_path(folder), best_path(folder), log_path(folder)};
+}
+
+// A log of a run that was killed before its first checkpoint: nothing can continue it.
+bool is_abandoned_log(const std::string& path) {
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    const auto entry = nlohmann::json::parse(line, nullptr, false);
+    const std::string kind = entry.is_object() ? entry.value("kind", nlohmann::json()).dump() : "";
+    if (kind != "\"step\"" && kind != "\"skip\"") return file.eof() && entry.is_discarded();
+  }
+  return fs::is_regular_file(path);
+}
+
+}  // namespace
+
+void check_run_folder(const TrainOptions& options) {
+  if (options.resume || options.force) return;
+  const std::string &out = options.out, log = log_path(out);
+  const bool saved = fs::exists(state_path(out)) || fs::exists(model_path(out));
+  require(!saved, "train", "{} holds a run already; --resume {} continues it, --force replaces it", out, out);
+  require(!fs::exists(log) || is_abandoned_log(log), "train",
+          "{} is the log of another run; give another folder, or --force replaces it", log);
+}
+
+bool clear_run_folder(const std::string& out) {
+  std::error_code error;
+  const bool made = fs::create_directories(out, error);
+  require(fs::is_directory(out), ErrorKind::system, "train", "cannot make the folder {}: {}", out,
+          error.message());
+  for (const std::string& path : run_files(out)) fs::remove(path, error);
+  return made;
+}
+
+void forget_run_folder(const std::string& out, bool made) {
+  std::error_code error;
+  for (const std::string& path : run_files(out)) fs::remove(path, error);
+  if (made) fs::remove(out, error);  // unless something else is in it
+}
+
+}  // namespace locant
