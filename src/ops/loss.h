@@ -9,7 +9,7 @@ namespace locant {
 
 /// What each row of logits should say.
 struct ClassTargets {
-  std::vector<std::int64_t> labels;       ///< a
+  std::vector<std::int64_t> labels = {};  ///< a
   std::vector<std::int64_t> others = {};  ///< b: what a mixed picture is besides; empty: nothing
   std::vector<float> shares = {};         ///< l: how much of it is `labels`, in [0, 1]; as many as `others`
   float smoothing = 0.0f;                 ///< s, in [0, 1]

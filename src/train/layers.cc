@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "core/error.h"
 #include "models/renames.h"
@@ -28,16 +29,32 @@ bool take_numbered(std::string_view& path, std::initializer_list<std::string_vie
   return false;
 }
 
-/// "layers.1.blocks.0" of "layers.1.blocks.0.attn.qkv.weight"; empty where a name is in no block.
-std::string_view block_of(std::string_view name) {
+/// Where a parameter is: "layers.1.blocks.0" of "layers.1.blocks.0.attn.qkv.weight", a block of a stage;
+/// "layers.1" of "layers.1.downsample.weight" and "blocks.3" of "blocks.3.norm1.weight", either; empty:
+/// neither.
+struct Place {
+  std::string_view list;  ///< "layers", "blocks"
+  std::string_view path;
+  bool in_stage = false;
+};
+
+Place place_of(std::string_view name) {
   std::string_view rest = name;
-  for (const std::string_view wrapper : {"transformer.", "encoder.", "trunk.", "backbone."})
-    if (rest.starts_with(wrapper)) rest.remove_prefix(wrapper.size());
+  bool wrapped = false;  // vit-pytorch's lists are of layers, whose parts have numbers
+  for (const std::string_view wrapper : {"transformer.", "encoder.", "trunk.", "backbone."}) {
+    wrapped = rest.starts_with(wrapper);
+    if (wrapped) rest.remove_prefix(wrapper.size());
+    if (wrapped) break;
+  }
+  const std::string_view after = rest;
   if (!take_numbered(rest, {"blocks_token_only", "cls_attn_blocks", "blocks", "layers", "levels", "stages",
                             "block", "layer", "stage"}))
     return {};
-  take_numbered(rest, {"blocks", "layers", ""});  // of a stage
-  return name.substr(0, name.size() - rest.size());
+  Place out;
+  out.list = after.substr(0, after.find_first_of(".0123456789"));
+  out.in_stage = !wrapped && take_numbered(rest, {"blocks", "layers", ""});
+  out.path = name.substr(0, name.size() - rest.size());
+  return out;
 }
 
 }  // namespace
@@ -49,17 +66,22 @@ std::vector<double> Layers::rates(double decay) const {
 }
 
 Layers layers_of(const std::vector<Parameter>& parameters) {
+  std::set<std::string_view> stages;  // lists whose entries hold blocks
+  for (const Parameter& parameter : parameters) {
+    const Place place = place_of(parameter.name);
+    if (place.in_stage) stages.insert(place.list);
+  }
   Layers out;
   std::string_view block;
   std::int64_t layer = 0;
   std::size_t last_in_block = 0;
   for (std::size_t i = 0; i < parameters.size(); ++i) {
-    const std::string_view here = block_of(parameters[i].name);
-    if (!here.empty()) {
-      layer += here != block;
-      block = here;
-      last_in_block = i;
+    const Place place = place_of(parameters[i].name);
+    if (!place.path.empty() && (place.in_stage || stages.count(place.list) == 0)) {
+      layer += place.path != block;
+      block = place.path;
     }
+    if (!place.path.empty()) last_in_block = i;
     out.of.push_back(layer);
   }
   out.last = layer + 1;

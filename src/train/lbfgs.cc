@@ -29,13 +29,13 @@ void add_scaled(Numbers& to, double factor, const Numbers& x) {
 }
 
 /// s = x' - x and y = g' - g of one step, rho = 1 / s.y.
-struct Pair {
+struct Change {
   Numbers s, y;
   double rho = 0.0;
 };
 
 /// -H g: the two loops of algorithm 7.4.
-Numbers direction(const std::deque<Pair>& pairs, const Numbers& g) {
+Numbers direction(const std::deque<Change>& pairs, const Numbers& g) {
   Numbers d = g;
   std::vector<double> alpha(pairs.size());
   for (std::size_t i = pairs.size(); i-- > 0;) {
@@ -43,7 +43,7 @@ Numbers direction(const std::deque<Pair>& pairs, const Numbers& g) {
     add_scaled(d, -alpha[i], pairs[i].y);
   }
   if (!pairs.empty()) {
-    const Pair& last = pairs.back();
+    const Change& last = pairs.back();
     const double gamma = 1.0 / (last.rho * dot(last.y, last.y));
     for (double& x : d) x *= gamma;
   }
@@ -63,7 +63,7 @@ LbfgsResult lbfgs(Numbers& x, const std::function<double(const Numbers&, Numbers
   Numbers g(x.size());
   out.value = function(x, g);
   require(std::isfinite(out.value), "lbfgs", "the value at the start is {}", out.value);
-  std::deque<Pair> pairs;
+  std::deque<Change> pairs;
   for (;;) {
     out.gradient = largest(g);
     out.converged = out.gradient <= options.tolerance;
@@ -97,7 +97,7 @@ LbfgsResult lbfgs(Numbers& x, const std::function<double(const Numbers&, Numbers
       out.converged = true;  // no step is seen to help: the value is as small as its rounding lets it be
       return out;
     }
-    Pair pair{next, next_g, 0.0};
+    Change pair{next, next_g, 0.0};
     add_scaled(pair.s, -1.0, x);
     add_scaled(pair.y, -1.0, g);
     const double curvature = dot(pair.s, pair.y);

@@ -1,7 +1,7 @@
 #include "train/probe.h"
 
 #include <algorithm>
-#include <chrono>
+#include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -28,10 +28,6 @@ namespace {
 
 using OrderedJson = nlohmann::ordered_json;
 using Phase = TrainProgress::Phase;
-
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
 
 class ProbeRun {
  public:
@@ -102,7 +98,7 @@ TrainResult ProbeRun::run() {
                   "validate on, {} classes",
                   model_.name, head_.width, model_.form.channels, model_.form.rows, model_.form.columns,
                   train_size(), size() - train_size(), data_.classes.size()));
-  started_ = now();
+  started_ = clock_seconds();
   clear_run_folder(options_.out);
   backbone_ = headless(*model_.model, head_);
   TrainResult result;
@@ -259,7 +255,7 @@ void ProbeRun::write(const LogisticFit& fit, TrainResult& result) {
   result.step = fit.search.steps;
   if (data_.val) result.val_accuracy = result.best_accuracy = accuracy(fit, train_size(), *data_.val);
   result.best_epoch = 1;
-  result.seconds = now() - started_;
+  result.seconds = clock_seconds() - started_;
   SaveOptions save{model_.name, model_.form, data_.classes, {{"training", options_.to_json()}}};
   save_model(model_path(options_.out), *model_.model, save);
   OrderedJson line{{"kind", "probe"},

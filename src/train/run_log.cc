@@ -1,6 +1,7 @@
 #include "train/run_log.h"
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 
@@ -18,6 +19,10 @@ void append_log_line(const std::string& path, const std::string& line) {
   require(taken && closed, ErrorKind::system, "train",
           "cannot write {}: {}; make room for it and go on from the last checkpoint", path,
           std::strerror(taken ? errno : why));
+}
+
+double clock_seconds() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 }  // namespace locant

@@ -8,4 +8,7 @@ namespace locant {
 /// with the file and the reason.
 void append_log_line(const std::string& path, const std::string& line);
 
+/// Of a clock that only goes forward.
+double clock_seconds();
+
 }  // namespace locant

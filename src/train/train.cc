@@ -1,7 +1,6 @@
 #include "train/train.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -35,10 +34,6 @@ namespace {
 using OrderedJson = nlohmann::ordered_json;
 using Phase = TrainProgress::Phase;
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
 /// One run, from opening the data to the last checkpoint.
 class Trainer {
  public:
@@ -70,7 +65,7 @@ class Trainer {
   void log_step(double lr);
   void log_epoch();
   void report(Phase phase, std::int64_t done, std::int64_t total);
-  double seconds() const { return state_.seconds + (now() - started_); }
+  double seconds() const { return state_.seconds + (clock_seconds() - started_); }
   bool stop() const { return callbacks_.should_stop && callbacks_.should_stop(); }
   void note(const std::string& text) const {
     if (callbacks_.note) callbacks_.note(text);
@@ -98,7 +93,7 @@ TrainResult Trainer::run() {
   check_run_folder(options_);
   open_model();
   if (!open_data()) return {};
-  started_ = now();
+  started_ = clock_seconds();
   if (options_.resume)
     resume();
   else

@@ -76,10 +76,10 @@ struct TrainProgress {
 
 /// How a run talks: the library itself prints nothing. Any of them may be empty.
 struct TrainCallbacks {
-  std::function<void(const TrainProgress&)> progress;  ///< after each step
-  std::function<void(const std::string&)> note;        ///< a line for people
-  std::function<void(const std::string&)> log;         ///< a line of the log, a JSON object
-  std::function<bool()> should_stop;                   ///< asked after each step: true saves and returns
+  std::function<void(const TrainProgress&)> progress = {};  ///< after each step
+  std::function<void(const std::string&)> note = {};        ///< a line for people
+  std::function<void(const std::string&)> log = {};         ///< a line of the log, a JSON object
+  std::function<bool()> should_stop = {};                   ///< asked after each step: true saves and returns
   std::function<void(const SkippedPicture&)> skipped =
       {};  ///< a picture that is left out, before the first step
 };

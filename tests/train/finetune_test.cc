@@ -5,6 +5,7 @@
 
 #include "models/load.h"
 #include "models/registry.h"
+#include "tests/support/gradcheck.h"
 #include "tests/support/tiny_models.h"
 #include "tests/train/train_run.h"
 #include "train/class_weights.h"
@@ -19,6 +20,7 @@ namespace locant {
 namespace finetune_test {
 
 using testing::Json;
+namespace fs = std::filesystem;
 
 std::vector<Parameter> parameters_of(const char* model) {
   const ModelEntry& entry = find_model(model);
@@ -60,10 +62,11 @@ TEST(Layers, EveryFamilyOfPicturesHasThem) {
     if (config.contains("depth")) blocks = config["depth"].get<std::int64_t>();
     if (config.contains("depths"))
       for (const Json& depth : config["depths"]) blocks += depth.get<std::int64_t>();
-    if (config.contains("cls_depth")) blocks += config["cls_depth"].get<std::int64_t>();
+    if (config.contains("class_depth")) blocks += config["class_depth"].get<std::int64_t>();
     const Layers layers = layers_of(model_parameters(entry.family, entry.config));
     EXPECT_GE(layers.last, 3) << entry.name;
-    if (blocks > 0) EXPECT_EQ(layers.last, blocks + 1) << entry.name;
+    EXPECT_TRUE(blocks == 0 || layers.last == blocks + 1)
+        << entry.name << ": " << layers.last << " of " << blocks;
     EXPECT_TRUE(std::is_sorted(layers.of.begin(), layers.of.end())) << entry.name;
     EXPECT_EQ(layers.of.back(), layers.last) << entry.name;
   }
