@@ -32,7 +32,8 @@ std::vector<std::string> apply_recipe(const std::string& name, TrainOptions& opt
   }
   Json all = Json::parse(options.to_json());
   std::vector<std::string> lines;
-  for (const auto& [field, value] : Json::parse(found->fields).items()) {
+  const Json preset = Json::parse(found->fields);
+  for (const auto& [field, value] : preset.items()) {
     const bool kept = given(field);
     if (!kept) all[field] = value;
     const std::string text = all[field].is_string() ? all[field].get<std::string>() : all[field].dump();

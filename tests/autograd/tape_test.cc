@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "autograd/checkpoint.h"
 #include "core/error.h"
 
 namespace locant {
@@ -71,6 +72,30 @@ TEST(Tape, KeepsAskedForGradients) {
   Tape::keep_grad(y);
   tape.backward(multiply(ctx, y, y));
   EXPECT_FLOAT_EQ(y.grad()[0], 18.0f);
+}
+
+TEST(Checkpoint, KeepsItsInputAloneAndGivesTheSameGradients) {
+  const Var w(Tensor::full({1}, 5.0f), true), x(Tensor::full({1}, 3.0f), true);
+  int computed = 0;
+  const auto block = [&computed, w](const Context& ctx, const Var& v) {
+    ++computed;
+    return multiply(ctx, multiply(ctx, v, v), w);  // w v^2
+  };
+  Tape tape;
+  const Context ctx{.tape = &tape, .thrifty = true};
+  const Var y = checkpointed(ctx, multiply(ctx, x, x), block);  // w x^4
+  EXPECT_FLOAT_EQ(y.value()[0], 5.0f * 81.0f);
+  EXPECT_EQ(tape.size(), 2u);
+  tape.backward(y);
+  EXPECT_EQ(computed, 2);
+  EXPECT_FLOAT_EQ(w.grad()[0], 81.0f);
+  EXPECT_FLOAT_EQ(x.grad()[0], 4 * 5.0f * 27.0f);
+  Var frozen(Tensor::full({1}, 5.0f), true);
+  frozen.freeze();
+  EXPECT_FALSE(checkpointed(ctx, Var(Tensor::full({1}, 3.0f)), [frozen](const Context& c, const Var& v) {
+                 return multiply(c, v, frozen);
+               }).requires_grad());
+  EXPECT_EQ(tape.size(), 0u);
 }
 
 TEST(Tape, RefusesALossOfManyElements) {

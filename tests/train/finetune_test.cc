@@ -252,17 +252,31 @@ TEST_F(FineTune, WhatIsFrozenStandsStill) {
   o.layer_decay = 0.5;
   train(o);
   const auto before = tensors_of(model_path(begin.out)), after = tensors_of(model_path(o.out));
-  const auto& model = *load_model(model_path(o.out), {.mode = WeightMode::shapes}).model;
+  const LoadedModel loaded = load_model(model_path(o.out), {.mode = WeightMode::shapes});
+  const Model& model = *loaded.model;
   const Layers layers = layers_of(model.parameters());
   int still = 0, moved = 0;
   for (std::size_t i = 0; i < model.parameters().size(); ++i) {
     const std::string& name = model.parameters()[i].name;
     const bool frozen = layers.of[i] < 3 || name == "head.weight";
     (frozen ? still : moved) += 1;
+    ASSERT_TRUE(before.count(name) == 1 && after.count(name) == 1) << name;
     EXPECT_EQ(before.at(name) == after.at(name), frozen) << name;
   }
   EXPECT_GT(still, 10);
   EXPECT_GT(moved, 10);
+}
+
+// Blocks that are computed twice: dropped paths are the same ones.
+TEST_F(FineTune, CheckpointedBlocksGiveTheSameBits) {
+  for (const char* config : {testing::kVit, testing::kSwin}) {
+    fs::remove_all(root_ / "plain"), fs::remove_all(root_ / "thrifty");
+    TrainOptions plain = options("plain", config), thrifty = options("thrifty", config);
+    thrifty.grad_checkpointing = true;
+    plain.freeze = thrifty.freeze = 1;
+    train(plain), train(thrifty);
+    expect_same_tensors(state_path(plain.out), state_path(thrifty.out));
+  }
 }
 
 TEST_F(FineTune, EndsWhenNothingGetsBetter) {
@@ -326,7 +340,7 @@ TEST_F(FineTune, ProbeFitsTheHeadOnKeptFeatures) {
   o.init = model_path(begin.out);
   o.drop_path = -1.0;
   o.probe = true;
-  o.probe_c = 100.0;
+  o.probe_c = 1e5;
   int asked = 0;
   const TrainResult stopped = train(o, {.should_stop = [&] { return ++asked > 3; }});
   EXPECT_FALSE(stopped.finished);
@@ -358,6 +372,7 @@ TEST_F(FineTune, ProbeFitsTheHeadOnKeptFeatures) {
   expect_same_tensors(model_path(straight.out), model_path(o.out));
   o.force = true;
   o.init.clear();
+  o.config = testing::kVit;
   EXPECT_NE(error_of(o).find("--init"), std::string::npos);
 }
 
