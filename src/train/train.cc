@@ -15,6 +15,7 @@
 #include "models/load.h"
 #include "ops/loss.h"
 #include "train/adamw.h"
+#include "train/batch.h"
 #include "train/ema.h"
 #include "train/evaluate.h"
 #include "train/model_setup.h"

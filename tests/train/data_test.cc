@@ -12,6 +12,7 @@
 #include "core/parallel.h"
 #include "io/image.h"
 #include "train/augment.h"
+#include "train/batch.h"
 #include "train/dataset.h"
 #include "train/evaluate.h"
 #include "train/idx.h"
