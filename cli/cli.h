@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "io/csv_text.h"
+
 namespace CLI {
 class App;
 }
@@ -129,8 +131,7 @@ std::string json_string(std::string_view text);
 std::string printable(std::string_view text, bool keep_newlines = false);
 /// JSON as it is, but for control characters that a JSON library leaves in strings: "\u009b".
 std::string printable_json(std::string_view json);
-/// One CSV field, quoted where needed.
-std::string csv_field(std::string_view text);
+using locant::csv_field;
 /// Shell pattern: * ? [a-z].
 bool glob_match(std::string_view pattern, std::string_view text);
 
