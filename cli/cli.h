@@ -27,12 +27,14 @@ constexpr int kInterrupted = 130;  ///< Ctrl-C, after saving what there was to s
 struct GlobalOptions {
   int threads = 0;  ///< 0: core/parallel.h decides
   bool quiet = false;
-  std::function<int()> command;  ///< set by the chosen subcommand; returns an exit code
+  std::vector<std::string> arguments;  ///< the command line's words, the program's name first
+  std::function<int()> command;        ///< set by the chosen subcommand; returns an exit code
 };
 
 // One subcommand a file: each adds itself to the application.
 void add_demo(CLI::App& app, GlobalOptions& globals);
 void add_classify(CLI::App& app, GlobalOptions& globals);
+void add_evaluate(CLI::App& app, GlobalOptions& globals);
 void add_features(CLI::App& app, GlobalOptions& globals);
 void add_segment(CLI::App& app, GlobalOptions& globals);
 void add_embed(CLI::App& app, GlobalOptions& globals);
