@@ -94,7 +94,7 @@ ChartLayout chart_layout(const LineChart& chart) {
   std::int64_t widest = 0;
   for (std::int64_t i = 0; i < out.y.marks(); ++i)
     widest = std::max(widest, text_width(mark_text(out.y, i, chart.percent), kChartScale));
-  out.top = kMargin + 2 * line_rows(kChartScale);
+  out.top = kMargin + 2 * line_rows(kChartScale) + kGlyphRows;  // half a mark's text stands above it
   out.left = kMargin + widest + kLineGap;
   out.bottom = chart.rows - kMargin - 2 * line_rows(kChartScale);
   out.right = chart.columns - 3 * kMargin;

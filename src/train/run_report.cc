@@ -330,10 +330,10 @@ Image confusion_picture(const EvaluatedPart& part, const std::vector<std::string
     chart.row_names.push_back(name);
     chart.column_names.push_back(name);
     const auto pictures = static_cast<float>(confusion.pictures[static_cast<std::size_t>(label)]);
-    for (const std::int64_t predicted : drawn) {
+    for (const std::int64_t predicted : drawn) {  // by the root: a few mistakes among many pictures show
       const std::int64_t times = confusion.at(label, predicted);
       chart.numbers.push_back(times);
-      chart.shares.push_back(pictures > 0.0f ? static_cast<float>(times) / pictures : 0.0f);
+      chart.shares.push_back(pictures > 0.0f ? std::sqrt(static_cast<float>(times) / pictures) : 0.0f);
     }
   }
   return paint_matrix_chart(chart);
@@ -348,7 +348,7 @@ Image wrong_picture_sheet(const EvaluatedPart& part, const std::vector<std::stri
   ContactSheet sheet;
   sheet.title = fmt::format("{}: {} of {} wrong", title, all, part.evaluation.size());
   if (shown < all) sheet.title += fmt::format(", {} most confident", shown);
-  sheet.subtitle = "green: label; red: answer; its probability";
+  sheet.subtitle = "first the label (green), then the answer (red) and its probability";
   for (const auto& [probability, row] : wrong) {
     const auto at = static_cast<std::size_t>(row);
     SheetPicture picture;

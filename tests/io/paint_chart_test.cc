@@ -46,11 +46,14 @@ TEST(Canvas, RectanglesAndPicturesAreCutAtTheSides) {
   EXPECT_EQ(count(image, kRed), 4);
   EXPECT_EQ(pixel(image, 1, 4), kRed);
   EXPECT_EQ(pixel(image, 2, 4), kWhite);
-  paste_image(image, blank_image(3, 3, kBlack), 2, -1);
+  Image part = blank_image(3, 3, kBlack);
+  fill_rect(part, 0, 0, 3, 1, kRed);  // the column that is cut off
+  paste_image(image, part, 2, -1);
   EXPECT_EQ(drawn(image), "...##\n...##\n##...\n##...\n");
   paste_image(image, blank_image(3, 3), 9, 9);
   paste_image(image, blank_image(3, 3), -9, -9);
   EXPECT_EQ(count(image, kBlack), 4);
+  EXPECT_EQ(count(image, kRed), 4);
   EXPECT_THROW(blank_image(0, 5), Error);
   EXPECT_THROW(blank_image(1 << 20, 1 << 20), Error);
 }
