@@ -17,6 +17,9 @@ namespace {
 constexpr std::int64_t kMargin = 10, kLineGap = 6, kChartScale = 2;
 constexpr Colour kGridColour = {225, 225, 225}, kAxisColour = {90, 90, 90};
 
+/// Differences of such numbers are finite too.
+bool is_drawable(double x, double y) { return std::abs(x) < 1e150 && std::abs(y) < 1e150; }
+
 std::int64_t line_rows(std::int64_t scale) { return kGlyphRows * scale + kLineGap; }
 
 // ---- lines
@@ -72,7 +75,7 @@ ChartLayout chart_layout(const LineChart& chart) {
     require(line.x.size() == line.y.size(), "paint", "line {} has {} x and {} y", line.name, line.x.size(),
             line.y.size());
     for (std::size_t i = 0; i < line.x.size(); ++i) {
-      if (!std::isfinite(line.x[i]) || !std::isfinite(line.y[i])) continue;
+      if (!is_drawable(line.x[i], line.y[i])) continue;
       x_low = std::min(x_low, line.x[i]);
       x_high = std::max(x_high, line.x[i]);
       y_low = std::min(y_low, line.y[i]);
@@ -140,7 +143,7 @@ void draw_points(Image& image, const ChartLine& line, const ChartLayout& layout,
   bool joined = false;
   ChartPoint last;
   for (std::size_t i = 0; i < line.x.size(); ++i) {
-    const bool there = std::isfinite(line.x[i]) && std::isfinite(line.y[i]);
+    const bool there = is_drawable(line.x[i], line.y[i]);
     const ChartPoint at = there ? chart_pixel(layout, line.x[i], line.y[i]) : ChartPoint{};
     if (there && joined) draw_line(image, last.row, last.column, at.row, at.column, kWidth, colour);
     if (there && line.x.size() <= kFewPoints)

@@ -8,7 +8,8 @@
 
 namespace locant {
 
-/// Points in the order in which they are joined; a number that is not finite leaves a gap.
+/// Points in the order in which they are joined; a number that is not finite (or is beyond 1e150) leaves a
+/// gap.
 struct ChartLine {
   std::string name;
   std::vector<double> x, y;  ///< as many of both

@@ -155,8 +155,15 @@ TEST(LineChart, GapsAndHostileNumbers) {
   EXPECT_EQ(at(3.5, 1), line_colour(0));
   EXPECT_NE(at(1.5, 1), line_colour(0));
   EXPECT_NE(at(2.5, 1), line_colour(0));
-  for (const std::vector<double>& y : std::vector<std::vector<double>>{
-           {}, {kNaN}, {kFar, -kFar}, {0}, {5, 5}, {1e300, -1e300}, {1e-300, 2e-300}, {1e15, 1e15 + 2}}) {
+  for (const std::vector<double>& y : std::vector<std::vector<double>>{{},
+                                                                       {kNaN},
+                                                                       {kFar, -kFar},
+                                                                       {0},
+                                                                       {5, 5},
+                                                                       {1e308, -1e308},
+                                                                       {1e149, -1e149},
+                                                                       {1e-300, 2e-300},
+                                                                       {1e15, 1e15 + 2}}) {
     LineChart odd;
     odd.lines = {{"y", std::vector<double>(y.size(), 3.0), y}};
     for (std::size_t i = 0; i < y.size(); ++i) odd.lines[0].x[i] += static_cast<double>(i);
