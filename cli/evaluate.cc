@@ -248,6 +248,8 @@ class Evaluator {
     Progress progress(globals_, "evaluate", static_cast<std::int64_t>(pictures_->listed.size()));
     const Normaliser normalise(loaded_.preprocess);
     const Stopwatch watch;
+    evaluation_.logits.reserve(pictures_->listed.size() *
+                               static_cast<std::size_t>(loaded_.model->num_classes()));
     while (done_ < pictures_->listed.size()) {
       const std::size_t count =
           std::min(static_cast<std::size_t>(options_.batch), pictures_->listed.size() - done_);

@@ -59,6 +59,7 @@ Evaluation evaluate(const Model& model, const Dataset& data, const Preprocess& f
     std::vector<std::int64_t> labels;
     for (const std::int64_t row : rows) labels.push_back(data.label(row));
     const Var logits = model.forward(Context{}, Var(load_batch(data, rows, form)));
+    if (begin == 0) out.logits.reserve(static_cast<std::size_t>(data.size() * logits.dim(1)));
     out.add(logits.value(), labels);
     out.complete = !go_on || go_on(out.size());
   }

@@ -99,6 +99,11 @@ std::vector<std::pair<double, std::int64_t>> wrong_rows(const Evaluation& e,
   return wrong;
 }
 
+std::string path_of(const Dataset& data, std::int64_t index) {
+  const std::string path = data.path(index);
+  return path.empty() ? fmt::format("#{}", index) : path;
+}
+
 Image grey_square() { return blank_image(1, 1, {128, 128, 128}); }
 
 /// The keys of the lines that `wanted` picks, in alphabetical order, each over the epochs.
@@ -160,12 +165,11 @@ std::vector<SplitFile> split_files(const std::string& side, const Dataset& data,
     std::vector<std::uint8_t> planes(static_cast<std::size_t>(form.channels * form.rows * form.columns));
     for (std::int64_t i = begin; i < end; ++i) {
       SplitFile& file = out[static_cast<std::size_t>(i)];
-      file = {side, data.path(i), class_name(classes, data.label(i)), ""};
-      if (!file.path.empty()) {
-        file.sha256 = sha256_of_file(file.path);
+      file = {side, path_of(data, i), class_name(classes, data.label(i)), ""};
+      if (const std::string path = data.path(i); !path.empty()) {
+        file.sha256 = sha256_of_file(path);
         continue;
       }
-      file.path = fmt::format("#{}", i);
       data.read(i, planes.data());
       file.sha256 = sha256_hex(planes);
     }
@@ -193,6 +197,20 @@ Image image_of_planes(const std::vector<std::uint8_t>& planes, const Preprocess&
       out.rgb[static_cast<std::size_t>(3 * i + c)] =
           planes[static_cast<std::size_t>((form.channels == 1 ? 0 : c) * size + i)];
   return out;
+}
+
+EvaluatedPart evaluated_part(const std::string& name, Evaluation evaluation,
+                             std::shared_ptr<const Dataset> data, const Preprocess& form) {
+  require(evaluation.size() == data->size(), "report", "answers for {} pictures of {}", evaluation.size(),
+          data->size());
+  EvaluatedPart part{name, std::move(evaluation), {}};
+  for (std::int64_t i = 0; i < data->size(); ++i) part.paths.push_back(path_of(*data, i));
+  part.picture = [data = std::move(data), form](std::int64_t row) {
+    std::vector<std::uint8_t> planes(static_cast<std::size_t>(form.channels * form.rows * form.columns));
+    data->read(row, planes.data());
+    return image_of_planes(planes, form);
+  };
+  return part;
 }
 
 std::string run_report_json(const RunReport& report, int indent) {

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -50,6 +51,11 @@ struct EvaluatedPart {
   /// grey.
   std::function<Image(std::int64_t)> picture = {};
 };
+
+/// A part whose paths ("#12" where there is none) and pictures are a dataset's. Throws Error when it has
+/// another number of pictures.
+EvaluatedPart evaluated_part(const std::string& name, Evaluation evaluation,
+                             std::shared_ptr<const Dataset> data, const Preprocess& form);
 
 /// Everything that a run or an evaluation says of itself. What is empty is left out.
 struct RunReport {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -277,6 +278,14 @@ TEST_F(ReportFolder, SplitHashesFilesOrPlanes) {
   EXPECT_EQ(files[1].path, "#1");
   const std::vector<std::uint8_t> planes(4, 7);
   EXPECT_EQ(files[1].sha256, sha256_hex(planes));
+
+  EvaluatedPart answers = part_of({1, 0}, {1, 1}, 2);
+  const EvaluatedPart part = evaluated_part("val", answers.evaluation, std::make_shared<Two>(file), form);
+  EXPECT_EQ(part.paths, (std::vector<std::string>{file, "#1"}));
+  EXPECT_EQ(part.name, "val");
+  EXPECT_EQ(part.picture(1).rgb, std::vector<std::uint8_t>(12, 7));
+  answers.evaluation.add(Tensor::zeros({1, 2}), {0});
+  EXPECT_THROW(evaluated_part("val", answers.evaluation, std::make_shared<Two>(file), form), Error);
 }
 
 TEST(Report, ImageOfPlanes) {
