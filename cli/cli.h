@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "io/csv_text.h"
+
 namespace CLI {
 class App;
 }
@@ -25,12 +27,14 @@ constexpr int kInterrupted = 130;  ///< Ctrl-C, after saving what there was to s
 struct GlobalOptions {
   int threads = 0;  ///< 0: core/parallel.h decides
   bool quiet = false;
-  std::function<int()> command;  ///< set by the chosen subcommand; returns an exit code
+  std::vector<std::string> arguments;  ///< the command line's words, the program's name first
+  std::function<int()> command;        ///< set by the chosen subcommand; returns an exit code
 };
 
 // One subcommand a file: each adds itself to the application.
 void add_demo(CLI::App& app, GlobalOptions& globals);
 void add_classify(CLI::App& app, GlobalOptions& globals);
+void add_evaluate(CLI::App& app, GlobalOptions& globals);
 void add_features(CLI::App& app, GlobalOptions& globals);
 void add_segment(CLI::App& app, GlobalOptions& globals);
 void add_embed(CLI::App& app, GlobalOptions& globals);
@@ -129,8 +133,7 @@ std::string json_string(std::string_view text);
 std::string printable(std::string_view text, bool keep_newlines = false);
 /// JSON as it is, but for control characters that a JSON library leaves in strings: "\u009b".
 std::string printable_json(std::string_view json);
-/// One CSV field, quoted where needed.
-std::string csv_field(std::string_view text);
+using locant::csv_field;
 /// Shell pattern: * ? [a-z].
 bool glob_match(std::string_view pattern, std::string_view text);
 

@@ -90,6 +90,7 @@ int run_main(int argc, char** argv) {
   app.require_subcommand(1);
   app.set_version_flag("--version", version(), "Print the version");
   GlobalOptions globals;
+  globals.arguments.assign(argv, argv + argc);
   app.add_option(
          "--threads", globals.threads,
          "Threads; default: LOCANT_NUM_THREADS, OMP_NUM_THREADS, or the cores that this process may use")
@@ -106,6 +107,7 @@ int run_main(int argc, char** argv) {
       "locant COMMAND --help shows a command's options.");
   add_demo(app, globals);
   add_classify(app, globals);
+  add_evaluate(app, globals);
   add_features(app, globals);
   add_segment(app, globals);
   add_embed(app, globals);

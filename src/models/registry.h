@@ -12,6 +12,8 @@ namespace locant {
 
 /// Class names of ImageNet-1k in index order.
 const std::vector<std::string>& imagenet_classes();
+/// Names of its class folders, in the same order: "n01440764", ...
+const std::vector<std::string>& imagenet_synsets();
 
 /// The registered variants of a family; made when they are first asked for.
 const std::vector<ModelEntry>& entries_of(const Family& family);

@@ -4,11 +4,11 @@ source tests/cli/support.bash
 run 0 --version
 out_has '^locant [0-9]+\.[0-9]+\.[0-9]+$'
 run 0 --help
-for command in demo classify features train verify inspect convert list draw bench; do
+for command in demo classify evaluate features train verify inspect convert list draw bench; do
   out_has "^  $command "
 done
 out_has 'LOCANT_ISA'
-for command in demo classify features train verify inspect convert list draw bench 'bench attention' 'bench model' 'bench matmul'; do
+for command in demo classify evaluate features train verify inspect convert list draw bench 'bench attention' 'bench model' 'bench matmul'; do
   # shellcheck disable=SC2086
   run 0 $command --help
   out_has "^Usage: locant $command"

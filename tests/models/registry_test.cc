@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "core/error.h"
@@ -111,6 +112,24 @@ TEST(ImagenetClasses, AreAThousandInOrder) {
   EXPECT_EQ(classes[1], "goldfish");
   EXPECT_EQ(classes[999], "toilet tissue");
   for (const std::string& name : classes) EXPECT_FALSE(name.empty());
+}
+
+TEST(ImagenetClasses, SynsetsAreInTheSameOrder) {
+  const std::vector<std::string>& synsets = imagenet_synsets();
+  ASSERT_EQ(synsets.size(), 1000u);
+  EXPECT_TRUE(std::is_sorted(synsets.begin(), synsets.end()));
+  EXPECT_EQ(std::set<std::string>(synsets.begin(), synsets.end()).size(), 1000u);
+  // imagenette's
+  const std::vector<std::pair<std::string, std::string>> known = {
+      {"n01440764", "tench"},         {"n02102040", "English springer"}, {"n02979186", "cassette player"},
+      {"n03000684", "chain saw"},     {"n03028079", "church"},           {"n03394916", "French horn"},
+      {"n03417042", "garbage truck"}, {"n03425413", "gas pump"},         {"n03445777", "golf ball"},
+      {"n03888257", "parachute"},     {"n15075141", "toilet tissue"}};
+  for (const auto& [synset, name] : known) {
+    const auto at = std::find(synsets.begin(), synsets.end(), synset);
+    ASSERT_NE(at, synsets.end()) << synset;
+    EXPECT_EQ(imagenet_classes()[static_cast<std::size_t>(at - synsets.begin())], name);
+  }
 }
 
 }  // namespace registry_test
