@@ -158,7 +158,7 @@ void add_train(CLI::App& app, GlobalOptions& globals) {
   number("--ema", t.ema, "Decay of the averaged weights; 0: none");
   number("--shift", t.augment.shift, "Random shift, pixels");
   number("--rotate", t.augment.rotate, "Random rotation, degrees");
-  number("--scale", t.augment.scale, "Random scale, part");
+  number("--scale", t.augment.zoom, "Random scale, part");
   number("--seed", t.seed, "Of weights, order, augmentation and drop path");
   number("--log-every", t.log_interval, "Steps between lines of the log");
 }
