@@ -64,10 +64,14 @@ TEST(RandomCrop, SizesAndFallbackAreTimms) {
 
 TEST(RandomCrop, ResizedCropsAreTimmsToTheByte) {
   const Image image = busy(150, 201, 3, 250);
-  for (const json& entry : timm()["resized_crops"]) {
+  const json resized_crops = timm()["resized_crops"];
+  ASSERT_FALSE(resized_crops.empty());
+  for (const json& entry : resized_crops) {
     const auto box = entry["box"].get<std::vector<std::int64_t>>();
-    const Image made = pil_resize(pil_crop(image, {box[0], box[1], box[2], box[3]}), entry["to"][1],
-                                  entry["to"][0], parse_resize_filter(entry["filter"].get<std::string>()));
+    // The goldens are Pillow 13's, whose passes are in another order for one of the boxes.
+    const Image made =
+        pil_resize(pil_crop(image, {box[0], box[1], box[2], box[3]}), entry["to"][1], entry["to"][0],
+                   parse_resize_filter(entry["filter"].get<std::string>()), ResizeOrder::pillow13);
     EXPECT_EQ(sha256_hex(made.rgb), entry["sha256"]) << entry;
   }
 }

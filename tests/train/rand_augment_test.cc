@@ -39,7 +39,9 @@ TEST(RandAugmentOps, ArgumentsAtEveryLevelAreTimms) {
 }
 
 TEST(RandAugmentText, MeansWhatItMeansToTimm) {
-  for (const json& entry : timm()["texts"]) {
+  const json texts = timm()["texts"];
+  ASSERT_FALSE(texts.empty());
+  for (const json& entry : texts) {
     const RandAugment got = parse_rand_augment(entry["text"].get<std::string>());
     EXPECT_EQ(got.layers, entry["layers"]) << entry;
     EXPECT_EQ(got.magnitude, entry["magnitude"]) << entry;
@@ -113,7 +115,9 @@ TEST(RandAugmentDraws, OperationsAreEvenOrByTheirWeights) {
   }
   for (const auto& [op, count] : even) EXPECT_NEAR(count, kDraws * 3 / 15, 350) << rand_op_name(op);
   EXPECT_EQ(even.size(), 15u);
-  for (const json& entry : timm()["texts"]) {
+  const json texts = timm()["texts"];
+  ASSERT_FALSE(texts.empty());
+  for (const json& entry : texts) {
     if (entry["weights"].is_null()) continue;
     for (std::size_t i = 0; i < 15; ++i) {
       const std::string name = entry["ops"][i];
