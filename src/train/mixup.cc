@@ -114,7 +114,8 @@ void apply_mixes(Tensor& pictures, const std::vector<Mix>& mixes) {
     return x * static_cast<float>(mix.share) + y * static_cast<float>(1.0 - mix.share);
   };
   // A pair at once, so that each sees the other as it was.
-  parallel_for((batch + 1) / 2, 1, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain = std::max<std::int64_t>(1, 32768 / std::max<std::int64_t>(lines * columns, 1));
+  parallel_for((batch + 1) / 2, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t j = batch - 1 - i;
       const Mix &mix_a = mixes[static_cast<std::size_t>(i)], &mix_b = mixes[static_cast<std::size_t>(j)];

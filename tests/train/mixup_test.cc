@@ -172,14 +172,14 @@ TEST(Mixup, SameBitsForAnyThreads) {
   std::vector<std::vector<float>> bits;
   for (const int threads : {1, 2, 5}) {
     set_num_threads(threads);
-    Tensor pictures = flags(9, 16, 16);
+    Tensor pictures = flags(9, 96, 128);
     const ClassTargets targets = mix_batch(pictures, labels_of(9), options, 11, 4);
     bits.emplace_back(pictures.values().begin(), pictures.values().end());
     bits.back().insert(bits.back().end(), targets.shares.begin(), targets.shares.end());
     EXPECT_EQ(bits.back(), bits.front());
   }
   set_num_threads(before);
-  Tensor pictures = flags(9, 16, 16);
+  Tensor pictures = flags(9, 96, 128);
   mix_batch(pictures, labels_of(9), options, 11, 5);
   EXPECT_FALSE(std::equal(pictures.values().begin(), pictures.values().end(), bits.front().begin()));
 }
