@@ -167,6 +167,42 @@ void add_data_options(CLI::App* sub, const std::shared_ptr<Options>& o) {
                 "counted, and the exit code is 1");
 }
 
+/// timm's names.
+void add_augment_options(CLI::App* sub, AugmentOptions& a) {
+  const auto number = [sub](const char* flag, auto& value, const char* description) {
+    sub->add_option(flag, value, description)->type_name("X");
+  };
+  sub->add_option("--scale", a.scale, "Random resized crop: lowest and highest part of the picture's area")
+      ->type_name("LOW HIGH")
+      ->expected(2);
+  sub->add_option("--ratio", a.ratio, "Of that crop: lowest and highest width over height")
+      ->type_name("LOW HIGH")
+      ->expected(2);
+  sub->add_option("--train-interpolation", a.train_interpolation,
+                  "Of that crop and of --aa: bilinear, bicubic or random; without it the model's")
+      ->type_name("NAME")
+      ->check(CLI::IsMember({"bilinear", "bicubic", "random"}));
+  number("--hflip", a.hflip, "Probability that a picture is mirrored");
+  number("--vflip", a.vflip, "Probability that a picture is turned upside down");
+  number("--color-jitter", a.color_jitter, "Brightness, contrast and saturation; not with --aa");
+  sub->add_option("--aa", a.aa, "RandAugment, as timm writes it: rand-m9-mstd0.5-inc1")->type_name("POLICY");
+  number("--reprob", a.reprob, "Probability of random erasing");
+  sub->add_option("--remode", a.remode, "What is put there: const (0), rand (a colour), pixel (noise)")
+      ->type_name("MODE")
+      ->check(CLI::IsMember({"const", "rand", "pixel"}));
+  number("--recount", a.recount, "Most boxes that are erased");
+  number("--mixup", a.mixup, "Alpha of mixup; 0: none");
+  number("--cutmix", a.cutmix, "Alpha of cutmix; 0: none");
+  sub->add_option("--cutmix-minmax", a.cutmix_minmax, "Cutmix by a box of these parts of a side instead")
+      ->type_name("LOW HIGH")
+      ->expected(2);
+  number("--mixup-prob", a.mixup_prob, "Probability that a batch is mixed");
+  number("--mixup-switch-prob", a.mixup_switch_prob, "Probability of cutmix where both are on");
+  sub->add_option("--mixup-mode", a.mixup_mode, "Mixed alike: batch, pair or elem")
+      ->type_name("MODE")
+      ->check(CLI::IsMember({"batch", "pair", "elem"}));
+}
+
 }  // namespace
 }  // namespace train_command
 
@@ -228,7 +264,8 @@ void add_train(CLI::App& app, GlobalOptions& globals) {
   number("--ema", t.ema, "Decay of the averaged weights; 0: none");
   number("--shift", t.augment.shift, "Random shift, pixels");
   number("--rotate", t.augment.rotate, "Random rotation, degrees");
-  number("--scale", t.augment.scale, "Random scale, part");
+  number("--scale", t.augment.zoom, "Random scale, part");
+  train_command::add_augment_options(sub, t.augment);
   number("--seed", t.seed, "Of weights, order, augmentation and drop path");
   number("--log-every", t.log_interval, "Steps between lines of the log");
 }

@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/parallel.h"
+#include "io/pil_ops.h"
 
 namespace locant {
 namespace {
@@ -38,16 +39,6 @@ void check_normalisation(const Preprocess& options) {
           options.offset);
 }
 
-/// ITU-R 601 luma in 16-bit fixed point, as PIL's convert("L").
-std::vector<std::uint8_t> luma(const Image& image) {
-  std::vector<std::uint8_t> grey(image.rgb.size() / 3);
-  for (std::size_t i = 0; i < grey.size(); ++i) {
-    const std::uint8_t* p = image.rgb.data() + 3 * i;
-    grey[i] = static_cast<std::uint8_t>((p[0] * 19595 + p[1] * 38470 + p[2] * 7471 + 0x8000) >> 16);
-  }
-  return grey;
-}
-
 struct Size {
   std::int64_t rows, columns;
 };
@@ -57,7 +48,7 @@ std::vector<std::uint8_t> resize(const Image& image, const Size& size, const Res
                                  const Preprocess& options) {
   if (options.channels == 3)
     return pil_resize_window(image, size.columns, size.rows, options.filter, window).rgb;
-  return pil_resize_grey_window(luma(image), image.columns, image.rows, size.columns, size.rows,
+  return pil_resize_grey_window(pil_luma(image), image.columns, image.rows, size.columns, size.rows,
                                 options.filter, window);
 }
 

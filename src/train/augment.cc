@@ -4,13 +4,55 @@
 #include <numbers>
 
 #include "core/error.h"
+#include "train/rand_augment.h"
+#include "train/random_erasing.h"
 
 namespace locant {
 
+namespace {
+
+void check_within(const char* what, double value, double least, double most) {
+  require(value >= least && value <= most, "augment", "{} of {} is not in [{}, {}]", what, value, least,
+          most);
+}
+
+void check_range(const char* what, const std::vector<double>& range, double least, double most) {
+  require(range.size() == 2, "augment", "{} takes two numbers, the lowest and the highest, not {}", what,
+          range.size());
+  require(range[0] >= least && range[0] <= range[1] && range[1] <= most, "augment",
+          "{} from {} to {}: two numbers in [{}, {}], the lower one first, are allowed", what, range[0],
+          range[1], least, most);
+}
+
+}  // namespace
+
 void AugmentOptions::check() const {
-  require(shift >= 0.0 && shift <= 1e4, "augment", "a shift of {} pixels is not in [0, 10000]", shift);
-  require(rotate >= 0.0 && rotate <= 180.0, "augment", "a rotation of {} degrees is not in [0, 180]", rotate);
-  require(scale >= 0.0 && scale < 1.0, "augment", "a scale range of {} is not in [0, 1)", scale);
+  check_within("a shift in pixels", shift, 0.0, 1e4);
+  check_within("a rotation in degrees", rotate, 0.0, 180.0);
+  require(zoom >= 0.0 && zoom < 1.0, "augment", "a zoom range of {} is not in [0, 1)", zoom);
+  if (!scale.empty()) check_range("the part of the area that a crop takes (--scale)", scale, 1e-4, 1.0);
+  check_range("the aspect of a crop (--ratio)", ratio, 0.01, 100.0);
+  require(train_interpolation.empty() || train_interpolation == "random" ||
+              train_interpolation == "bilinear" || train_interpolation == "bicubic",
+          "augment",
+          "pictures are interpolated random, bilinear or bicubic (--train-interpolation), not \"{}\"",
+          train_interpolation);
+  check_within("a probability of horizontal flips (--hflip)", hflip, 0.0, 1.0);
+  check_within("a probability of vertical flips (--vflip)", vflip, 0.0, 1.0);
+  check_within("a colour jitter (--color-jitter)", color_jitter, 0.0, 10.0);
+  if (!aa.empty()) parse_rand_augment(aa);
+  check_within("a probability of erasing (--reprob)", reprob, 0.0, 1.0);
+  parse_erase_mode(remode);
+  require(recount >= 1 && recount <= 100, "augment", "{} erased boxes (--recount) are not 1 to 100", recount);
+  check_within("a parameter of mixup (--mixup)", mixup, 0.0, 1e3);
+  check_within("a parameter of cutmix (--cutmix)", cutmix, 0.0, 1e3);
+  if (!cutmix_minmax.empty())
+    check_range("a side of cutmix's box (--cutmix-minmax)", cutmix_minmax, 0.0, 1.0);
+  check_within("a probability of mixing (--mixup-prob)", mixup_prob, 0.0, 1.0);
+  check_within("a probability of cutmix in place of mixup (--mixup-switch-prob)", mixup_switch_prob, 0.0,
+               1.0);
+  require(mixup_mode == "batch" || mixup_mode == "elem" || mixup_mode == "pair", "augment",
+          "pictures are mixed by batch, elem or pair (--mixup-mode), not \"{}\"", mixup_mode);
 }
 
 Geometry draw_geometry(const AugmentOptions& options, Rng& rng) {
@@ -19,7 +61,7 @@ Geometry draw_geometry(const AugmentOptions& options, Rng& rng) {
   g.shift_y = options.shift * symmetric();
   g.shift_x = options.shift * symmetric();
   g.angle = options.rotate * symmetric() * std::numbers::pi / 180.0;
-  g.scale = 1.0 + options.scale * symmetric();
+  g.scale = 1.0 + options.zoom * symmetric();
   return g;
 }
 

@@ -24,6 +24,9 @@ class Subset final : public Dataset {
   void read(std::int64_t index, std::uint8_t* planes) const override {
     parent_->read(rows_[static_cast<std::size_t>(index)], planes);
   }
+  Image picture(std::int64_t index) const override {
+    return parent_->picture(rows_[static_cast<std::size_t>(index)]);
+  }
   std::string path(std::int64_t index) const override {
     return parent_->path(rows_[static_cast<std::size_t>(index)]);
   }
@@ -44,6 +47,7 @@ class Kept final : public Dataset {
   void read(std::int64_t index, std::uint8_t* planes) const override {
     std::memcpy(planes, planes_.data() + static_cast<std::size_t>(index) * bytes_, bytes_);
   }
+  Image picture(std::int64_t index) const override { return parent_->picture(index); }
   std::string path(std::int64_t index) const override { return parent_->path(index); }
 
  private:

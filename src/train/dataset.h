@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "io/image.h"
 #include "io/preprocess.h"
 #include "io/skipped_picture.h"
 
@@ -20,6 +21,9 @@ class Dataset {
   std::int64_t label(std::int64_t index) const { return labels_[static_cast<std::size_t>(index)]; }
   /// Writes the planes of one picture. Thread-safe. Throws Error when a file cannot be decoded.
   virtual void read(std::int64_t index, std::uint8_t* planes) const = 0;
+  /// One picture as it is stored, 8-bit RGB of its own size (grey is repeated); decoded at each call.
+  /// Thread-safe. Throws Error when a file cannot be decoded.
+  virtual Image picture(std::int64_t index) const = 0;
   /// The file of one picture; empty where pictures have none of their own.
   virtual std::string path(std::int64_t index) const = 0;
   /// What the numbers depend on: names, labels and sizes (or the bytes themselves).

@@ -39,13 +39,14 @@ class IdxDataset final : public Dataset {
         std::memcpy(planes + static_cast<std::size_t>(c) * count, grey, count);
       return;
     }
-    Image image;
-    image.rows = rows;
-    image.columns = columns;
-    image.rgb.resize(3 * count);
-    for (std::size_t i = 0; i < count; ++i)
-      std::fill_n(image.rgb.begin() + static_cast<std::ptrdiff_t>(3 * i), 3, grey[i]);
-    to_planes(image, form_, planes);
+    to_planes(picture(index), form_, planes);
+  }
+  Image picture(std::int64_t index) const override {
+    const std::int64_t rows = images_.extents[1], columns = images_.extents[2];
+    const std::uint8_t* grey = images_.values.data() + index * rows * columns;
+    Image image{rows, columns, std::vector<std::uint8_t>(static_cast<std::size_t>(3 * rows * columns))};
+    for (std::size_t i = 0; i < image.rgb.size(); ++i) image.rgb[i] = grey[i / 3];
+    return image;
   }
   std::string path(std::int64_t) const override { return {}; }
 
@@ -68,8 +69,9 @@ class FolderDataset final : public Dataset {
     }
   }
   void read(std::int64_t index, std::uint8_t* planes) const override {
-    to_planes(read_image(path(index)), form_, planes);
+    to_planes(picture(index), form_, planes);
   }
+  Image picture(std::int64_t index) const override { return read_image(path(index)); }
   std::string path(std::int64_t index) const override {
     return (fs::path(folder_) / files_[static_cast<std::size_t>(index)]).string();
   }

@@ -42,7 +42,7 @@ void fields(Archive& archive, Options& o) {
   archive.field("ema", o.ema);
   archive.field("shift", o.augment.shift);
   archive.field("rotate", o.augment.rotate);
-  archive.field("scale", o.augment.scale);
+  archive.field("scale", o.augment.zoom);
   archive.field("val_interval", o.val_interval);
   archive.field("log_interval", o.log_interval);
   archive.field("patience", o.patience);

@@ -336,32 +336,30 @@ void Trainer::train_step(const std::vector<std::int64_t>& rows) {
 
 /// Of one of the batches of a step, which counts as `share` of it.
 void Trainer::add_gradients(const std::vector<std::int64_t>& rows, std::int64_t part, double share) {
-  ClassTargets targets{.smoothing = static_cast<float>(options_.label_smoothing),
-                       .class_weights = class_weights_};
-  for (const std::int64_t row : rows) targets.labels.push_back(data_.train->label(row));
-  std::function<Geometry(std::int64_t)> geometry;
-  if (options_.augment.any())
-    geometry = [&](std::int64_t i) {
-      Rng rng = random_stream(options_.seed, RandomPurpose::augment, static_cast<std::uint64_t>(state_.epoch),
-                              static_cast<std::uint64_t>(rows[static_cast<std::size_t>(i)]));
-      return draw_geometry(options_.augment, rng);
-    };
+  std::vector<std::int64_t> labels;
+  for (const std::int64_t row : rows) labels.push_back(data_.train->label(row));
   Tape tape;
   Rng rng = random_stream(options_.seed, RandomPurpose::model, static_cast<std::uint64_t>(state_.step),
                           static_cast<std::uint64_t>(part));
   const Context ctx{.tape = &tape, .train = true, .rng = &rng, .thrifty = options_.grad_checkpointing};
   Tensor pictures;
+  ClassTargets targets;
   {
     const ProfileScope scope("batch");
-    pictures = load_batch(*data_.train, rows, model_.form, geometry);
+    pictures =
+        load_training_batch(*data_.train, rows, model_.form, options_.augment, options_.seed, state_.epoch);
+    targets = mix_batch(pictures, labels, options_.augment, options_.seed,
+                        state_.step * options_.grad_accum + part);
   }
+  targets.smoothing = static_cast<float>(options_.label_smoothing);
+  targets.class_weights = class_weights_;
   const Var logits = model_.model->forward(ctx, Var(std::move(pictures)));
   const Var loss = cross_entropy(ctx, logits, targets);
   const double loss_value = loss.value()[0];
   if (!std::isfinite(loss_value))
     diverged(fmt::format("the loss of step {} is {}", state_.epoch_step + 1,
                          std::isnan(loss_value) ? "not a number" : "infinite"));
-  const std::int64_t correct = count_correct(logits.value(), targets.labels);
+  const std::int64_t correct = count_correct(logits.value(), labels);
   tape.backward({{loss, Tensor::full({1}, static_cast<float>(share))}});
   state_.epoch_meter.add(loss_value, correct, static_cast<std::int64_t>(rows.size()));
   state_.log_meter.add(loss_value, correct, static_cast<std::int64_t>(rows.size()));

@@ -270,7 +270,7 @@ TEST(Augment, EnlargesAboutTheCentre) {
 }
 
 TEST(Augment, StaysInRangeAndChecksOptions) {
-  const AugmentOptions options{.shift = 3.0, .rotate = 15.0, .scale = 0.1};
+  const AugmentOptions options{.shift = 3.0, .rotate = 15.0, .zoom = 0.1};
   double seen = 0.0;
   for (std::uint64_t i = 0; i < 500; ++i) {
     Rng rng = random_stream(1, RandomPurpose::augment, 0, i);
@@ -284,7 +284,7 @@ TEST(Augment, StaysInRangeAndChecksOptions) {
   EXPECT_GT(seen, 2.9);
   EXPECT_THROW(AugmentOptions{.rotate = 200.0}.check(), Error);
   EXPECT_THROW(AugmentOptions{.shift = -1.0}.check(), Error);
-  EXPECT_THROW(AugmentOptions{.scale = 1.0}.check(), Error);
+  EXPECT_THROW(AugmentOptions{.zoom = 1.0}.check(), Error);
 }
 
 TEST(Augment, BatchDoesNotDependOnThreads) {

@@ -82,7 +82,7 @@ class TrainRun : public ::testing::Test {
     o.warmup_epochs = 1;
     o.drop_path = 0.2;
     o.ema = 0.9;
-    o.augment = {2.0, 10.0, 0.1};
+    o.augment = {.shift = 2.0, .rotate = 10.0, .zoom = 0.1};
     o.seed = 7;
     o.threads = 1;  // small steps: waiting for another thread would cost more than it does
     o.log_interval = 2;
