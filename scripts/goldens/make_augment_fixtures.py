@@ -1,11 +1,12 @@
-"""Writes tests/data/augment: what Pillow's operations make of small pictures, and what timm's augmentation draws become.
+"""Writes tests/data/augment: what Pillow's operations make of small pictures, and what timm makes of its draws.
 
-    python3 -m venv venv && venv/bin/pip install timm==1.0.31 torch torchvision pillow
+    python3 -m venv venv && venv/bin/pip install timm==1.0.31 torch torchvision pillow==13.0.0
     venv/bin/python scripts/goldens/make_augment_fixtures.py tests/data
 
-pil_ops.json: pictures (a file of tests/data, or rows, columns, low and span of the formula below), and for each of them and
-each operation the SHA-256 of the RGB bytes at all its arguments, one after the other. timm.json: arguments of RandAugment's operations at levels, what its texts mean,
-boxes of random resized crops whose size is settled, and of cutmix for given numbers.
+pil_ops.json: pictures (a file of tests/data, or rows, columns, low and span of the formula below), and for each of them
+and each operation the SHA-256 of the RGB bytes at all its arguments, one after the other. timm.json: arguments of
+RandAugment's operations at levels, what its texts mean, sizes of random resized crops where they are settled, boxes of
+cutmix for given numbers.
 """
 
 import hashlib
