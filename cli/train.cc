@@ -75,6 +75,7 @@ TrainOptions chosen(const Options& options, const CLI::App& sub, const GlobalOpt
     if (!options.train.data.val.empty()) train.data.val = options.train.data.val;
   }
   if (globals.threads > 0) train.threads = globals.threads;
+  train.command = globals.arguments;
   return train;
 }
 
@@ -117,6 +118,7 @@ int run(const Options& options, const CLI::App& sub, const GlobalOptions& global
         human_seconds(result.seconds));
   if (result.val_accuracy >= 0.0) out(", val_accuracy {:.4f}", result.val_accuracy);
   if (result.ema_val_accuracy >= 0.0) out(", ema_val_accuracy {:.4f}", result.ema_val_accuracy);
+  if (result.test_accuracy >= 0.0) out(", test_accuracy {:.4f}", result.test_accuracy);
   out("\n");
   if (train_options.patience > 0)
     out("{}: epoch {}, {:.4f}\n", printable(best_path(train_options.out)), result.best_epoch,
@@ -264,7 +266,7 @@ void add_train(CLI::App& app, GlobalOptions& globals) {
   number("--ema", t.ema, "Decay of the averaged weights; 0: none");
   number("--shift", t.augment.shift, "Random shift, pixels");
   number("--rotate", t.augment.rotate, "Random rotation, degrees");
-  number("--scale", t.augment.zoom, "Random scale, part");
+  number("--zoom", t.augment.zoom, "Random scale, part");
   train_command::add_augment_options(sub, t.augment);
   number("--seed", t.seed, "Of weights, order, augmentation and drop path");
   number("--log-every", t.log_interval, "Steps between lines of the log");

@@ -67,7 +67,7 @@ struct Source {
 
 // Where the training and the validation pictures are; an empty folder: nowhere.
 struct Places {
-  Source train, val{Source::Kind::idx, "", ""};
+  Source train, val{Source::Kind::idx, "", ""}, test{Source::Kind::idx, "", ""};
 };
 
 Places find_places(const DataOptions& options) {
@@ -84,7 +84,9 @@ Places find_places(const DataOptions& options) {
     if (has_idx(options.path, "t10k")) places.val = {Source::Kind::idx, options.path, "t10k"};
   } else if (fs::is_directory(root / "train")) {
     places.train = {Source::Kind::folder, (root / "train").string(), ""};
-    if (fs::is_directory(root / "val")) places.val = {Source::Kind::folder, (root / "val").string(), ""};
+    for (const char* name : {"validation", "valid", "val"})
+      if (fs::is_directory(root / name)) places.val = {Source::Kind::folder, (root / name).string(), ""};
+    if (fs::is_directory(root / "test")) places.test = {Source::Kind::folder, (root / "test").string(), ""};
   } else {
     places.train = {Source::Kind::folder, options.path, ""};
   }
@@ -202,7 +204,7 @@ std::shared_ptr<const Dataset> readable(std::shared_ptr<const Dataset> parent, c
 Datasets open_datasets(const DataOptions& options, const Preprocess& form, const LoadProgress& progress) {
   const Places places = find_places(options);
   Datasets out;
-  std::vector<SkippedPicture> of_val;
+  std::vector<SkippedPicture> of_val, of_test;
   Opened train = open_source(places.train, form, &out.classes, &out.skipped);
   require(out.classes.size() >= 2, "data", "{}: {} class; training needs at least two", places.train.folder,
           out.classes.size());
@@ -217,11 +219,19 @@ Datasets open_datasets(const DataOptions& options, const Preprocess& form, const
     out.train = subset(train.data, rows[0]);
   } else {
     out.train = train.data;
-    if (!places.val.folder.empty()) out.val = open_source(places.val, form, &out.classes, &of_val).data;
+    if (!places.val.folder.empty()) {
+      out.val = open_source(places.val, form, &out.classes, &of_val).data;
+      out.notes.push_back(fmt::format("validating on {}", places.val.folder));
+    }
   }
-  for (const auto* others : {&out.skipped, &of_val})
+  if (!places.test.folder.empty()) {
+    out.test = open_source(places.test, form, &out.classes, &of_test).data;
+    out.notes.push_back(fmt::format("testing on {}, once, when all is done", places.test.folder));
+  }
+  for (const auto* others : {&out.skipped, &of_val, &of_test})
     if (options.strict && !others->empty()) refuse(others->front());
-  const std::int64_t first = out.train->size(), total = first + (out.val ? out.val->size() : 0);
+  const std::int64_t first = out.train->size(), second = first + (out.val ? out.val->size() : 0),
+                     total = second + (out.test ? out.test->size() : 0);
   const std::int64_t bytes = form.channels * form.rows * form.columns;
   const bool keep = total <= options.cache_bytes / bytes;
   if (!keep)
@@ -237,10 +247,20 @@ Datasets open_datasets(const DataOptions& options, const Preprocess& form, const
     out.val = readable(
         out.val, form, keep, options.strict,
         [&](std::int64_t done, std::int64_t) { return !progress || progress(first + done, total); }, &of_val);
+  if (out.test)
+    out.test = readable(
+        out.test, form, keep, options.strict,
+        [&](std::int64_t done, std::int64_t) { return !progress || progress(second + done, total); },
+        &of_test);
   require(!out.val || out.val->size() > 0, "data",
-          "none of the {} pictures to validate on can be read; the first is {}", total - first,
+          "none of the {} pictures to validate on can be read; the first is {}", second - first,
           of_val.empty() ? "" : of_val.front().path + ": " + of_val.front().reason);
-  out.skipped.insert(out.skipped.end(), of_val.begin(), of_val.end());
+  if (out.test && out.test->size() == 0) {
+    out.notes.push_back(fmt::format("{}: no picture to test on can be read", places.test.folder));
+    out.test = nullptr;
+  }
+  for (const auto* others : {&of_val, &of_test})
+    out.skipped.insert(out.skipped.end(), others->begin(), others->end());
   return out;
 }
 

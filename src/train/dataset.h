@@ -35,8 +35,8 @@ class Dataset {
 };
 
 struct DataOptions {
-  /// One of: a folder with `train/CLASS/...` (and `val/CLASS/...`); a folder of class folders; a folder with
-  /// MNIST's IDX files (train-images-idx3-ubyte, ... and t10k-...).
+  /// One of: a folder with `train/CLASS/...` (and `val/`, `valid/` or `validation/`, and `test/`); a folder
+  /// of class folders; a folder with MNIST's IDX files (train-images-idx3-ubyte, ... and t10k-...).
   std::string path{};
   /// Another place to validate on; empty: the val/ or t10k- part of `path` where there is one.
   std::string val{};
@@ -48,6 +48,7 @@ struct DataOptions {
 
 struct Datasets {
   std::shared_ptr<const Dataset> train, val;  ///< val may be null
+  std::shared_ptr<const Dataset> test;        ///< pictures that nothing is chosen by; may be null
   std::vector<std::string> classes;           ///< names by label
   std::vector<std::string> notes;             ///< lines for people: what was found, what was passed over
   std::vector<SkippedPicture> skipped;        ///< left out, by name: of training, then of validation

@@ -18,6 +18,7 @@
 #include "train/head.h"
 #include "train/logistic.h"
 #include "train/model_setup.h"
+#include "train/run_end.h"
 #include "train/run_folder.h"
 #include "train/run_log.h"
 #include "train/state.h"
@@ -44,11 +45,14 @@ class ProbeRun {
   void see(const Dataset& data, std::int64_t first, std::int64_t begin, std::int64_t end);
   Tensor rows_of(std::int64_t begin, std::int64_t end) const;
   void put_head(const LogisticFit& fit);
-  double accuracy(const LogisticFit& fit, std::int64_t first, const Dataset& data) const;
+  Evaluation evaluated(const LogisticFit& fit, std::int64_t first, const Dataset& data) const;
   void check_whole(const LogisticFit& fit) const;
   void write(const LogisticFit& fit, TrainResult& result);
   std::int64_t train_size() const { return data_.train->size(); }
-  std::int64_t size() const { return train_size() + (data_.val ? data_.val->size() : 0); }
+  /// Of training, validation and test.
+  std::int64_t size() const {
+    return train_size() + (data_.val ? data_.val->size() : 0) + (data_.test ? data_.test->size() : 0);
+  }
   bool stop() const { return callbacks_.should_stop && callbacks_.should_stop(); }
   void note(const std::string& text) const {
     if (callbacks_.note) callbacks_.note(text);
@@ -64,7 +68,7 @@ class ProbeRun {
   std::unique_ptr<Model> backbone_;
   Datasets data_;
   std::vector<float> weights_;
-  Tensor features_;        // (pictures of training, then of validation; C)
+  Tensor features_;        // (pictures of training, validation, test; C)
   std::int64_t seen_ = 0;  // of them
   double started_ = 0.0;
 };
@@ -128,6 +132,7 @@ TrainResult ProbeRun::run() {
 /// What features depend on.
 std::string ProbeRun::key() const {
   std::uint64_t hash = splitmix64(data_.train->fingerprint()) ^ (data_.val ? data_.val->fingerprint() : 0);
+  hash = splitmix64(hash) ^ (data_.test ? data_.test->fingerprint() : 0);
   const std::string form = model_.form.to_json();
   hash = hash_bytes(form.data(), form.size(), hash);
   for (const Parameter& p : model_.model->parameters()) {
@@ -165,9 +170,15 @@ bool ProbeRun::see_all() {
   recall();
   const std::int64_t before = seen_;
   while (seen_ < size()) {
-    const bool training = seen_ < train_size();
-    const Dataset& data = training ? *data_.train : *data_.val;
-    const std::int64_t first = training ? 0 : train_size();
+    std::int64_t first = 0;
+    const Dataset* at = nullptr;
+    for (const auto* part : {&data_.train, &data_.val, &data_.test}) {
+      if (*part == nullptr) continue;
+      at = part->get();
+      if (seen_ < first + at->size()) break;
+      first += at->size();
+    }
+    const Dataset& data = *at;
     const std::int64_t end = std::min(seen_ - first + options_.batch, data.size());
     see(data, first, seen_ - first, end);
     seen_ = first + end;
@@ -223,11 +234,13 @@ Tensor head_of(const LogisticFit& fit, const Tensor& features) {
   return logits;
 }
 
-double ProbeRun::accuracy(const LogisticFit& fit, std::int64_t first, const Dataset& data) const {
+Evaluation ProbeRun::evaluated(const LogisticFit& fit, std::int64_t first, const Dataset& data) const {
   std::vector<std::int64_t> labels;
   for (std::int64_t i = 0; i < data.size(); ++i) labels.push_back(data.label(i));
-  const Tensor logits = head_of(fit, rows_of(first, first + data.size()));
-  return static_cast<double>(count_correct(logits, labels)) / static_cast<double>(data.size());
+  Evaluation out;
+  out.add(head_of(fit, rows_of(first, first + data.size())), labels);
+  out.measure();
+  return out;
 }
 
 /// The whole model must say what the head says of its features.
@@ -253,7 +266,12 @@ void ProbeRun::write(const LogisticFit& fit, TrainResult& result) {
   result.finished = true;
   result.epoch = 1;
   result.step = fit.search.steps;
-  if (data_.val) result.val_accuracy = result.best_accuracy = accuracy(fit, train_size(), *data_.val);
+  std::vector<RunAnswers> answers;
+  if (data_.val) answers.push_back({"val", evaluated(fit, train_size(), *data_.val), data_.val});
+  if (data_.test)
+    answers.push_back({"test", evaluated(fit, size() - data_.test->size(), *data_.test), data_.test});
+  if (data_.val) result.val_accuracy = result.best_accuracy = answers.front().evaluation.accuracy;
+  if (data_.test) result.test_accuracy = answers.back().evaluation.accuracy;
   result.best_epoch = 1;
   result.seconds = clock_seconds() - started_;
   SaveOptions save{model_.name, model_.form, data_.classes, {{"training", options_.to_json()}}};
@@ -262,7 +280,7 @@ void ProbeRun::write(const LogisticFit& fit, TrainResult& result) {
                    {"steps", fit.search.steps},
                    {"loss", fit.search.value},
                    {"gradient", fit.search.gradient},
-                   {"accuracy", accuracy(fit, 0, *data_.train)}};
+                   {"accuracy", evaluated(fit, 0, *data_.train).accuracy}};
   if (data_.val) line["val_accuracy"] = result.val_accuracy;
   line["seconds"] = std::round(result.seconds * 1e3) / 1e3;
   for (const SkippedPicture& picture : data_.skipped)
@@ -270,6 +288,7 @@ void ProbeRun::write(const LogisticFit& fit, TrainResult& result) {
                     OrderedJson{{"kind", "skip"}, {"picture", picture.path}, {"reason", picture.reason}}.dump(
                         -1, ' ', false, OrderedJson::error_handler_t::replace));
   append_log_line(log_path(options_.out), line.dump());
+  write_run_end(options_, model_, data_, std::move(answers), result);
   if (callbacks_.log) callbacks_.log(line.dump());
 }
 

@@ -12,7 +12,15 @@ namespace fs = std::filesystem;
 namespace {
 
 std::vector<std::string> run_files(const std::string& folder) {
-  return {state_path(folder), model_path(folder), best_path(folder), log_path(folder)};
+  std::vector<std::string> out = {state_path(folder), model_path(folder), best_path(folder),
+                                  log_path(folder)};
+  for (const char* name : {"report.json", "split.csv", "curves.png"})
+    out.push_back((fs::path(folder) / name).string());
+  for (const char* part : {"val", "test"})
+    for (const char* name :
+         {"confusion.csv", "confusion.png", "per_class.csv", "predictions.csv", "wrong.png"})
+      out.push_back((fs::path(folder) / part / name).string());
+  return out;
 }
 
 // A log of a run that was killed before its first checkpoint: nothing can continue it.

@@ -21,6 +21,7 @@
 #include "train/model_setup.h"
 #include "train/probe.h"
 #include "train/random_streams.h"
+#include "train/run_end.h"
 #include "train/run_folder.h"
 #include "train/run_log.h"
 #include "train/schedule.h"
@@ -51,6 +52,7 @@ class Trainer {
   void check_options(const TrainState& state);
   void plan_rate();
   TrainResult go_on();
+  TrainResult finish();
   bool train_epoch();
   void train_step(const std::vector<std::int64_t>& rows);
   void add_gradients(const std::vector<std::int64_t>& rows, std::int64_t part, double share);
@@ -124,7 +126,24 @@ TrainResult Trainer::go_on() {
   if (state_.epoch < options_.epochs)
     note(fmt::format("no better validation since epoch {}: ended after {} of {} epochs (--patience {})",
                      state_.best_epoch, state_.epoch, options_.epochs, options_.patience));
-  return result(true);
+  return finish();
+}
+
+/// What model.safetensors holds answers once more, for the report.
+TrainResult Trainer::finish() {
+  TrainResult out = result(true);
+  if (ema_) ema_->swap();
+  std::vector<RunAnswers> answers;
+  const auto ask = [&](const char* name, const std::shared_ptr<const Dataset>& data) {
+    if (!data) return;
+    answers.push_back({name, evaluate(*model_.model, *data, model_.form, options_.batch), data});
+  };
+  ask("val", data_.val);
+  ask("test", data_.test);
+  if (ema_) ema_->swap();
+  if (data_.test) out.test_accuracy = answers.back().evaluation.accuracy;
+  write_run_end(options_, model_, data_, std::move(answers), out);
+  return out;
 }
 
 bool Trainer::waited_enough() const {
@@ -475,6 +494,7 @@ TrainResult Trainer::result(bool finished) const {
           state_.step,
           state_.val_accuracy,
           state_.ema_val_accuracy,
+          -1.0,
           state_.best_accuracy,
           state_.best_epoch,
           seconds(),

@@ -56,9 +56,11 @@ struct TrainOptions {
   bool resume = false;
   bool force = false;  ///< replace a run in `out`
 
+  std::vector<std::string> command = {};  ///< words of a command line, for the run's report
+
   /// Throws Error for a value out of range.
   void check() const;
-  /// Every field but out, resume, force and data.strict. from_json throws Error.
+  /// Every field but out, resume, force, command and data.strict. from_json throws Error.
   std::string to_json() const;
   static TrainOptions from_json(const std::string& text);
 };
@@ -89,6 +91,7 @@ struct TrainResult {
   std::int64_t epoch = 0;  ///< epochs completed
   std::int64_t step = 0;   ///< steps done in all
   double val_accuracy = -1.0, ema_val_accuracy = -1.0;  ///< of the last validation; -1: none
+  double test_accuracy = -1.0;  ///< of what model.safetensors holds on test/, at the end; -1: none
   double best_accuracy = -1.0;  ///< of the validations so far, averaged weights where there are such
   std::int64_t best_epoch = 0;  ///< whose it is
   double seconds = 0.0;         ///< of training, earlier parts of the run included
@@ -104,7 +107,7 @@ struct TrainResult {
 /// plain ones without EMA), which are what ema_val_accuracy is of, and is written after each epoch with
 /// state.safetensors. Throws Error: bad options or data, a run already in `out`, a state of other options or
 /// data, a loss that is not finite, a file that cannot be written. An Error before the first checkpoint
-/// leaves no run in `out`.
+/// leaves no run in `out`. A run that has ended writes its report besides (train/run_end.h).
 TrainResult train(const TrainOptions& options, const TrainCallbacks& callbacks = {});
 
 }  // namespace locant

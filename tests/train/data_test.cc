@@ -152,8 +152,25 @@ TEST_F(Data, FoldersOfClasses) {
       EXPECT_EQ(planes, std::vector<std::uint8_t>(planes.size(), values[i]));
       EXPECT_EQ(data.train->label(i), i / 2);
     }
-    EXPECT_EQ(data.notes.size(), cache == 0 ? 1u : 0u);
+    ASSERT_EQ(data.notes.size(), cache == 0 ? 2u : 1u);
+    EXPECT_EQ(data.notes[0], "validating on " + (root_ / "val").string());
+    EXPECT_FALSE(data.test);
   }
+}
+
+TEST_F(Data, FindsWhatIsValidatedAndTestedOn) {
+  for (const char* picture :
+       {"train/cat/a.png", "train/dog/b.png", "valid/dog/c.png", "test/cat/d.png", "test/dog/e.png"})
+    write_picture(picture, 10);
+  const Datasets data = open({});
+  EXPECT_EQ(data.val->size(), 1);
+  ASSERT_TRUE(data.test);
+  EXPECT_EQ(data.test->size(), 2);
+  EXPECT_EQ(data.test->label(1), 1);
+  EXPECT_NE(data.notes[0].find("valid"), std::string::npos);
+  EXPECT_NE(data.notes[1].find("test"), std::string::npos);
+  write("test/bird/f.png", "");
+  EXPECT_NE(error_of([&] { open({}); }).find("\"bird\" is not among"), std::string::npos);
 }
 
 TEST_F(Data, FoldersComplain) {

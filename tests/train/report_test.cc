@@ -263,6 +263,7 @@ TEST_F(ReportFolder, SplitHashesFilesOrPlanes) {
     explicit Two(std::string path) : path_(std::move(path)) { labels_ = {1, 0}; }
     void read(std::int64_t, std::uint8_t* planes) const override { std::fill_n(planes, 4, 7); }
     std::string path(std::int64_t i) const override { return i == 0 ? path_ : ""; }
+    Image picture(std::int64_t) const override { return {}; }
 
    private:
     std::string path_;
