@@ -58,6 +58,7 @@ struct ResnetReference {
   std::map<std::string, std::vector<double>> tensors = {};
   std::vector<std::int64_t> depths = {};
   Layer layer = nullptr;
+  std::function<Map(const ResnetReference&, const Map&)> stem = nullptr;  ///< none: a 3x3 convolution, a pool
   float eps = 1e-5f;
 
   explicit ResnetReference(const Model& model) {
@@ -123,9 +124,9 @@ struct ResnetReference {
     return y;
   }
 
-  /// Logits of one picture, behind a stem of one 3x3 convolution and a pool; stages but the first halve.
+  /// Logits of one picture; stages but the first halve.
   std::vector<double> logits(const Map& image) const {
-    Map x = pool(relu(norm("bn1", conv("conv1", image, 3, 2))), 3, 2, 1, true);
+    Map x = stem ? stem(*this, image) : pool(relu(norm("bn1", conv("conv1", image, 3, 2))), 3, 2, 1, true);
     for (std::size_t s = 0; s < depths.size(); ++s)
       for (std::int64_t b = 0; b < depths[s]; ++b) {
         const std::string at = "layer" + std::to_string(s + 1) + "." + std::to_string(b);
