@@ -244,9 +244,7 @@ class Nat final : public ImageModelOf<NatConfig> {
   };
   /// The last stage's tokens, normed: (B, rows * columns, C). `levels`, when given, gets every stage's.
   Var encode(const Context& ctx, const Var& images, std::vector<Level>* levels) const {
-    const Shape& shape = images.shape();
-    require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c().in_chans && shape[2] > 0 && shape[3] > 0,
-            op(), "images of shape {}; (B, {}, H, W) was expected", shape.str(), c().in_chans);
+    require_images(op(), images, c().in_chans);
     Grid grid;
     Var x = ctx.shown("patch_embed", patch_embed_(ctx, images, grid));
     for (std::size_t s = 0; s < stages_.size(); ++s) {

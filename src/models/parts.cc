@@ -16,9 +16,8 @@ Grid PatchInput::grid(Pair image) const {
 }
 
 Grid PatchInput::grid(std::string_view op, const Var& images) const {
+  require_images(op, images, in_chans);
   const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == in_chans, op,
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), in_chans);
   const Pair image = {shape[2], shape[3]};
   const auto fits = [&](std::int64_t side, std::int64_t patch) {
     if (patch_remainder == Remainder::pad) return side > 0;

@@ -211,9 +211,7 @@ struct Resnet::Parts {
   /// The mean of the last map, (B, C). `levels`, when given, gets every stage's map.
   Var encode(const Context& ctx, const char* op, const Var& images,
              std::vector<Features::Level>* levels) const {
-    const Shape& shape = images.shape();
-    require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c.in_chans && shape[2] > 0 && shape[3] > 0, op,
-            "images of shape {}; (B, {}, H, W) was expected", shape.str(), c.in_chans);
+    require_images(op, images, c.in_chans);
     Var x = stem_layer ? stem_layer(ctx, images) : convolved(ctx, images);
     ctx.show([] { return "stem"; }, x);
     Var tokens;

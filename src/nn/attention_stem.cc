@@ -58,9 +58,8 @@ Var AttentionStem::values(const Context& ctx, const Var& x, Grid grid) const {
 }
 
 Var AttentionStem::operator()(const Context& ctx, const Var& images) const {
+  require_images(kAttentionStemOp, images, options_.in);
   const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape.numel() > 0 && shape[1] == options_.in, kAttentionStemOp,
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), options_.in);
   const std::int64_t b = options_.block;
   const auto nearest = [&](std::int64_t side) { return std::max<std::int64_t>((side + b / 2) / b, 1) * b; };
   require(shape[2] % b == 0 && shape[3] % b == 0, kAttentionStemOp,
