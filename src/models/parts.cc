@@ -98,6 +98,12 @@ Var SelfAttention::operator()(const Context& ctx, const Var& x, const Var& skip,
   return proj_(ctx, attention(ctx, qkv, options_), Activation::none, skip);
 }
 
+Var FinalPool::operator()(const Context& ctx, const Var& x, std::int64_t prefix) const {
+  if (!options_.mean) return Prefix::token(ctx, x, 0);
+  const Var mean = mean_pool(ctx, x, prefix);
+  return options_.norms_mean ? ctx.shown("fc_norm", norm_(ctx, mean)) : mean;
+}
+
 LearnedAbsolute PositionTable::operator()(const Weights& w) const {
   return {w.get(name, {1, prefix + grid.tokens(), width}, Init::trunc_normal(0.02f), {.decay = decay}),
           {grid.rows, grid.columns, prefix, parse_position_resize(resize)}};
