@@ -7,10 +7,12 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "models/model.h"
+#include "models/config_json.h"
+#include "models/registry.h"
 #include "nn/weights.h"
 #include "tests/support/gradcheck.h"
 
@@ -28,6 +30,13 @@ class EverywhereSource final : public WeightSource {
     return out;
   }
 };
+
+/// A model of EverywhereSource's numbers: the configuration `small`, `more` over it.
+inline std::unique_ptr<Model> make_resnet(const char* family, const char* small, const std::string& more,
+                                          WeightMode mode) {
+  EverywhereSource source;
+  return make_model(family, merge_config(small, more), Weights(source, mode));
+}
 
 /// Parameters without the running statistics: what papers count.
 inline std::int64_t learnable(const std::vector<Parameter>& parameters) {

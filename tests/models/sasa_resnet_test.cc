@@ -12,7 +12,6 @@
 namespace locant {
 namespace sasa_resnet_test {
 
-using testing::EverywhereSource;
 using testing::random_tensor;
 using Json = nlohmann::json;
 using Map = testing::ResnetReference::Map;
@@ -23,10 +22,7 @@ constexpr const char* kSmall =
     R"("depths":[2,2],"strides":[1,2],"widths":[8,12],"attention_blocks":[[0,1],[1,0]],"heads":2,"kernel":5})";
 
 std::unique_ptr<Model> make_small(const std::string& more, WeightMode mode = WeightMode::inference) {
-  EverywhereSource source;
-  Json config = Json::parse(kSmall);
-  config.update(Json::parse(more));
-  return make_model("sasa_resnet", config.dump(), Weights(source, mode));
+  return testing::make_resnet("sasa_resnet", kSmall, more, mode);
 }
 
 // Equation 3 of the paper, head by head.
