@@ -199,7 +199,11 @@ class GridLayerOf final : public ModelOf<C> {
   GridLayerOf(const Family& family, C config, const Weights& w)
       : ModelOf<C>(family, std::move(config)), layer_(w, this->c()) {}
   static std::vector<std::string> call_options() { return {"height", "width"}; }
-  std::vector<Port> inputs() const override { return with_options({{"input", "B N C"}}, call_options()); }
+  std::vector<Port> inputs() const override {
+    return {{"input", "B N C"},
+            {"height", "", "rows of the grid", Port::Kind::option},
+            {"width", "", "its columns", Port::Kind::option}};
+  }
   std::vector<Port> outputs() const override { return {{"output", "B N C"}}; }
 
  protected:
