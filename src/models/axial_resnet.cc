@@ -153,9 +153,8 @@ Var AxialResnet::stem(const Context& ctx, const Var& images) const {
 }
 
 Var AxialResnet::encode(const Context& ctx, const Var& images, std::vector<Features::Level>* levels) const {
+  require_images(op(), images, c().in_chans);
   const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c().in_chans && shape[2] > 0 && shape[3] > 0, op(),
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), c().in_chans);
   Var x = stem(ctx, images);
   std::int64_t stride = c().stem_stride * kPoolStride;
   require(std::max(x.dim(2), x.dim(3)) <= c().spans[0], op(),

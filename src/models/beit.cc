@@ -174,21 +174,19 @@ class Beit final : public ImageModelOf<BeitConfig> {
     const std::vector<float> rates = drop_rates(c.depth, c.drop_path);
     for (std::int64_t i = 0; i < c.depth; ++i)
       blocks_.emplace_back(w / "blocks" / i, c, i + 1, rates[static_cast<std::size_t>(i)]);
-    norm_ = LayerNorm(w / (means() ? "fc_norm" : "norm"), c.dim, c.norm_eps);
-    if (c.input.num_classes > 0)
-      head_ = Linear(w / "head", c.dim, c.input.num_classes, {.weight_init = Init::trunc_normal(2e-5f)});
+    const bool mean = c.pool == BeitConfig::Pool::mean_patches;
+    pool_ = FinalPool(w, {.width = c.dim, .eps = c.norm_eps, .mean = mean, .norms_mean = mean});
+    head_ = Head(w / "head", c.dim, c.input.num_classes, {.weight_init = Init::trunc_normal(2e-5f)});
   }
   Var forward(const Context& ctx, const Var& images) const override {
-    const Var token = pooled(ctx, encode(ctx, images));
-    return head_.defined() ? ctx.shown("head", head_(ctx, token)) : token;
+    return head_(ctx, pool_(ctx, encode(ctx, images), cls_.size()));
   }
   Features features(const Context& ctx, const Var& images) const override {
     const Var x = encode(ctx, images);
-    return {.levels = {c().input.level(op(), images, cls_.cut(ctx, x))}, .cls = pooled(ctx, x)};
+    return {.levels = {c().input.level(op(), images, cls_.cut(ctx, x))}, .cls = pool_(ctx, x, cls_.size())};
   }
 
  private:
-  bool means() const { return c().pool == BeitConfig::Pool::mean_patches; }
   /// [class | patches], normed where the head reads a token: (B, 1 + rows * columns, C).
   Var encode(const Context& ctx, const Var& images) const {
     const Grid grid = c().input.grid(op(), images);
@@ -200,12 +198,7 @@ class Beit final : public ImageModelOf<BeitConfig> {
     if (shared_.defined()) positions.shared = shared_.term(ctx, positions.grid, positions.gather);
     for (std::size_t i = 0; i < blocks_.size(); ++i)
       x = ctx.shown("blocks", static_cast<std::int64_t>(i), blocks_[i](ctx, x, positions));
-    return means() ? x : ctx.shown("norm", norm_(ctx, x));
-  }
-  /// What the head sees: (B, C).
-  Var pooled(const Context& ctx, const Var& x) const {
-    if (!means()) return Prefix::token(ctx, x, 0);
-    return ctx.shown("fc_norm", norm_(ctx, mean_pool(ctx, x, cls_.size())));
+    return pool_.tokens(ctx, x);
   }
 
   Prefix cls_;
@@ -213,8 +206,8 @@ class Beit final : public ImageModelOf<BeitConfig> {
   PatchEmbed patch_embed_;
   BiasTable shared_;
   std::vector<Block> blocks_;
-  LayerNorm norm_;
-  Linear head_;
+  FinalPool pool_;
+  Head head_;
 };
 
 /// img_size becomes that of the grid of a bias table: the told one where it has so many rows, else a square.

@@ -170,13 +170,11 @@ Var Ceit::stem(const Context& ctx, const Var& images) const {
 }
 
 Var Ceit::encode(const Context& ctx, const Var& images, Features* features) const {
+  require_images(op(), images, c().input.in_chans);
   const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c().input.in_chans, op(),
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), c().input.in_chans);
   const Grid grid = c().grid({shape[2], shape[3]});
-  require(shape[2] > 0 && shape[3] > 0 && grid.tokens() > 0, op(),
-          "an image of {} x {} holds no patch; {} x {} is the least", shape[2], shape[3], c().stride(),
-          c().stride());
+  require(grid.tokens() > 0, op(), "an image of {} x {} holds no patch; {} x {} is the least", shape[2],
+          shape[3], c().stride(), c().stride());
   Var x = ctx.shown("i2t", proj_(ctx, stem(ctx, images)));
   x = position_.add_to(ctx, cls_.before(ctx, x), grid.rows, grid.columns);
   std::vector<Var> classes;  // of each block, (B, 1, C)

@@ -306,9 +306,8 @@ Grid Cvt::embedded(std::size_t s, Grid grid) const {
 }
 
 Var Cvt::encode(const Context& ctx, const Var& images, std::vector<Features::Level>* levels) const {
+  require_images(op(), images, c().in_chans);
   const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c().in_chans, op(),
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), c().in_chans);
   Grid grid{1, shape[2], shape[3]};
   Var map = images, x;
   std::int64_t stride = 1;

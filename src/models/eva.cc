@@ -282,22 +282,23 @@ class Eva final : public ImageModelOf<EvaConfig> {
     const std::vector<float> rates = drop_rates(c.depth, c.drop_path);
     for (std::int64_t i = 0; i < c.depth; ++i)
       blocks_.emplace_back(w / "blocks" / i, c, i + 1, rates[static_cast<std::size_t>(i)]);
-    norm_ = LayerNorm(w / (norms_mean() ? "fc_norm" : "norm"), c.dim, c.norm_eps);
-    if (c.input.num_classes > 0)
-      head_ = Linear(w / "head", c.dim, c.input.num_classes,
-                     {.weight_init = Init::trunc_normal(c.deep_init ? 2e-5f : 0.02f)});
+    pool_ = FinalPool(w, {.width = c.dim,
+                          .eps = c.norm_eps,
+                          .mean = c.pool == EvaConfig::Pool::mean_patches,
+                          .norms_mean = c.final_norm == EvaConfig::FinalNorm::fc_norm});
+    head_ = Head(w / "head", c.dim, c.input.num_classes,
+                 {.weight_init = Init::trunc_normal(c.deep_init ? 2e-5f : 0.02f)});
   }
   Var forward(const Context& ctx, const Var& images) const override {
-    const Var token = pooled(ctx, encode(ctx, images));
-    return head_.defined() ? ctx.shown("head", head_(ctx, token)) : token;
+    return head_(ctx, pool_(ctx, encode(ctx, images), prefix_.size()));
   }
   Features features(const Context& ctx, const Var& images) const override {
     const Var x = encode(ctx, images);
-    return {.levels = {c().input.level(op(), images, prefix_.cut(ctx, x))}, .cls = pooled(ctx, x)};
+    return {.levels = {c().input.level(op(), images, prefix_.cut(ctx, x))},
+            .cls = pool_(ctx, x, prefix_.size())};
   }
 
  private:
-  bool norms_mean() const { return c().final_norm == EvaConfig::FinalNorm::fc_norm; }
   /// [class | registers | patches], normed unless their mean is: (B, prefix + rows * columns, C).
   Var encode(const Context& ctx, const Var& images) const {
     const Grid grid = c().input.grid(op(), images);
@@ -308,7 +309,7 @@ class Eva final : public ImageModelOf<EvaConfig> {
       if (c().rope == EvaConfig::Rope::mixed) turn = mixed(ctx, grid, i);
       x = ctx.shown("blocks", i, blocks_[static_cast<std::size_t>(i)](ctx, x, turn ? &*turn : nullptr));
     }
-    return norms_mean() ? x : ctx.shown("norm", norm_(ctx, x));
+    return pool_.tokens(ctx, x);
   }
   Var embed(const Context& ctx, const Var& images, Grid grid) const {
     Var x = ctx.shown("patch_embed", patch_embed_(ctx, images));
@@ -328,20 +329,14 @@ class Eva final : public ImageModelOf<EvaConfig> {
     const Var freqs = reshape(ctx, slice_axis(ctx, freqs_, 1, block, block + 1), {2, c().dim / 2});
     return rope_mixed_table(ctx, freqs, grid.rows, grid.columns, c().heads);
   }
-  /// What the head sees: (B, C).
-  Var pooled(const Context& ctx, const Var& x) const {
-    if (c().pool == EvaConfig::Pool::cls) return Prefix::token(ctx, x, 0);
-    const Var mean = mean_pool(ctx, x, prefix_.size());
-    return norms_mean() ? ctx.shown("fc_norm", norm_(ctx, mean)) : mean;
-  }
 
   Prefix prefix_;
   LearnedAbsolute position_;
   PatchEmbed patch_embed_;
   Var freqs_;  // freqs_shape; mixed
   std::vector<Block> blocks_;
-  LayerNorm norm_;
-  Linear head_;
+  FinalPool pool_;
+  Head head_;
 };
 
 /// All but how positions turn.

@@ -273,9 +273,7 @@ class Levit final : public ImageModelOf<LevitConfig> {
     return x;
   }
   Level stem(const Context& ctx, const Var& images) const {
-    const Shape& shape = images.shape();
-    require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c().in_chans && shape[2] > 0 && shape[3] > 0,
-            op(), "images of shape {}; (B, {}, H, W) was expected", shape.str(), c().in_chans);
+    require_images(op(), images, c().in_chans);
     Var x = images;
     for (std::size_t k = 0; k < stem_.size(); ++k) x = stem_[k](ctx, k == 0 ? x : activate(ctx, c().act, x));
     ctx.show([] { return "stem"; }, x);

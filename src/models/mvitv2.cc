@@ -333,9 +333,7 @@ class Mvitv2 final : public ImageModelOf<Mvitv2Config> {
 
 Var Mvitv2::encode(const Context& ctx, const Var& images, std::vector<Level>* levels) const {
   const Mvitv2Config& c = this->c();
-  const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c.in_chans && shape[2] > 0 && shape[3] > 0, op(),
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), c.in_chans);
+  require_images(op(), images, c.in_chans);
   const Var patches = patch_embed_(ctx, images);
   Grid grid{1, patches.dim(2), patches.dim(3)};
   Var x = ctx.shown("patch_embed", images_to_tokens(ctx, patches));

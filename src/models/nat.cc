@@ -244,9 +244,7 @@ class Nat final : public ImageModelOf<NatConfig> {
   };
   /// The last stage's tokens, normed: (B, rows * columns, C). `levels`, when given, gets every stage's.
   Var encode(const Context& ctx, const Var& images, std::vector<Level>* levels) const {
-    const Shape& shape = images.shape();
-    require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c().in_chans && shape[2] > 0 && shape[3] > 0,
-            op(), "images of shape {}; (B, {}, H, W) was expected", shape.str(), c().in_chans);
+    require_images(op(), images, c().in_chans);
     Grid grid;
     Var x = ctx.shown("patch_embed", patch_embed_(ctx, images, grid));
     for (std::size_t s = 0; s < stages_.size(); ++s) {
@@ -292,9 +290,9 @@ void from_shapes(const NamedShapes& s, NatConfig& c) {
   s.assume("norm_eps", c.norm_eps);
 }
 
-/// 1, d, 1, d, ... in each stage, of a picture of 224: as far as the window reaches then.
-std::vector<std::int64_t> far_and_near(const std::vector<std::int64_t>& depths,
-                                       const std::vector<std::int64_t>& far) {
+/// 1, d, 1, d, ... in each stage, d as far as the window reaches: kernel * d places span the grid.
+using Far = std::vector<std::int64_t>;
+std::vector<std::int64_t> far_and_near(const std::vector<std::int64_t>& depths, const Far& far) {
   std::vector<std::int64_t> out;
   for (std::size_t s = 0; s < depths.size(); ++s)
     for (std::int64_t b = 0; b < depths[s]; ++b) out.push_back(b % 2 == 0 ? 1 : far[s]);
@@ -332,6 +330,21 @@ std::vector<Variant<NatConfig>> variants() {
       v.note = dilated ? "DiNAT, Hassani and Shi 2022: every second block sees its neighbours with gaps"
                        : "NAT, Hassani et al. 2023: attention to 7 x 7 neighbours, moved inwards at borders";
     }
+  // DiNAT-Large tuned on larger pictures: its 7 x 7 reach farther, or there are 11 x 11.
+  const Variant<NatConfig> large = out.back();
+  for (const std::int64_t kernel : {7, 11}) {
+    Variant<NatConfig>& v = out.emplace_back(large);
+    v.name = kernel == 7 ? "dinat_large_384" : "dinat_large_384_11x11";
+    v.aliases = {kernel == 7 ? "dinat_large_in22k_in1k_384" : "dinat_large_in22k_in1k_384_11x11"};
+    NatConfig& c = v.config;
+    c.img_size = {384, 384};
+    c.kernel = kernel;
+    c.dilations = far_and_near(c.depths, kernel == 7 ? Far{13, 6, 3, 1} : Far{8, 4, 2, 1});
+    v.preprocess.rows = v.preprocess.columns = 384;
+    v.preprocess.crop_pct = 1.0;
+    v.note = fmt::format("DiNAT, Hassani and Shi 2022: {0} x {0} neighbours of pictures of 384, with gaps",
+                         kernel);
+  }
   return out;
 }
 

@@ -16,9 +16,8 @@ Grid PatchInput::grid(Pair image) const {
 }
 
 Grid PatchInput::grid(std::string_view op, const Var& images) const {
+  require_images(op, images, in_chans);
   const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == in_chans, op,
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), in_chans);
   const Pair image = {shape[2], shape[3]};
   const auto fits = [&](std::int64_t side, std::int64_t patch) {
     if (patch_remainder == Remainder::pad) return side > 0;
@@ -97,6 +96,12 @@ Var SelfAttention::operator()(const Context& ctx, const Var& x, const Var& skip,
   const Var qkv = qkv_(ctx, x);  // (B, N, 3 C)
   if (row != nullptr) *row = attention_row(qkv.value(), options_.heads, std::nullopt, 0);
   return proj_(ctx, attention(ctx, qkv, options_), Activation::none, skip);
+}
+
+Var FinalPool::operator()(const Context& ctx, const Var& x, std::int64_t prefix) const {
+  if (!options_.mean) return Prefix::token(ctx, x, 0);
+  const Var mean = mean_pool(ctx, x, prefix);
+  return options_.norms_mean ? ctx.shown("fc_norm", norm_(ctx, mean)) : mean;
 }
 
 LearnedAbsolute PositionTable::operator()(const Weights& w) const {

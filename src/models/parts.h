@@ -137,8 +137,9 @@ class SelfAttention {
 class Head {
  public:
   Head() = default;
-  Head(const Weights& w, std::int64_t width, std::int64_t classes) : path_(w.path()) {
-    if (classes > 0) linear_ = Linear(w, width, classes);
+  Head(const Weights& w, std::int64_t width, std::int64_t classes, const Linear::Options& options = {})
+      : path_(w.path()) {
+    if (classes > 0) linear_ = Linear(w, width, classes, options);
   }
   Var operator()(const Context& ctx, const Var& token) const {
     if (!linear_.defined()) return token;
@@ -150,6 +151,30 @@ class Head {
  private:
   std::string path_;
   Linear linear_;
+};
+
+/// What a head sees of the tokens (B, N, C) behind the last block: the first, or the mean of those behind a
+/// prefix. Either all tokens are normed, by `norm`, or their mean alone, by `fc_norm`.
+class FinalPool {
+ public:
+  struct Options {
+    std::int64_t width = 0;
+    float eps = 1e-6f;
+    bool mean = false, norms_mean = false;
+  };
+  FinalPool() = default;
+  FinalPool(const Weights& w, const Options& o)
+      : options_(o), norm_(w / (o.norms_mean ? "fc_norm" : "norm"), o.width, o.eps) {}
+  /// All tokens, normed unless their mean is.
+  Var tokens(const Context& ctx, const Var& x) const {
+    return options_.norms_mean ? x : ctx.shown("norm", norm_(ctx, x));
+  }
+  /// Of what tokens() gives: (B, C).
+  Var operator()(const Context& ctx, const Var& x, std::int64_t prefix) const;
+
+ private:
+  Options options_;
+  LayerNorm norm_;
 };
 
 /// A learned table (1, prefix + tokens, width) of a grid, by the rule that fits it to another
@@ -174,7 +199,11 @@ class GridLayerOf final : public ModelOf<C> {
   GridLayerOf(const Family& family, C config, const Weights& w)
       : ModelOf<C>(family, std::move(config)), layer_(w, this->c()) {}
   static std::vector<std::string> call_options() { return {"height", "width"}; }
-  std::vector<Port> inputs() const override { return with_options({{"input", "B N C"}}, call_options()); }
+  std::vector<Port> inputs() const override {
+    return {{"input", "B N C"},
+            {"height", "", "rows of the grid", Port::Kind::option},
+            {"width", "", "its columns", Port::Kind::option}};
+  }
   std::vector<Port> outputs() const override { return {{"output", "B N C"}}; }
 
  protected:

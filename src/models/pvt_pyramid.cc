@@ -23,9 +23,8 @@ std::vector<Grid> PvtStages::grids(std::string_view op, Pair image) const {
 }
 
 std::vector<Grid> PvtStages::grids(std::string_view op, const Var& images) const {
+  require_images(op, images, in_chans);
   const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == in_chans, op,
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), in_chans);
   return grids(op, Pair{shape[2], shape[3]});
 }
 

@@ -231,9 +231,7 @@ Var PvtV2::run_stage(const Context& ctx, std::size_t stage, const Var& picture, 
 }
 
 Features::Level PvtV2::encode(const Context& ctx, const Var& images, std::vector<Level>* levels) const {
-  const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c().in_chans && shape[2] > 0 && shape[3] > 0, op(),
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), c().in_chans);
+  require_images(op(), images, c().in_chans);
   Level x;
   x.stride = 1;
   for (std::size_t s = 0; s < stages_.size(); ++s) {

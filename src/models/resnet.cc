@@ -202,6 +202,7 @@ class Block {
 struct Resnet::Parts {
   ResnetConfig c;
   ResnetNames names;
+  Layer stem_layer;  // in place of `stem` and its pool
   std::vector<ConvNorm> stem;
   std::vector<std::vector<Block>> stages;
   ConvNorm final_conv;
@@ -210,12 +211,8 @@ struct Resnet::Parts {
   /// The mean of the last map, (B, C). `levels`, when given, gets every stage's map.
   Var encode(const Context& ctx, const char* op, const Var& images,
              std::vector<Features::Level>* levels) const {
-    const Shape& shape = images.shape();
-    require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c.in_chans && shape[2] > 0 && shape[3] > 0, op,
-            "images of shape {}; (B, {}, H, W) was expected", shape.str(), c.in_chans);
-    Var x = images;
-    for (const ConvNorm& conv : stem) x = activate(ctx, c.act, conv(ctx, x));
-    if (c.stem_pool == ResnetConfig::StemPool::max3_stride2_pad1) x = max_pool2d(ctx, x, pool());
+    require_images(op, images, c.in_chans);
+    Var x = stem_layer ? stem_layer(ctx, images) : convolved(ctx, images);
     ctx.show([] { return "stem"; }, x);
     Var tokens;
     for (std::size_t s = 0; s < stages.size(); ++s) {
@@ -235,6 +232,10 @@ struct Resnet::Parts {
     return mean_pool(ctx, tokens);
   }
 
+  Var convolved(const Context& ctx, Var x) const {
+    for (const ConvNorm& conv : stem) x = activate(ctx, c.act, conv(ctx, x));
+    return c.stem_pool == ResnetConfig::StemPool::max3_stride2_pad1 ? max_pool2d(ctx, x, pool()) : x;
+  }
   static Pool2dOptions pool() {
     Pool2dOptions options;
     options.kernel_rows = options.kernel_columns = 3;
@@ -243,12 +244,14 @@ struct Resnet::Parts {
   }
 };
 
-Resnet::Resnet(const Weights& w, const ResnetConfig& c, const ResnetNames& names, const MakeLayer& make) {
+Resnet::Resnet(const Weights& w, const ResnetConfig& c, const ResnetNames& names, const MakeLayer& make,
+               Layer stem) {
   auto parts = std::make_shared<Parts>();
   parts->c = c;
   parts->names = names;
+  parts->stem_layer = std::move(stem);
   std::int64_t in = c.in_chans;
-  for (std::size_t k = 0; k < c.stem_chans.size(); ++k) {
+  for (std::size_t k = 0; k < c.stem_chans.size() && !parts->stem_layer; ++k) {
     const auto number = static_cast<std::int64_t>(k) + 1;
     const bool last = k + 1 == c.stem_chans.size();
     const bool strided_end = last && k > 0 && c.stem_pool == ResnetConfig::StemPool::none;
@@ -261,6 +264,7 @@ Resnet::Resnet(const Weights& w, const ResnetConfig& c, const ResnetNames& names
                                      .eps = c.bn_eps}));
     in = c.stem_chans[k];
   }
+  if (parts->stem_layer) in = c.stem_chans.back();
   std::int64_t blocks = 0;
   for (const std::int64_t depth : c.depths) blocks += depth;
   const std::vector<float> rates = drop_rates(blocks, c.drop_path);
@@ -318,7 +322,11 @@ void resnet_from_shapes(const NamedShapes& s, const ResnetNames& names, const st
   c.stem_chans.clear();
   do c.stem_chans.push_back(s.dim(stem(c.stem_chans.size()), 0));
   while (stem(0) != stem(c.stem_chans.size()) && c.stem_chans.size() < 8 && s.has(stem(c.stem_chans.size())));
+  resnet_body_from_shapes(s, names, leaf, c);
+}
 
+void resnet_body_from_shapes(const NamedShapes& s, const ResnetNames& names, const std::string& leaf,
+                             ResnetConfig& c) {
   c.dims = c.depths = {};
   c.attention_blocks.clear();
   std::vector<std::int64_t> widths, group_sizes;

@@ -108,8 +108,10 @@ class Resnet {
   };
   using MakeLayer = std::function<Layer(const Weights&, const Place&)>;
 
-  /// `make` gives the layers of attention_blocks.
-  Resnet(const Weights& w, const ResnetConfig& c, const ResnetNames& names, const MakeLayer& make);
+  /// `make` gives the layers of attention_blocks. `stem`, where there is one, takes the place of the stem's
+  /// convolutions and pool: images (B, in_chans, H, W) -> (B, last of stem_chans, H / 4, W / 4).
+  Resnet(const Weights& w, const ResnetConfig& c, const ResnetNames& names, const MakeLayer& make,
+         Layer stem = nullptr);
 
   /// Logits, or the mean of the last map where there are no classes. Throws Error under `op` for what are no
   /// pictures of the configuration's channels.
@@ -129,18 +131,25 @@ Var halve(const Context& ctx, const char* op, const Var& images);
 /// All of the configuration that shapes tell. `leaf`: a tensor that every layer has, ".qkv.weight".
 void resnet_from_shapes(const NamedShapes& s, const ResnetNames& names, const std::string& leaf,
                         ResnetConfig& c);
+/// The same but for in_chans, stem_kernel and stem_chans: where the stem is no convolution.
+void resnet_body_from_shapes(const NamedShapes& s, const ResnetNames& names, const std::string& leaf,
+                             ResnetConfig& c);
 /// A picture of the block's map of these sides, where the told img_size has another.
 void resnet_image_of(const Pair& block, Grid map, ResnetConfig& c);
 
-/// A family of pictures whose model is a ResNet with `Layer`s: Layer(w, config, place).
+/// A family of pictures whose model is a ResNet with `Layer`s: Layer(w, config, place); where stems differ,
+/// Layer::stem(w, config) gives one that is no convolution, or none.
 template <class C, class Layer, const ResnetNames& kNames>
 class ResnetOf final : public ImageModelOf<C> {
  public:
   ResnetOf(const Family& family, C config, const Weights& w)
       : ImageModelOf<C>(family, std::move(config)),
-        resnet_(w, this->c(), kNames, [&](const Weights& at, const Resnet::Place& place) {
-          return Resnet::Layer(Layer(at, this->c(), place));
-        }) {}
+        resnet_(
+            w, this->c(), kNames,
+            [&](const Weights& at, const Resnet::Place& place) {
+              return Resnet::Layer(Layer(at, this->c(), place));
+            },
+            stem(w, this->c())) {}
   Var forward(const Context& ctx, const Var& images) const override {
     return resnet_(ctx, this->op(), images);
   }
@@ -149,6 +158,13 @@ class ResnetOf final : public ImageModelOf<C> {
   }
 
  private:
+  static Resnet::Layer stem(const Weights& w, const C& c) {
+    if constexpr (requires { Layer::stem(w, c); })
+      return Layer::stem(w, c);
+    else
+      return nullptr;
+  }
+
   Resnet resnet_;
 };
 

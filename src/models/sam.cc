@@ -117,7 +117,9 @@ void Sam::check_images(const Var& images) const {
   require(encoder_ != nullptr, op(), "only the decoder was loaded; the picture's embedding must be given");
   const Shape& s = images.shape();
   require(s.rank() == 4 && s[2] == image_size() && s[3] == image_size(), op(),
-          "images of shape {}; (B, 3, {}, {}) was expected", s.str(), image_size(), image_size());
+          "images of shape {}; (B, C, {}, {}) was expected: scaled so that the longer side is {}, and padded "
+          "with zeros",
+          s.str(), image_size(), image_size(), image_size());
 }
 
 Features Sam::features(const Context& ctx, const Var& images) const {

@@ -48,7 +48,7 @@ class Sam final : public ModelOf<SamConfig> {
   /// Of the image encoder. Throws Error when it is not there, or the images have another size.
   Features features(const Context& ctx, const Var& images) const override;
 
-  /// images (B, 3, image_size, image_size), normalised and padded -> (B, 256, image_size / 16, ..). Throws
+  /// images (B, C, image_size, image_size), normalised and padded -> (B, 256, image_size / 16, ..). Throws
   /// Error when the image encoder is not there, or the images have another size.
   Var image_embedding(const Context& ctx, const Var& images) const;
   /// Prompts in pixels of the padded square.

@@ -1,9 +1,10 @@
 // ResNets of stand-alone self-attention: Ramachandran et al. 2019, "Stand-Alone Self-Attention in Vision
 // Models", section 3.1 and equation 3; every 3x3 convolution of ResNet (He et al. 2016) becomes attention
-// over the window around each place, the stem stays a convolution. There is no official code; published
-// parameter counts are those of projections that every head shares the input of. Names: torchvision's of the
-// ResNet, leaderj1001/Stand-Alone-Self-Attention's of the layer. That port's networks have another layer, in
-// which every channel attends by itself, and halve maps at the end of a block: `attention` sasa_per_channel.
+// over the window around each place, the stem stays a convolution or becomes attention too (section 3.2).
+// There is no official code; published parameter counts are those of projections that every head shares the
+// input of. Names: torchvision's of the ResNet, leaderj1001/Stand-Alone-Self-Attention's of the layers. That
+// port's networks have another layer, in which every channel attends by itself, and halve maps at the end of
+// a block: `attention` sasa_per_channel.
 #include <fmt/format.h>
 
 #include <memory>
@@ -11,8 +12,10 @@
 #include "core/error.h"
 #include "models/family.h"
 #include "models/resnet.h"
+#include "nn/attention_stem.h"
 #include "nn/sasa.h"
 #include "ops/layout.h"
+#include "ops/pool2d.h"
 #include "ops/rearrange.h"
 
 namespace locant {
@@ -22,6 +25,7 @@ namespace {
 struct SasaResnetConfig : ResnetConfig {
   enum class Form { sasa, sasa_per_channel };
   enum class Border { zeros, masked };  // keys and values outside the map
+  enum class Stem { conv, attention };
   SasaResnetConfig() {
     img_size = {224, 224};
     stem_chans = {64};
@@ -37,6 +41,8 @@ struct SasaResnetConfig : ResnetConfig {
   }
   Form attention = Form::sasa;
   Border border = Border::zeros;
+  Stem stem = Stem::conv;
+  std::int64_t mixtures = 4;  // of the attention stem's values
   std::int64_t heads = 8, kernel = 7;
 };
 
@@ -45,6 +51,8 @@ void fields(Archive& a, Config& c) {
   resnet_fields(a, c);
   a.choice("attention", c.attention, {"sasa", "sasa_per_channel"});
   a.choice("border", c.border, {"zeros", "masked"});
+  a.choice("stem", c.stem, {"conv", "attention"});
+  a.field("mixtures", c.mixtures, range(1, 64));
   a.field("heads", c.heads, range(1, 256));
   a.field("kernel", c.kernel, range(1, 63));
   a.field("halve_last", c.halve_last);
@@ -58,6 +66,11 @@ void check(const std::string& op, const SasaResnetConfig& c) {
           c.stem_chans.size());
   require(c.attention == SasaResnetConfig::Form::sasa || c.border == SasaResnetConfig::Border::zeros, op,
           "border masked is built for attention sasa only");
+  if (c.stem == SasaResnetConfig::Stem::conv) return;
+  require(c.attention == SasaResnetConfig::Form::sasa, op, "stem attention is built for attention sasa only");
+  require(c.stem_stride == 2 && c.stem_pool == ResnetConfig::StemPool::max3_stride2_pad1, op,
+          "stem attention halves maps twice by its own pool: stem_stride must be 2, and stem_pool "
+          "max3_stride2_pad1");
 }
 
 /// Attention over the window of k x k places around each: `query_conv`, `key_conv`, `value_conv` (width,
@@ -104,6 +117,22 @@ class LocalAttention {
 /// Either form; a mean over 2x2 behind it where it halves the map.
 class StandAloneAttention {
  public:
+  /// max4x4(norm(attention x)), `conv1` and `bn1`: section 4.1 names no activation.
+  static Resnet::Layer stem(const Weights& w, const SasaResnetConfig& c) {
+    if (c.stem == SasaResnetConfig::Stem::conv) return nullptr;
+    constexpr std::int64_t kBlock = 4;
+    const AttentionStem attention(w / "conv1", {.in = c.in_chans,
+                                                .out = c.stem_chans[0],
+                                                .heads = c.heads,
+                                                .mixtures = c.mixtures,
+                                                .block = kBlock});
+    const BatchNorm norm(w / "bn1", c.stem_chans[0], {.eps = c.bn_eps});
+    const Pool2dOptions pool{kBlock, kBlock, kBlock, kBlock};
+    return [=](const Context& ctx, const Var& images) {
+      return max_pool2d(ctx, norm(ctx, attention(ctx, images)), pool);
+    };
+  }
+
   StandAloneAttention(const Weights& w, const SasaResnetConfig& c, const Resnet::Place& place)
       : stride_(place.stride) {
     if (c.attention == SasaResnetConfig::Form::sasa)
@@ -123,7 +152,16 @@ class StandAloneAttention {
 
 void from_shapes(const NamedShapes& s, SasaResnetConfig& c) {
   using Form = SasaResnetConfig::Form;
-  resnet_from_shapes(s, kTorchvisionResnet, ".query_conv.weight", c);
+  constexpr const char* kLeaf = ".query_conv.weight";
+  c.stem_chans = {s.dim("bn1.weight", 0)};  // of either stem
+  c.stem = s.has("conv1.emb_mix") ? SasaResnetConfig::Stem::attention : SasaResnetConfig::Stem::conv;
+  if (c.stem == SasaResnetConfig::Stem::conv) {
+    resnet_from_shapes(s, kTorchvisionResnet, kLeaf, c);
+  } else {
+    c.in_chans = s.dim("conv1.query_conv.weight", 1);
+    c.mixtures = s.dim("conv1.emb_mix", 0);
+    resnet_body_from_shapes(s, kTorchvisionResnet, kLeaf, c);
+  }
   require(!c.attention_blocks.empty(), "sasa_resnet", "no block has conv2.query_conv.weight");
   const Pair first = c.attention_blocks[0];
   const std::string layer = fmt::format("layer{}.{}.conv2", first.rows + 1, first.columns);
@@ -144,15 +182,19 @@ void from_shapes(const NamedShapes& s, SasaResnetConfig& c) {
 
 std::vector<Variant<SasaResnetConfig>> variants() {
   std::vector<Variant<SasaResnetConfig>> out;
-  for (const auto& [layers, depths] :
-       {std::pair{26, std::vector<std::int64_t>{1, 2, 4, 1}}, {38, {2, 3, 5, 2}}, {50, {3, 4, 6, 3}}}) {
-    Variant<SasaResnetConfig>& v = out.emplace_back();
-    v.name = fmt::format("sasa_resnet{}", layers);
-    v.config.depths = depths;
-    v.config.everywhere();
-    v.preprocess.crop_pct = 0.875;
-    v.note = "ResNet of stand-alone self-attention behind a convolution stem, Ramachandran et al. 2019";
-  }
+  for (const auto stem : {SasaResnetConfig::Stem::conv, SasaResnetConfig::Stem::attention})
+    for (const auto& [layers, depths] :
+         {std::pair{26, std::vector<std::int64_t>{1, 2, 4, 1}}, {38, {2, 3, 5, 2}}, {50, {3, 4, 6, 3}}}) {
+      const bool conv = stem == SasaResnetConfig::Stem::conv;
+      Variant<SasaResnetConfig>& v = out.emplace_back();
+      v.name = fmt::format("sasa_resnet{}{}", layers, conv ? "" : "_attention_stem");
+      v.config.depths = depths;
+      v.config.everywhere();
+      v.config.stem = stem;
+      v.preprocess.crop_pct = 0.875;
+      v.note = fmt::format("ResNet of stand-alone self-attention behind {}, Ramachandran et al. 2019",
+                           conv ? "a convolution stem" : "an attention stem");
+    }
   return out;
 }
 

@@ -254,9 +254,7 @@ TinyVit::TinyVit(const Family& family, TinyVitConfig config, const Weights& w)
 }
 
 Var TinyVit::stem(const Context& ctx, const Var& images) const {
-  const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c().in_chans && shape[2] > 0 && shape[3] > 0, op(),
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), c().in_chans);
+  require_images(op(), images, c().in_chans);
   const Var x = stem2_(ctx, gelu(ctx, stem1_(ctx, images)));
   ctx.show([] { return "patch_embed"; }, x);
   return x;

@@ -76,7 +76,8 @@ void check_inputs(std::string_view op, const std::vector<Port>& ports, const Val
   for (const Port& port : ports) {
     const Var value = inputs.get(port.name);
     if (!value.defined()) {
-      require(port.optional, op, "the input {} ({}) is missing", port.name, port.axes);
+      require(port.optional, op, "the input {} ({}) is missing", port.name,
+              port.axes.empty() ? port.note : port.axes);
       continue;
     }
     const int rank = rank_of(port.axes);

@@ -112,13 +112,12 @@ class Vit final : public ImageModelOf<VitConfig> {
  private:
   Var embed(const Context& ctx, const Var& images) const;
   Var encode(const Context& ctx, const Var& images, Tensor* row) const;
-  Var pooled(const Context& ctx, const Var& x) const;
 
   PatchEmbed patch_embed_;
   Prefix prefix_;
   LearnedAbsolute position_;
   std::vector<Block> blocks_;
-  LayerNorm norm_;
+  FinalPool pool_;
   Head head_, head_dist_;
 };
 
@@ -129,7 +128,10 @@ Vit::Vit(const Family& family, VitConfig config, const Weights& w) : ImageModelO
   patch_embed_ = c.input.patch_embed(w / "patch_embed" / "proj", c.dim);
   const std::vector<float> rates = drop_rates(c.depth, c.drop_path);
   for (std::size_t i = 0; i < rates.size(); ++i) blocks_.emplace_back(w / "blocks" / i, c, rates[i]);
-  norm_ = LayerNorm(w / (c.fc_norm ? "fc_norm" : "norm"), c.dim, c.norm_eps);
+  pool_ = FinalPool(w, {.width = c.dim,
+                        .eps = c.norm_eps,
+                        .mean = c.pool == VitConfig::Pool::mean_patches || prefix_.size() == 0,
+                        .norms_mean = c.fc_norm});
   head_ = Head(w / "head", c.dim, c.input.num_classes);
   if (c.pool == VitConfig::Pool::mean_two_heads)
     head_dist_ = Head(w / "head_dist", c.dim, c.input.num_classes);
@@ -139,7 +141,7 @@ Var Vit::forward(const Context& ctx, const Var& images) const {
   using Pool = VitConfig::Pool;
   const Var x = encode(ctx, images, nullptr);  // (B, N, C)
   if (c().pool == Pool::none) return x;
-  const Var answer = head_(ctx, pooled(ctx, x));
+  const Var answer = head_(ctx, pool_(ctx, x, prefix_.size()));
   if (c().pool != Pool::mean_two_heads) return answer;
   return average(ctx, answer, head_dist_(ctx, Prefix::token(ctx, x, 1)));
 }
@@ -150,7 +152,7 @@ Features Vit::features(const Context& ctx, const Var& images) const {
   const Var x = encode(ctx, images, has_cls ? &row : nullptr);
   Features out;
   out.levels = {c().input.level(op(), images, prefix_.cut(ctx, x))};
-  out.cls = pooled(ctx, x);
+  out.cls = pool_(ctx, x, prefix_.size());
   if (row.defined()) out.attention = prefix_.cut_row(row);
   return out;
 }
@@ -165,14 +167,7 @@ Var Vit::encode(const Context& ctx, const Var& images, Tensor* row) const {
                        [this, i](const Context& c, const Var& y) { return blocks_[i](c, y, nullptr); });
     ctx.shown("blocks", static_cast<std::int64_t>(i), x);
   }
-  return c().fc_norm ? x : ctx.shown("norm", norm_(ctx, x));
-}
-
-/// What the head sees of all tokens x (B, N, C): (B, C).
-Var Vit::pooled(const Context& ctx, const Var& x) const {
-  if (c().pool != VitConfig::Pool::mean_patches && prefix_.size() > 0) return Prefix::token(ctx, x, 0);
-  const Var mean = mean_pool(ctx, x, prefix_.size());
-  return c().fc_norm ? ctx.shown("fc_norm", norm_(ctx, mean)) : mean;
+  return pool_.tokens(ctx, x);
 }
 
 /// [cls | dist | patches] + position: (B, prefix + rows * columns, C).

@@ -74,8 +74,11 @@ void check(const std::string& op, const VitRelposConfig& c) {
 }
 
 /// PyTorch's own start, which timm leaves these models.
+Linear::Options torch_linear(std::int64_t in, bool bias = true) {
+  return {.bias = bias, .weight_init = Init::fan_in(in), .bias_init = Init::fan_in(in)};
+}
 Linear linear(const Weights& w, std::int64_t in, std::int64_t out, bool bias = true) {
-  return {w, in, out, {.bias = bias, .weight_init = Init::fan_in(in), .bias_init = Init::fan_in(in)}};
+  return {w, in, out, torch_linear(in, bias)};
 }
 
 /// `mlp.fc1` (hidden, 2), `mlp.fc2` (heads, hidden).
@@ -160,20 +163,21 @@ class VitRelpos final : public ImageModelOf<VitRelposConfig> {
     if (c.shared_rel_pos) shared_ = relpos_mlp(w / "shared_rel_pos", c);
     const std::vector<float> rates = drop_rates(c.depth, c.drop_path);
     for (std::size_t i = 0; i < rates.size(); ++i) blocks_.emplace_back(w / "blocks" / i, c, rates[i]);
-    norm_ = LayerNorm(w / (norms_mean() ? "fc_norm" : "norm"), c.dim, c.norm_eps);
-    if (c.input.num_classes > 0) head_ = linear(w / "head", c.dim, c.input.num_classes);
+    pool_ = FinalPool(w, {.width = c.dim,
+                          .eps = c.norm_eps,
+                          .mean = c.pool == VitRelposConfig::Pool::mean,
+                          .norms_mean = c.final_norm == VitRelposConfig::FinalNorm::fc_norm});
+    head_ = Head(w / "head", c.dim, c.input.num_classes, torch_linear(c.dim));
   }
   Var forward(const Context& ctx, const Var& images) const override {
-    const Var token = pooled(ctx, encode(ctx, images));
-    return head_.defined() ? ctx.shown("head", head_(ctx, token)) : token;
+    return head_(ctx, pool_(ctx, encode(ctx, images), cls_.size()));
   }
   Features features(const Context& ctx, const Var& images) const override {
     const Var x = encode(ctx, images);
-    return {.levels = {c().input.level(op(), images, cls_.cut(ctx, x))}, .cls = pooled(ctx, x)};
+    return {.levels = {c().input.level(op(), images, cls_.cut(ctx, x))}, .cls = pool_(ctx, x, cls_.size())};
   }
 
  private:
-  bool norms_mean() const { return c().final_norm == VitRelposConfig::FinalNorm::fc_norm; }
   /// [class | patches], normed unless their mean is: (B, prefix + rows * columns, C).
   Var encode(const Context& ctx, const Var& images) const {
     const Grid grid = c().input.grid(op(), images);
@@ -184,21 +188,15 @@ class VitRelpos final : public ImageModelOf<VitRelposConfig> {
     for (std::size_t i = 0; i < blocks_.size(); ++i)
       x = ctx.shown("blocks", static_cast<std::int64_t>(i),
                     blocks_[i](ctx, x, window, c().shared_rel_pos ? &shared : nullptr));
-    return norms_mean() ? x : ctx.shown("norm", norm_(ctx, x));
-  }
-  /// What the head sees: (B, C).
-  Var pooled(const Context& ctx, const Var& x) const {
-    if (c().pool == VitRelposConfig::Pool::cls) return Prefix::token(ctx, x, 0);
-    const Var mean = mean_pool(ctx, x, cls_.size());
-    return norms_mean() ? ctx.shown("fc_norm", norm_(ctx, mean)) : mean;
+    return pool_.tokens(ctx, x);
   }
 
   Prefix cls_;
   PatchEmbed patch_embed_;
   RelPosMlp shared_;
   std::vector<Block> blocks_;
-  LayerNorm norm_;
-  Linear head_;
+  FinalPool pool_;
+  Head head_;
 };
 
 void from_shapes(const NamedShapes& s, VitRelposConfig& c) {

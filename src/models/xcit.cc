@@ -260,9 +260,7 @@ class Xcit final : public ImageModelOf<XcitConfig> {
 
 Var Xcit::encode(const Context& ctx, const Var& images, Grid& grid) const {
   const XcitConfig& c = this->c();
-  const Shape& shape = images.shape();
-  require(shape.rank() == 4 && shape[0] > 0 && shape[1] == c.input.in_chans && shape[2] > 0 && shape[3] > 0,
-          op(), "images of shape {}; (B, {}, H, W) was expected", shape.str(), c.input.in_chans);
+  require_images(op(), images, c.input.in_chans);
   Var patches = images;
   for (std::size_t k = 0; k < stem_.size(); ++k)
     patches = stem_[k](ctx, k == 0 ? patches : gelu(ctx, patches));

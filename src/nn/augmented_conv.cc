@@ -66,7 +66,9 @@ Var AugmentedConv::attend(const Context& ctx, const Var& qkv) const {
   const std::int64_t dk = options_.dk, dv = options_.dv, H = options_.heads;
   if (options_.relative)
     require(rows == options_.rows && columns == options_.columns, kAugmentedConvOp,
-            "a map of {}x{} for tables made for {}x{}", rows, columns, options_.rows, options_.columns);
+            "a map of {}x{}, where tables are made for {}x{}: pictures of the configuration's img_size are "
+            "needed",
+            rows, columns, options_.rows, options_.columns);
   const Var tokens = images_to_tokens(ctx, qkv);
   const Var q = slice_axis(ctx, tokens, 2, 0, dk), k = slice_axis(ctx, tokens, 2, dk, 2 * dk),
             v = slice_axis(ctx, tokens, 2, 2 * dk, 2 * dk + dv);

@@ -100,9 +100,8 @@ AxialAttention::AxialAttention(const Weights& w, const Options& o) : options_(o)
 }
 
 Var AxialAttention::operator()(const Context& ctx, const Var& x) const {
+  require_images(kAxialAttentionOp, x, options_.in);
   const Shape& shape = x.shape();
-  if (shape.rank() != 4 || shape[1] != options_.in)
-    fail(kAxialAttentionOp, "images of shape {}; (B, {}, H, W) was expected", shape.str(), options_.in);
   const Lines lines{shape[0], shape[2], shape[3], options_.axis};
   require(lines.n() <= options_.span, kAxialAttentionOp, "lines of {} places; the table is made for {}",
           lines.n(), options_.span);

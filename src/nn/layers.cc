@@ -14,6 +14,12 @@ void require_heads(const char* op, std::int64_t heads, std::int64_t width) {
           heads, width);
 }
 
+void require_images(std::string_view op, const Var& images, std::int64_t channels) {
+  const Shape& shape = images.shape();
+  require(shape.rank() == 4 && shape.numel() > 0 && shape[1] == channels, op,
+          "images of shape {}; (B, {}, H, W) was expected", shape.str(), channels);
+}
+
 Linear::Linear(const Weights& w, std::int64_t in, std::int64_t out, const Options& options)
     : in_(in), out_(out) {
   const Shape matrix{out, in};
@@ -87,8 +93,7 @@ PatchEmbed::PatchEmbed(const Weights& w, std::int64_t channels, std::int64_t pat
 
 Var PatchEmbed::operator()(const Context& ctx, const Var& images) const {
   const Shape& shape = images.shape();
-  if (shape.rank() != 4 || shape[1] != channels_)
-    fail("patch_embed", "images of shape {}; (B, {}, H, W) was expected", shape.str(), channels_);
+  require_images("patch_embed", images, channels_);
   if (shape[2] < patch_rows_ || shape[3] < patch_columns_)
     fail("patch_embed", "images of {}x{} are smaller than a patch of {}x{}", shape[2], shape[3], patch_rows_,
          patch_columns_);

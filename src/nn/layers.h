@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "nn/weights.h"
 #include "ops/linear.h"
@@ -9,6 +10,8 @@ namespace locant {
 
 /// Throws Error under the name of `op` unless the heads divide the width.
 void require_heads(const char* op, std::int64_t heads, std::int64_t width);
+/// Throws Error under the name of `op` unless images are (B, channels, H, W) and not empty.
+void require_images(std::string_view op, const Var& images, std::int64_t channels);
 
 /// y = act(x W^T + b) + residual. `weight` (out, in), `bias` (out). Packed once for inference, where act and
 /// residual are fused into the product.

@@ -60,9 +60,8 @@ SurveySasa::SurveySasa(const Weights& w, const Options& o) : options_(o) {
 }
 
 Var SurveySasa::operator()(const Context& ctx, const Var& x) const {
+  require_images(kSurveySasaOp, x, options_.in);
   const Shape& shape = x.shape();
-  require(shape.rank() == 4 && shape.numel() > 0 && shape[1] == options_.in, kSurveySasaOp,
-          "images of shape {}; (B, {}, H, W) was expected", shape.str(), options_.in);
   const std::int64_t H = shape[2], W = shape[3], K = options_.kernel, D = options_.out / options_.heads;
   const std::int64_t groups = shape[0] * options_.heads * H * W, before = (K - 1) / 2;
   const Var around = with_zeros(ctx, x, before, K - 1 - before);

@@ -11,8 +11,10 @@ namespace locant {
 namespace {
 
 void check_ratio(Grid grid, std::int64_t ratio) {
-  require(grid.rows >= ratio && grid.columns >= ratio, "spatial_reduction",
-          "a grid of {} x {} reduced by {} leaves no keys", grid.rows, grid.columns, ratio);
+  require(
+      grid.rows >= ratio && grid.columns >= ratio, "spatial_reduction",
+      "a grid of {} x {} reduced by {} leaves no keys; it must be {} x {} at least, from a larger picture",
+      grid.rows, grid.columns, ratio, ratio, ratio);
 }
 
 }  // namespace

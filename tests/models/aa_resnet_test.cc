@@ -11,7 +11,6 @@
 namespace locant {
 namespace aa_resnet_test {
 
-using testing::EverywhereSource;
 using testing::random_tensor;
 using Json = nlohmann::json;
 using Map = testing::ResnetReference::Map;
@@ -23,10 +22,7 @@ constexpr const char* kSmall =
     R"("key_dims":[6,8,4],"value_dims":[4,8,6]})";
 
 std::unique_ptr<Model> make_small(const std::string& more, WeightMode mode = WeightMode::inference) {
-  EverywhereSource source;
-  Json config = Json::parse(kSmall);
-  config.update(Json::parse(more));
-  return make_model("aa_resnet", config.dump(), Weights(source, mode));
+  return testing::make_resnet("aa_resnet", kSmall, more, mode);
 }
 
 // Equations 1 to 6 of the paper; every head's result as (positions, channels).

@@ -11,7 +11,6 @@
 namespace locant {
 namespace botnet_test {
 
-using testing::EverywhereSource;
 using testing::random_tensor;
 using Json = nlohmann::json;
 
@@ -22,10 +21,7 @@ constexpr const char* kSmall =
     R"("head_dims":[4,3,5]})";
 
 std::unique_ptr<Model> make_small(const std::string& more, WeightMode mode = WeightMode::inference) {
-  EverywhereSource source;
-  Json config = Json::parse(kSmall);
-  config.update(Json::parse(more));
-  return make_model("botnet", config.dump(), Weights(source, mode));
+  return testing::make_resnet("botnet", kSmall, more, mode);
 }
 
 TEST(Botnet, ParameterCountsOfTimm) {

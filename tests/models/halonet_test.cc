@@ -10,7 +10,6 @@
 namespace locant {
 namespace halonet_test {
 
-using testing::EverywhereSource;
 using testing::random_tensor;
 using Json = nlohmann::json;
 
@@ -20,10 +19,7 @@ constexpr const char* kSmall =
     R"("head_dims":[4,3,5],"block_size":4,"halo":1})";
 
 std::unique_ptr<Model> make_small(const std::string& more, WeightMode mode = WeightMode::inference) {
-  EverywhereSource source;
-  Json config = Json::parse(kSmall);
-  config.update(Json::parse(more));
-  return make_model("halonet", config.dump(), Weights(source, mode));
+  return testing::make_resnet("halonet", kSmall, more, mode);
 }
 
 TEST(Halonet, ParameterCountsOfTimm) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "models/config_json.h"
@@ -13,6 +14,7 @@ namespace locant {
 namespace nat_test {
 
 using testing::random_tensor;
+using Json = nlohmann::json;
 
 constexpr const char* kTiny =
     R"({"dim":8,"depths":[2,1],"heads":[2,2],"kernel":3,"mlp_ratio":1.5,"num_classes":3})";
@@ -33,17 +35,42 @@ std::unique_ptr<Model> made(const std::string& more = "{}") {
   return make_model("nat", merge_config(kTiny, more), Weights(source, WeightMode::train));
 }
 
-// Of transformers 5.24's class, with LayerScale where the repository has it.
+// Of transformers 5.24's class, with LayerScale where the repository has it; 11 x 11: 738 heads with tables
+// of 21 x 21 for 13 x 13.
 TEST(Nat, ParameterCountsAreThePublishedOnes) {
-  const std::pair<const char*, std::int64_t> counts[] = {
-      {"nat_mini", 19'984'174},    {"nat_tiny", 27'901'582},   {"nat_small", 50'743'297},
-      {"nat_base", 89'769'652},    {"dinat_mini", 19'984'174}, {"dinat_tiny", 27'901'582},
-      {"dinat_small", 50'719'681}, {"dinat_base", 89'769'652}, {"dinat_large", 200'943'514}};
+  const std::pair<const char*, std::int64_t> counts[] = {{"nat_mini", 19'984'174},
+                                                         {"nat_tiny", 27'901'582},
+                                                         {"nat_small", 50'743'297},
+                                                         {"nat_base", 89'769'652},
+                                                         {"dinat_mini", 19'984'174},
+                                                         {"dinat_tiny", 27'901'582},
+                                                         {"dinat_small", 50'719'681},
+                                                         {"dinat_base", 89'769'652},
+                                                         {"dinat_large", 200'943'514},
+                                                         {"dinat_large_384", 200'943'514},
+                                                         {"dinat_large_384_11x11", 201'144'250}};
   for (const auto& [name, want] : counts) {
     const ModelEntry& entry = find_model(name);
     std::int64_t got = 0;
     for (const Parameter& p : model_parameters(entry.family, entry.config)) got += p.shape.numel();
     EXPECT_EQ(got, want) << name;
+  }
+}
+
+// kernel * dilation places of the far blocks fit the grid of each stage, and one gap more would not.
+TEST(Nat, FarBlocksSpanTheGridOfTheirPictures) {
+  for (const char* name :
+       {"dinat_mini", "dinat_base", "dinat_large", "dinat_large_384", "dinat_large_384_11x11"}) {
+    const Json c = Json::parse(
+        merge_config(find_family("nat").default_config(find_family("nat")), find_model(name).config));
+    std::size_t block = 0;
+    for (std::size_t s = 0; s < 4; ++s) {
+      const std::int64_t grid = c["img_size"][0].get<std::int64_t>() / (std::int64_t{4} << s),
+                         kernel = c["kernel"];
+      for (std::int64_t b = 0; b < c["depths"][s].get<std::int64_t>(); ++b, ++block)
+        EXPECT_EQ(c["dilations"][block].get<std::int64_t>(), b % 2 == 0 ? 1 : grid / kernel)
+            << name << " " << block;
+    }
   }
 }
 

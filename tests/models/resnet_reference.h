@@ -7,10 +7,12 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
-#include "models/model.h"
+#include "models/config_json.h"
+#include "models/registry.h"
 #include "nn/weights.h"
 #include "tests/support/gradcheck.h"
 
@@ -28,6 +30,13 @@ class EverywhereSource final : public WeightSource {
     return out;
   }
 };
+
+/// A model of EverywhereSource's numbers: the configuration `small`, `more` over it.
+inline std::unique_ptr<Model> make_resnet(const char* family, const char* small, const std::string& more,
+                                          WeightMode mode) {
+  EverywhereSource source;
+  return make_model(family, merge_config(small, more), Weights(source, mode));
+}
 
 /// Parameters without the running statistics: what papers count.
 inline std::int64_t learnable(const std::vector<Parameter>& parameters) {
@@ -58,6 +67,7 @@ struct ResnetReference {
   std::map<std::string, std::vector<double>> tensors = {};
   std::vector<std::int64_t> depths = {};
   Layer layer = nullptr;
+  std::function<Map(const ResnetReference&, const Map&)> stem = nullptr;  ///< none: a 3x3 convolution, a pool
   float eps = 1e-5f;
 
   explicit ResnetReference(const Model& model) {
@@ -123,9 +133,9 @@ struct ResnetReference {
     return y;
   }
 
-  /// Logits of one picture, behind a stem of one 3x3 convolution and a pool; stages but the first halve.
+  /// Logits of one picture; stages but the first halve.
   std::vector<double> logits(const Map& image) const {
-    Map x = pool(relu(norm("bn1", conv("conv1", image, 3, 2))), 3, 2, 1, true);
+    Map x = stem ? stem(*this, image) : pool(relu(norm("bn1", conv("conv1", image, 3, 2))), 3, 2, 1, true);
     for (std::size_t s = 0; s < depths.size(); ++s)
       for (std::int64_t b = 0; b < depths[s]; ++b) {
         const std::string at = "layer" + std::to_string(s + 1) + "." + std::to_string(b);

@@ -155,9 +155,9 @@ TEST(Zoo, SavedAndLoadedIsTheSame) {
 // The families that a size was chosen for when they were made, and what they say to another.
 const std::map<std::string, std::string> kOfOneSize = {
     {"botnet", "made for 8 x 8"},
-    {"aa_resnet", "made for 8x8"},
+    {"aa_resnet", "made for 8x8: pictures of the configuration's img_size are needed"},
     {"localvit", "does not resize"},
-    {"sam", "32, 32) was expected"},
+    {"sam", "(B, C, 32, 32) was expected: scaled so that the longer side is 32"},
     {"sam_mask_decoder", "4x4"},
     {"sam_prompt_encoder", "16"},
     {"window_attention_v2", "2 x 2 tokens"},

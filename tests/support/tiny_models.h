@@ -83,8 +83,8 @@ struct TinySize {
 };
 
 /// Random inputs of a tiny model: first those that it must have, then what it can have besides. Of options
-/// only SAM's, which asks other tensors, and the sides that GPSA needs: a square of its tokens. The rest
-/// check what is there.
+/// SAM's, which asks other tensors, and those without which there is no answer: GPSA's sides, a square of its
+/// tokens. The rest check what is there.
 inline std::vector<Values> tiny_inputs(const Model& model, const TinySize& size, std::int64_t batch,
                                        std::uint64_t seed) {
   const nlohmann::json config = nlohmann::json::parse(model.config());
@@ -140,12 +140,11 @@ inline std::vector<Values> tiny_inputs(const Model& model, const TinySize& size,
   };
   Values must, all;
   for (const Port& port : model.inputs()) {
-    const bool sides = std::string(model.family().name) == "gpsa";
-    const bool other = port.kind == Port::Kind::option && port.name != "multimask_output" && !sides;
+    const bool other = port.kind == Port::Kind::option && port.optional && port.name != "multimask_output";
     if (other || port.kind == Port::Kind::state || port.name == "image_embedding") continue;
     const Var value = make(port);
     // SAM without a prompt gives no masks.
-    if (!port.optional || sides || port.name == "images" || port.name == "points" || port.name == "labels")
+    if (!port.optional || port.name == "images" || port.name == "points" || port.name == "labels")
       must.set(port.name, value);
     all.set(port.name, value);
   }
