@@ -153,7 +153,7 @@ TEST_F(Data, FoldersOfClasses) {
       EXPECT_EQ(data.train->label(i), i / 2);
     }
     ASSERT_EQ(data.notes.size(), cache == 0 ? 2u : 1u);
-    EXPECT_EQ(data.notes[0], "validating on " + (root_ / "val").string());
+    EXPECT_EQ(data.notes[0], "validating on " + (folder_ / "val").string());
     EXPECT_FALSE(data.test);
   }
 }
