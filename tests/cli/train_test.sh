@@ -123,13 +123,31 @@ expect_code 2 "pipe.png: no regular file" "$locant" "${some[@]}" --strict --out 
 
 expect_code 2 "Try a lower --lr" "$locant" "${options[@]}" --epochs 9 --lr 1000 --clip 0 --weight-decay 1000 --out "$work/x"
 
+# Fine-tuning: recipes print what they set, the probe keeps features, and a run says what it was.
+init=(--init examples/digits/digits.safetensors --data tests/data/digits500)
+expect_code 0 "recipe probe: probe true, probe_c 0.5 (given)" "$locant" train --recipe probe "${init[@]}" --probe-c 0.5 --out "$work/probe"
+grep -q "steps of the head" "$work/stdout" || fail "no word on the probe"
+for name in report.json split.csv features.safetensors val/confusion.csv val/confusion.png val/per_class.csv val/predictions.csv; do
+  [[ -s $work/probe/$name ]] || fail "the probe left no $name"
+done
+expect_code 0 "are there already" "$locant" train --recipe probe "${init[@]}" --force --out "$work/probe"
+expect_code 0 "100 pictures of 10 classes" "$locant" evaluate tests/data/digits500 --weights "$work/probe/model.safetensors"
+expect_code 0 "layer_decay 0.5 (given)" "$locant" train --recipe finetune --epochs 1 --layer-decay 0.5 --freeze 2 --opt sgd \
+  --scale 0.5 1 --aa rand-m5-n1 --mixup 0.2 --class-weights balanced --patience 3 --grad-accum-steps 2 --grad-checkpointing \
+  "${init[@]}" --out "$work/adapted"
+grep -q "parameters stand still" "$work/stderr" || fail "no word on what is frozen"
+[[ -s $work/adapted/best.safetensors && -s $work/adapted/curves.png ]] || fail "no best model, or no curves"
+expect_code 2 "no recipe is called" "$locant" train --recipe quick "${init[@]}" --out "$work/x"
+expect_code 2 "no parameter of the model has such a name" "$locant" train --freeze 'neck.*' "${init[@]}" --out "$work/x"
+
 expect_code 2 "holds a run already" "$locant" "${options[@]}" --epochs 2 --out "$work/straight"
 expect_code 2 "keeps its --lr" "$locant" train --resume "$work/straight" --lr 1
 expect_code 2 "no run to resume" "$locant" train --resume "$work"
 expect_code 2 "no output folder" "$locant" train --data tests/data/digits500 --model swin_digits
 expect_code 2 "no model given" "$locant" train --data tests/data/digits500 --out "$work/x"
 expect_code 2 "is not a folder" "$locant" train --data "$work/nowhere" --model swin_digits --out "$work/x"
-expect_code 2 "neither class folders nor IDX" "$locant" train --data "$work/straight" --model swin_digits --out "$work/x"
+mkdir "$work/nothing"
+expect_code 2 "neither class folders nor IDX" "$locant" train --data "$work/nothing" --model swin_digits --out "$work/x"
 expect_code 2 "not a JSON object" "$locant" train --data tests/data/digits500 --config '{broken' --out "$work/x"
 [[ ! -e $work/x ]] || fail "a failed start left a folder"
 "$locant" train --help | grep -q -- "--resume" || fail "--help does not name --resume"
