@@ -12,7 +12,7 @@ using Json = nlohmann::ordered_json;
 const std::vector<Recipe>& recipes() {
   static const std::vector<Recipe> all = {
       {"probe", R"({"probe":true,"probe_c":1.0,"batch":32,"class_weights":"none"})"},
-      {"finetune", R"({"epochs":20,"batch":32,"grad_accum_steps":1,"opt":"adamw","lr":5e-4,"min_lr":1e-6,
+      {"finetune", R"({"epochs":10,"batch":32,"grad_accum_steps":1,"opt":"adamw","lr":2e-4,"min_lr":1e-6,
                        "warmup_epochs":1,"layer_decay":0.75,"freeze":0,"weight_decay":0.05,"clip":1.0,
                        "label_smoothing":0.1,"class_weights":"none","drop_path":0.1,"ema":0.999,
                        "scale":[0.35,1.0],"hflip":0.5,"color_jitter":0.2,"aa":"","reprob":0.0,"mixup":0.0,"cutmix":0.0})"},
