@@ -166,8 +166,9 @@ class Evaluator {
                        pictures_->listed.size()));
       return kInterrupted;
     }
-    require(evaluation_.size() > 0, "evaluate", "none of the {} pictures could be read; the first is {}: {}",
-            left_out_.size(), left_out_.front().path, left_out_.front().reason);
+    if (evaluation_.size() == 0)
+      fail("evaluate", "none of the {} pictures could be read; the first is {}: {}", left_out_.size(),
+           left_out_.front().path, left_out_.front().reason);
     answer();
     if (left_out_.empty()) return kOk;
     warn(fmt::format("{} of {} pictures left out", left_out_.size(),
