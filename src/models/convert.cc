@@ -85,7 +85,8 @@ Tensors translate(const Model& model, const HubFolder& folder) {
                        rows_of(parameter.value.value(), piece.row, piece.rows));
     }
   }
-  for (const auto& [name, shape] : folder.zeros) out.emplace_back(name, Tensor(shape));
+  for (const HubFolder::Blank& blank : folder.blanks)
+    out.emplace_back(blank.name, Tensor::full(blank.shape, blank.value));
   return out;
 }
 
@@ -97,7 +98,7 @@ void require_same_numbers(const Model& model, const Model& written, const HubFol
   std::size_t same = 0;
   for (const Parameter& parameter : written.parameters()) {
     const auto it = originals.find(parameter.name);
-    if (it == originals.end() && !folder.zeros.empty() && parameter.name == "mask_token") continue;
+    if (it == originals.end() && !folder.blanks.empty() && parameter.name == "mask_token") continue;
     const bool equal = it != originals.end() && it->second->shape == parameter.shape &&
                        std::memcmp(it->second->value.value().data(), parameter.value.value().data(),
                                    static_cast<std::size_t>(parameter.shape.numel()) * sizeof(float)) == 0;
@@ -125,6 +126,7 @@ void check_folder(const fs::path& path, const LoadedModel& source, const HubFold
   require_same_numbers(*source.model, *written.model, folder);
   std::vector<std::string> passed = fields_beside_the_answer();
   passed.emplace_back("mask_token");
+  passed.insert(passed.end(), folder.untold.begin(), folder.untold.end());
   if (source.model->num_classes() == 0) passed.insert(passed.end(), {"pool", "head_input"});
   const HubJson wanted = config_of(*source.model), got = config_of(*written.model);
   for (const std::string& key : differing_fields(wanted, got, passed))
