@@ -15,7 +15,7 @@ struct HubClass {
   std::string constants = "{}";  ///< keys that no field of ours says; JSON object
   std::string has = "{}";  ///< our fields that it fixes, where they are not the family's default; JSON object
   std::vector<std::string> whole = {};   ///< its keys that are whole numbers where our field need not be
-  std::vector<std::string> lacks = {};   ///< keys of other types' files that are read, and that it has not
+  std::vector<std::string> lacks = {};   ///< keys that are read of other types or releases, and not written
   std::vector<std::string> says = {};    ///< our fields that `more` says, or refuses
   std::vector<std::string> untold = {};  ///< our fields that it is not told, and that decide no answer
   std::vector<std::string> outside =

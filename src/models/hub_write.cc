@@ -94,6 +94,7 @@ class Writer {
                      hub_.fixed),
         class_.has));
     out_.untold = class_.untold;
+    out_.counts_batches = true;
   }
 
   /// Of DeiT, those for two heads stand first.
@@ -244,10 +245,20 @@ class Writer {
     if (is("sam")) write_sam_parts();
     const bool mask_token = rows_of("mask_token") > 0;
     if (hub_.model_type == kWithRegisters && !mask_token)
-      out_.blanks.push_back(
-          {out_.prefix + "embeddings.mask_token", Shape({1, config_["dim"].get<std::int64_t>()})});
+      out_.beside.emplace_back(out_.prefix + "embeddings.mask_token",
+                               Tensor::zeros({1, config_["dim"].get<std::int64_t>()}));
     if (hub_.model_type == kWithRegisters) keys_.erase("use_mask_token");
     if (is("wav2vec2_conformer")) write_audio_front();
+  }
+
+  /// What the encoder turns its heads by: (head width / 2), a buffer of the class.
+  Tensor frequencies() const {
+    const auto D = config_["dim"].get<std::int64_t>() / config_["heads"].get<std::int64_t>();
+    Tensor out(Shape{D / 2});
+    for (std::int64_t i = 0; i < D / 2; ++i)
+      out[i] = static_cast<float>(std::pow(config_["temperature"].get<double>(),
+                                           -2.0 * static_cast<double>(i) / static_cast<double>(D)));
+    return out;
   }
 
   /// Its class hears, and its encoder begins behind that. NaN: what it would make of audio is no answer.
@@ -262,11 +273,13 @@ class Writer {
                                       {"feature_projection.layer_norm.bias", Shape{1}},
                                       {"feature_projection.projection.weight", Shape{C, 1}},
                                       {"feature_projection.projection.bias", Shape{C}}})
-      out_.blanks.push_back({name, shape, kNone});
+      out_.beside.emplace_back(name, Tensor::full(shape, kNone));
     for (const auto& [name, shape] : {std::pair{embed + "bias", Shape{C}},  // made by the class, used nowhere
                                       {embed + "parametrizations.weight.original0", Shape{1, 1, 1}},
                                       {embed + "parametrizations.weight.original1", Shape{C, 1, 1}}})
-      out_.blanks.push_back({name, shape});
+      out_.beside.emplace_back(name, Tensor::zeros(shape));
+    if (config_["position"] == "rotary_hidden")
+      out_.beside.emplace_back("encoder.embed_positions.inv_freq", frequencies());
     out_.notes.push_back(fmt::format(
         "{} hears audio, and this model begins behind that: feature_extractor and feature_projection are of "
         "one channel and NaN; encoder(hidden_states) is what answers",

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/shape.h"
+#include "core/tensor.h"
 #include "models/load.h"
 #include "models/renames.h"
 
@@ -21,13 +21,9 @@ struct HubFolder {
   std::vector<std::string> heads;   ///< glob patterns of the library's names that stand outside the prefix
   std::vector<std::string> lost;    ///< our parameters that its class has no place for, and no answer needs
   std::vector<std::string> untold;  ///< our fields that no file of it says, and that decide no answer
-  /// Tensors that its class always has and the model has not: zeros where they are never used.
-  struct Blank {
-    std::string name;
-    Shape shape;
-    float value = 0.0f;
-  };
-  std::vector<Blank> blanks;
+  /// Tensors that its class always has and the model has not.
+  std::vector<std::pair<std::string, Tensor>> beside;
+  bool counts_batches = false;     ///< a count of batches stands beside each running variance
   std::vector<std::string> notes;  ///< lines for people
 };
 

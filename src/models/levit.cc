@@ -549,7 +549,8 @@ std::vector<HubKeys> hub() {
            // Told by the tensors; each save of transformers adds an empty entry to down_ops.
            .inert = {"key_dim", "attention_ratio", "mlp_ratio", "down_ops", "patch_size"},
            .written = {.name = "Levit",
-                       .constants = R"({"initializer_range":0.02})",
+                       .constants = R"({"initializer_range":0.02,"drop_path_rate":0})",  // whole there
+                       .lacks = {"drop_path_rate"},
                        .says = {"stem_chans", "down_heads", "key_dim", "attn_ratio", "mlp_ratio", "pool"},
                        .more = stage_keys}}};
 }

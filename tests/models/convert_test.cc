@@ -57,13 +57,15 @@ class Convert : public ::testing::Test {
   fs::path work_;
 };
 
-/// Without counts of batches, and the pooler: no answer here needs them.
-std::set<std::string> names_in(const fs::path& folder) {
+/// Without the pooler, which no answer here needs; `counts`: with counts of batches.
+std::set<std::string> names_in(const fs::path& folder, bool counts = true) {
   std::set<std::string> out;
   const auto file = open_tensor_file((folder / "model.safetensors").string());
-  for (const auto& tensor : file->tensors())
-    if (!tensor.name.ends_with(".num_batches_tracked") && !tensor.name.starts_with("pooler."))
-      out.insert(tensor.name);
+  for (const auto& tensor : file->tensors()) {
+    const bool count = tensor.name.ends_with(".num_batches_tracked");
+    EXPECT_EQ(tensor.dtype, count ? DType::i64 : DType::f32) << tensor.name;
+    if (!tensor.name.starts_with("pooler.") && (counts || !count)) out.insert(tensor.name);
+  }
   return out;
 }
 
@@ -214,10 +216,18 @@ TEST_F(Convert, EncodersBehindAudioComeBack) {
       for (const char* layer : {"0", "1"})
         for (const char* part : {"linear_pos.weight", "pos_bias_u", "pos_bias_v"})
           wanted.insert(std::string("encoder.layers.") + layer + ".self_attn." + part);
+    if (std::string(name).ends_with("rotary")) wanted.insert("encoder.embed_positions.inv_freq");
     EXPECT_EQ(names_in(work_ / name), wanted);
     const auto file = open_tensor_file((work_ / name / "model.safetensors").string());
     EXPECT_TRUE(std::isnan(file->read("feature_projection.projection.bias")[0]));
     EXPECT_EQ(file->read("encoder.pos_conv_embed.conv.bias")[0], 0.0f);
+    if (std::string(name).ends_with("rotary")) {
+      const std::string buffer = "encoder.embed_positions.inv_freq";
+      const auto whole = open_tensor_file((fixture(name) / "model.safetensors").string());
+      const Tensor here = file->read(buffer), there = whole->read("wav2vec2_conformer." + buffer);
+      ASSERT_EQ(here.shape(), there.shape());
+      for (std::int64_t i = 0; i < here.numel(); ++i) EXPECT_NEAR(here[i], there[i], 1e-7f * there[i]);
+    }
     ASSERT_EQ(done.notes.size(), 1u);
     EXPECT_NE(done.notes[0].find("feature_extractor"), std::string::npos) << done.notes[0];
     expect_same_answer(fixture(name).string(), (work_ / name).string());
@@ -232,7 +242,7 @@ TEST_F(Convert, TimmFoldersComeBack) {
         "timm_samvit_classifier"}) {
     SCOPED_TRACE(name);
     to("timm", name, name);
-    EXPECT_EQ(names_in(work_ / name), names_in(fixture(name)));
+    EXPECT_EQ(names_in(work_ / name, false), names_in(fixture(name), false));
     const Json got = read(work_ / name / "config.json"), want = read(fixture(name) / "config.json");
     for (const auto& [key, value] : want["model_args"].items())
       EXPECT_EQ(got["model_args"].value(key, Json("absent")), value) << key;
@@ -419,6 +429,19 @@ TEST_F(Convert, OurOwnModelsBecomeTransformers) {
     expect_same_answer(input.string(), output.string(), shape);
     fs::remove_all(output);
   }
+}
+
+TEST_F(Convert, WhatIsNeverUsedIsZero) {
+  const fs::path input = work_ / "own.safetensors", output = work_ / "out";
+  write_own(input, "dinov2",
+            R"({"img_size":16,"patch_size":4,"dim":48,"depth":1,"heads":3,"registers":2,)"
+            R"("pos_resize":"bicubic_antialias","num_classes":0})");
+  ConvertOptions options;
+  options.to = "transformers";
+  convert_model(input.string(), output.string(), options);
+  const auto file = open_tensor_file((output / "model.safetensors").string());
+  const Tensor token = file->read("embeddings.mask_token");
+  for (std::int64_t i = 0; i < token.numel(); ++i) EXPECT_EQ(token[i], 0.0f);
 }
 
 TEST_F(Convert, ConstantsOfItsClassesAreWritten) {
