@@ -28,6 +28,6 @@ std::unique_ptr<TensorFile> parse_safetensors(std::span<const std::byte> bytes, 
 /// What write_safetensors (io/tensor_file.h) writes, into a sink. `name` stands in errors. Throws Error.
 void write_safetensors(ByteSink& sink, const std::string& name,
                        const std::vector<std::pair<std::string, Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata = {});
+                       const std::map<std::string, std::string>& metadata = {}, const Counts& counts = {});
 
 }  // namespace locant

@@ -60,9 +60,12 @@ std::unique_ptr<TensorFile> open_tensor_file(const std::string& path);
 /// The same without indexes.
 std::unique_ptr<TensorFile> open_single_file(const std::string& path);
 
-/// Writes float32 safetensors: temporary file beside it, fsync, rename. Throws Error; the old file is then
-/// untouched.
+/// Whole numbers without axes (I64), as libraries keep counts of batches.
+using Counts = std::vector<std::pair<std::string, std::int64_t>>;
+
+/// Writes safetensors, float32 but for `counts`: temporary file beside it, fsync, rename. Throws Error; the
+/// old file is then untouched.
 void write_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata);
+                       const std::map<std::string, std::string>& metadata, const Counts& counts = {});
 
 }  // namespace locant

@@ -17,9 +17,9 @@ std::string quoted(const std::string& path, const std::string& text) {
   }
 }
 
-/// The JSON header, padded with spaces so that the data begins at a multiple of 8 bytes.
+/// The JSON header, padded with spaces so that the data begins at a multiple of 8 bytes, with the counts.
 std::string header_of(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
-                      const std::map<std::string, std::string>& metadata) {
+                      const std::map<std::string, std::string>& metadata, const Counts& counts) {
   std::vector<std::string> entries;
   if (!metadata.empty()) {
     std::vector<std::string> pairs;
@@ -28,14 +28,18 @@ std::string header_of(const std::string& path, const std::vector<std::pair<std::
   }
   std::set<std::string> names;
   std::int64_t at = 0;
-  for (const auto& [name, tensor] : tensors) {
-    require(tensor.defined(), "safetensors", "{}: tensor \"{}\" has no numbers to write", path, name);
+  const auto add = [&](const std::string& name, const char* dtype, const std::string& shape,
+                       std::int64_t bytes) {
     require(name != "__metadata__", "safetensors", "{}: no tensor can be named __metadata__", path);
     require(names.insert(name).second, "safetensors", "{}: two tensors are named \"{}\"", path, name);
-    entries.push_back(fmt::format("{}:{{\"dtype\":\"F32\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
-                                  quoted(path, name), fmt::join(tensor.shape().extents(), ","), at,
-                                  at + tensor.bytes()));
-    at += tensor.bytes();
+    entries.push_back(fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
+                                  quoted(path, name), dtype, shape, at, at + bytes));
+    at += bytes;
+  };
+  for (const auto& entry : counts) add(entry.first, "I64", "", sizeof(std::int64_t));
+  for (const auto& [name, tensor] : tensors) {
+    require(tensor.defined(), "safetensors", "{}: tensor \"{}\" has no numbers to write", path, name);
+    add(name, "F32", fmt::format("{}", fmt::join(tensor.shape().extents(), ",")), tensor.bytes());
   }
   std::string header = fmt::format("{{{}}}", fmt::join(entries, ","));
   header.resize((header.size() + 7) / 8 * 8, ' ');
@@ -47,17 +51,19 @@ std::string header_of(const std::string& path, const std::vector<std::pair<std::
 }  // namespace
 
 void write_safetensors(const std::string& path, const std::vector<std::pair<std::string, Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  write_file_atomically(path, [&](ByteSink& sink) { write_safetensors(sink, path, tensors, metadata); });
+                       const std::map<std::string, std::string>& metadata, const Counts& counts) {
+  write_file_atomically(path,
+                        [&](ByteSink& sink) { write_safetensors(sink, path, tensors, metadata, counts); });
 }
 
 void write_safetensors(ByteSink& sink, const std::string& name,
                        const std::vector<std::pair<std::string, Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
-  const std::string header = header_of(name, tensors, metadata);
+                       const std::map<std::string, std::string>& metadata, const Counts& counts) {
+  const std::string header = header_of(name, tensors, metadata, counts);
   const std::uint64_t length = header.size();
   sink.write(std::as_bytes(std::span(&length, 1)));
   sink.write(std::as_bytes(std::span(header)));
+  for (const auto& entry : counts) sink.write(std::as_bytes(std::span(&entry.second, 1)));
   for (const auto& entry : tensors) sink.write(std::as_bytes(entry.second.values()));
 }
 

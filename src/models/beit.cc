@@ -303,7 +303,26 @@ std::vector<Variant<BeitConfig>> variants() {
   return out;
 }
 
-HubKeys hub_keys(const char* model_type) {
+/// 0 says that there is no LayerScale. Tables of grids that are no squares are not left as they are.
+std::string scale_key(const std::string& target, const std::string& config) {
+  const auto c = read_config<BeitConfig>("beit", config);
+  const Grid grid = c.input.grid();
+  require_told(
+      c.bias_table == BeitConfig::Table::none || grid.rows == grid.columns ||
+          c.bias_resize == BeitResize::bilinear,
+      target,
+      c.bias_resize == BeitResize::cubic ? "bias_resize geometric_cubic" : "bias_resize geometric_linear",
+      fmt::format("it resizes the table of {} x {} patches with its sides exchanged", grid.rows,
+                  grid.columns));
+  constexpr float kUsual = 0.1f;
+  ConfigWriter out;
+  out.field("layer_scale_init_value", !c.layer_scale              ? 0.0f
+                                      : c.layer_scale_init > 0.0f ? c.layer_scale_init
+                                                                  : kUsual);
+  return out.str();
+}
+
+HubKeys hub_keys(const char* model_type, const char* name) {
   return {.model_type = model_type,
           .keys = transformer_keys({{"intermediate_size", "mlp_hidden"},
                                     {"hidden_act", "act"},
@@ -324,10 +343,17 @@ HubKeys hub_keys(const char* model_type) {
                      {"use_mean_pooling", "true", R"("mean_patches")"},
                      {"use_mean_pooling", "false", R"("cls")"}},
           .inert = {"vocab_size", "use_mask_token", "pool_scales", "use_auxiliary_head", "auxiliary_*",
-                    "add_fpn", "semantic_loss_ignore_index", "segmentation_indices"}};
+                    "add_fpn", "semantic_loss_ignore_index", "segmentation_indices"},
+          .written = {.name = name,
+                      .constants = R"({"hidden_dropout_prob":0.0,"attention_probs_dropout_prob":0.0,)"
+                                   R"("initializer_range":0.02,"use_mask_token":false})",
+                      .says = {"layer_scale"},
+                      .more = scale_key}};
 }
 
-std::vector<HubKeys> hub() { return {hub_keys("beit"), hub_keys("data2vec-vision")}; }
+std::vector<HubKeys> hub() {
+  return {hub_keys("beit", "Beit"), hub_keys("data2vec-vision", "Data2VecVision")};
+}
 
 /// Hugging Face, as on the hub.
 Renames transformers_names(const char* prefix) {

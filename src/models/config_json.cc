@@ -233,7 +233,7 @@ struct ConfigWriter::State {
   Json json = Json::object();
 };
 
-ConfigWriter::ConfigWriter() : state_(std::make_unique<State>()) {}
+ConfigWriter::ConfigWriter(bool with_only) : with_only_(with_only), state_(std::make_unique<State>()) {}
 ConfigWriter::~ConfigWriter() = default;
 void ConfigWriter::field(const char* key, std::int64_t value) { state_->json[key] = value; }
 void ConfigWriter::field(const char* key, double value) { state_->json[key] = value; }

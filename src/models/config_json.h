@@ -109,7 +109,8 @@ class ConfigReader {
 /// Writes the same fields as a JSON object, in the order of the calls.
 class ConfigWriter {
  public:
-  ConfigWriter();
+  /// `with_only`: what only() supports is written too.
+  explicit ConfigWriter(bool with_only = false);
   ~ConfigWriter();
   void field(const char* key, std::int64_t value);
   void field(const char* key, double value);
@@ -133,12 +134,15 @@ class ConfigWriter {
   }
   void object(const char* key, const std::string& json);
   template <class T>
-  void only(const char*, const T&) {}
+  void only(const char* key, const T& supported) {
+    if (with_only_) field(key, supported);
+  }
   std::string str() const;
   /// What was written here otherwise than to `base`.
   std::string difference(const ConfigWriter& base) const;
 
  private:
+  bool with_only_;
   struct State;
   std::unique_ptr<State> state_;
 };
@@ -209,10 +213,10 @@ void same_length(std::string_view op, std::initializer_list<std::pair<const char
 template <class T, class Config>
 concept ConfigIs = std::is_same_v<std::remove_const_t<T>, Config>;
 
-/// A configuration as it stands, all its fields.
+/// A configuration as it stands, all its fields; `with_only`: those of which one value is built, too.
 template <class Config>
-std::string write_config(const Config& config) {
-  ConfigWriter writer;
+std::string write_config(const Config& config, bool with_only = false) {
+  ConfigWriter writer(with_only);
   fields(writer, config);
   return writer.str();
 }
@@ -225,7 +229,8 @@ ConfigPrint print_of(const Config& config) {
 }
 
 /// A configuration of a family from its JSON object; `check(op, config)` beside it, where there is one, sees
-/// what no single field can. Throws Error on an unknown key or a value that cannot be.
+/// what no single field can, and `tidy(config)` gives one spelling to what several mean. Throws Error on an
+/// unknown key or a value that cannot be.
 template <class Config>
 Config read_config(const std::string& op, const std::string& json) {
   Config config;
@@ -233,6 +238,7 @@ Config read_config(const std::string& op, const std::string& json) {
   fields(reader, config);
   reader.finish();
   if constexpr (requires { check(op, config); }) check(op, config);
+  if constexpr (requires { tidy(config); }) tidy(config);
   return config;
 }
 

@@ -85,7 +85,18 @@ Tensors translate(const Model& model, const HubFolder& folder) {
                        rows_of(parameter.value.value(), piece.row, piece.rows));
     }
   }
-  for (const auto& [name, shape] : folder.zeros) out.emplace_back(name, Tensor(shape));
+  out.insert(out.end(), folder.beside.begin(), folder.beside.end());
+  return out;
+}
+
+/// Zero, of each batch norm.
+Counts counts_beside(const Tensors& tensors) {
+  constexpr std::string_view kVariance = ".running_var";
+  Counts out;
+  for (const auto& entry : tensors)
+    if (entry.first.ends_with(kVariance))
+      out.emplace_back(entry.first.substr(0, entry.first.size() - kVariance.size()) + ".num_batches_tracked",
+                       0);
   return out;
 }
 
@@ -97,7 +108,7 @@ void require_same_numbers(const Model& model, const Model& written, const HubFol
   std::size_t same = 0;
   for (const Parameter& parameter : written.parameters()) {
     const auto it = originals.find(parameter.name);
-    if (it == originals.end() && !folder.zeros.empty() && parameter.name == "mask_token") continue;
+    if (it == originals.end() && !folder.beside.empty() && parameter.name == "mask_token") continue;
     const bool equal = it != originals.end() && it->second->shape == parameter.shape &&
                        std::memcmp(it->second->value.value().data(), parameter.value.value().data(),
                                    static_cast<std::size_t>(parameter.shape.numel()) * sizeof(float)) == 0;
@@ -125,6 +136,7 @@ void check_folder(const fs::path& path, const LoadedModel& source, const HubFold
   require_same_numbers(*source.model, *written.model, folder);
   std::vector<std::string> passed = fields_beside_the_answer();
   passed.emplace_back("mask_token");
+  passed.insert(passed.end(), folder.untold.begin(), folder.untold.end());
   if (source.model->num_classes() == 0) passed.insert(passed.end(), {"pool", "head_input"});
   const HubJson wanted = config_of(*source.model), got = config_of(*written.model);
   for (const std::string& key : differing_fields(wanted, got, passed))
@@ -169,8 +181,9 @@ void write_folder(const fs::path& output, const HubFolder& folder, const Convert
     write_file_atomically((staging.path() / name).string(), std::as_bytes(std::span(text)));
   std::map<std::string, std::string> metadata;
   if (options.to == "transformers") metadata["format"] = "pt";
-  write_safetensors((staging.path() / "model.safetensors").string(), translate(*out.source.model, folder),
-                    metadata);
+  const Tensors tensors = translate(*out.source.model, folder);
+  write_safetensors((staging.path() / "model.safetensors").string(), tensors, metadata,
+                    folder.counts_batches ? counts_beside(tensors) : Counts{});
   check_folder(staging.path(), out.source, folder);
   if (!fs::exists(output) || fs::is_empty(output)) {
     fs::rename(staging.path(), output);  // all at once; an empty folder gives way

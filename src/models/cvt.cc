@@ -435,24 +435,27 @@ std::vector<Variant<CvtConfig>> variants() {
   return out;
 }
 
-/// Its lists say the same of every stage: [3, 3, 3] is 3 here.
-std::vector<HubKeys::Value> same_in_every_stage() {
-  std::vector<HubKeys::Value> out;
-  for (std::size_t stages = 1; stages <= kMostStages; ++stages) {
-    const auto word = [&](const char* key, const std::string& theirs, const std::string& ours) {
-      out.push_back(
-          {key, fmt::format("[{}]", fmt::join(std::vector<std::string>(stages, theirs), ",")), ours});
-    };
-    for (const char* method : {R"("dw_bn")", R"("avg")"}) word("qkv_projection_method", method, method);
-    word("qkv_bias", "true", R"("full")");
-    word("qkv_bias", "false", R"("none")");
-    for (int kernel = 1; kernel <= 7; kernel += 2) {
-      word("kernel_qkv", fmt::format("{}", kernel), fmt::format("{}", kernel));
-      for (const char* key : {"padding_kv", "padding_q"})
-        word(key, fmt::format("{}", kernel / 2), fmt::format("{}", kernel / 2));
-    }
+/// Rates of a stage, and what its class builds and our fields say otherwise.
+std::string stage_keys(const std::string& target, const std::string& config) {
+  const auto c = read_config<CvtConfig>("cvt", config);
+  require_told(c.projection == CvtConfig::Projection::dw_bn, target, "projection avg",
+               "it has no such layer, though its configuration has the word");
+  require_told(c.last_norm == (c.num_classes > 0), target, fmt::format("last_norm {}", c.last_norm),
+               c.num_classes > 0 ? "there is a norm in front of its head" : "that norm is part of its head");
+  for (std::size_t s = 0; s < c.stages(); ++s) {
+    require_told(c.depths[s] > static_cast<std::int64_t>(s), target,
+                 fmt::format("depths [{}]", fmt::join(c.depths, ",")),
+                 fmt::format("stage {} must have more than {} blocks there", s, s));
+    require_told(!c.cls_token[s] || c.dims[s] == c.dims.back(), target,
+                 fmt::format("cls_token true of stage {}", s), "its tokens are as wide as the last stage");
   }
-  return out;
+  std::vector<double> none(c.stages(), 0.0), drop_path = none;
+  drop_path.back() = c.drop_path;
+  ConfigWriter out;
+  out.field("drop_rate", none);
+  out.field("attention_drop_rate", none);
+  out.field("drop_path_rate", drop_path);
+  return out.str();
 }
 
 std::vector<HubKeys> hub() {
@@ -474,8 +477,15 @@ std::vector<HubKeys> hub() {
                     {"qkv_bias", "qkv_bias"},
                     {"cls_token", "cls_token"}},
            .fixed = R"({"act":"gelu","norm_eps":1e-5})",  // whatever its folder says of epsilon
-           .values = same_in_every_stage(),
-           .inert = {"drop_rate", "attention_drop_rate", "layer_norm_eps"}}};
+           .values = {{"qkv_bias", "true", R"("full")"}, {"qkv_bias", "false", R"("none")"}},
+           .inert = {"drop_rate", "attention_drop_rate", "layer_norm_eps"},
+           .in_every_stage = {"qkv_projection_method", "kernel_qkv", "padding_kv", "padding_q", "qkv_bias"},
+           .written = {.name = "Cvt",
+                       .constants = R"({"initializer_range":0.02,"layer_norm_eps":1e-12})",
+                       .says = {"last_norm"},
+                       .untold = {"img_size"},
+                       .outside = {"layernorm.*"},
+                       .more = stage_keys}}};
 }
 
 // Sources of the names: the state dicts of the libraries.

@@ -422,7 +422,8 @@ std::vector<HubKeys> hub() {
                   {"max_relative_positions", "-1", "null"},
                   {"embedding_size", "null", "0"}},
        .inert = {"attention_probs_dropout_prob", "initializer_range", "pooler_*", "pad_token_id",
-                 "*_token_id", "legacy", "conv_groups", "tie_word_embeddings"}}};
+                 "*_token_id", "legacy", "conv_groups", "tie_word_embeddings"},
+       .written = {.name = "DebertaV2", .constants = R"({"initializer_range":0.02,"pad_token_id":0})"}}};
 }
 
 }  // namespace

@@ -309,9 +309,15 @@ std::vector<HubKeys> hub() {
       .fixed = R"({"pos_resize":"bicubic"})",
       .defaults = R"({"image_size":224,"hidden_size":768,"num_attention_heads":12})",
       .values = {{"use_swiglu_ffn", "true", R"("swiglu_packed")"}, {"use_swiglu_ffn", "false", R"("plain")"}},
-      .inert = {"hidden_act", "qkv_bias", "layerscale_value"}};
+      .inert = {"hidden_act", "qkv_bias", "layerscale_value"},
+      .written = {.name = "Dinov2",
+                  .constants = R"({"hidden_act":"gelu","hidden_dropout_prob":0.0,)"
+                               R"("attention_probs_dropout_prob":0.0,"initializer_range":0.02,)"
+                               R"("layerscale_value":1.0,"qkv_bias":true,"apply_layernorm":true,)"
+                               R"("reshape_hidden_states":true})"}};
   HubKeys registers = plain;
   registers.model_type = "dinov2_with_registers";
+  registers.written.name = "Dinov2WithRegisters";
   registers.keys.emplace_back("num_register_tokens", "registers");
   registers.fixed = R"({"pos_resize":"bicubic_antialias"})";
   registers.defaults = merge_config(plain.defaults, R"({"patch_size":16,"num_register_tokens":4})");

@@ -76,6 +76,8 @@ struct Family {
   std::optional<ConfigPrint> (*sized_print)(NamedShapes shapes, std::size_t variant);
   /// The configuration that an empty one stands for, all its fields.
   std::string (*default_config)(const Family& family);
+  /// A configuration (JSON object) with all fields, those of which only one value is built too.
+  std::string (*complete_config)(const Family& family, const std::string& config);
   /// transformers' types whose folders are this family.
   std::vector<HubKeys> (*hub)();
   /// Keys that say how to call and are saved in no configuration: names of its inputs of kind option.
@@ -166,6 +168,9 @@ constexpr Family family(const char* name) {
     return print_of(config);
   };
   out.default_config = [](const Family&) { return write_config(Config{}); };
+  out.complete_config = [](const Family& family, const std::string& config) {
+    return write_config(read_config<Config>(family.name, config), true);
+  };
   out.hub = []() -> std::vector<HubKeys> {
     if constexpr (!std::is_null_pointer_v<decltype(kHub)>) return kHub();
     return {};

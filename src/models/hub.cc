@@ -58,6 +58,13 @@ HubJson in_one_list(HubJson value) {
   return out;
 }
 
+/// [3, 3, 3] as 3; other lists as they are.
+HubJson one_of_all(HubJson value) {
+  const auto same = [&](const HubJson& item) { return item == value.front(); };
+  if (!value.is_array() || value.empty() || !std::all_of(value.begin(), value.end(), same)) return value;
+  return HubJson(value.front());
+}
+
 std::string text_at(const HubJson& json, const char* key) {
   const auto it = json.find(key);
   return it != json.end() && it->is_string() ? it->get<std::string>() : std::string();
@@ -268,6 +275,17 @@ std::vector<std::pair<std::string, std::string>> transformer_keys(
   return out;
 }
 
+void require_told(bool can_be, const std::string& target, const std::string& said, const std::string& why) {
+  require(can_be, "convert", "{} cannot be told {}: {}; choose another naming (--to)", target, said, why);
+}
+
+std::string pyramid_widths(const std::string&, const std::string& config) {
+  const HubJson ours = HubJson::parse(config);
+  const std::size_t stages = ours.at("depths").size();
+  return HubJson{{"num_layers", stages}, {"hidden_size", ours.at("dim").get<std::int64_t>() << (stages - 1)}}
+      .dump();
+}
+
 std::string from_hub(const HubKeys& hub, const std::string& config_json) {
   const HubJson given = HubJson::parse(merge_config(hub.defaults, config_json));
   HubJson out = HubJson::object();
@@ -278,8 +296,12 @@ std::string from_hub(const HubKeys& hub, const std::string& config_json) {
     } catch (const HubJson::exception&) {  // an object was expected on the way
       fail("hub", "config.json: there is no place for {}", theirs);
     }
+    if (matches_any(hub.in_every_stage, theirs)) value = one_of_all(std::move(value));
     for (const HubKeys::Value& word : hub.values)
-      if (word.key == theirs && value == HubJson::parse(word.theirs)) value = HubJson::parse(word.ours);
+      if (word.key == theirs && value == HubJson::parse(word.theirs)) {
+        value = HubJson::parse(word.ours);
+        break;
+      }
     if (!value.is_null()) out[path_of(ours)] = in_one_list(std::move(value));
   }
   const auto names = given.find("id2label");

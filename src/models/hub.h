@@ -9,6 +9,27 @@ namespace locant {
 struct Family;
 struct ModelEntry;
 
+/// What it takes to write a folder of a model type, beside the keys that are read.
+struct HubClass {
+  std::string name;  ///< what its classes' names begin with: "Swinv2"; empty: its folders are read alone
+  std::string constants = "{}";  ///< keys that no field of ours says; JSON object
+  std::string has = "{}";  ///< our fields that it fixes, where they are not the family's default; JSON object
+  std::vector<std::string> whole = {};   ///< its keys that are whole numbers where our field need not be
+  std::vector<std::string> lacks = {};   ///< keys that are read of other types or releases, and not written
+  std::vector<std::string> says = {};    ///< our fields that `more` says, or refuses
+  std::vector<std::string> untold = {};  ///< our fields that it is not told, and that decide no answer
+  std::vector<std::string> outside =
+      {};  ///< glob patterns of its names that have no prefix, but for the heads
+  /// Keys that need more than one field: JSON object, of the configuration (JSON object, all fields and what
+  /// only one value is built of). Throws Error that names the field for what the class, "transformers'
+  /// SwinModel", cannot be told.
+  std::string (*more)(const std::string& target, const std::string& config) = nullptr;
+};
+
+/// Throws Error that names the field for what a library's class cannot be told: `target` as in
+/// "transformers' SwinModel", `said` as in "window [7,8]", `why` as in "its windows are square".
+void require_told(bool can_be, const std::string& target, const std::string& said, const std::string& why);
+
 /// How a transformers config.json says what a family's configuration says.
 struct HubKeys {
   std::string model_type;  ///< "swinv2"
@@ -25,11 +46,18 @@ struct HubKeys {
   std::vector<Value> values = {};
   /// Keys that say nothing of what is computed here.
   std::vector<std::string> inert = {};
+  /// Its keys that say for each stage what we say once for all: [3, 3, 3] is 3.
+  std::vector<std::string> in_every_stage = {};
+  HubClass written = {};
 };
 
 /// What every transformers configuration of a plain transformer on patches says, and `more`.
 std::vector<std::pair<std::string, std::string>> transformer_keys(
     std::vector<std::pair<std::string, std::string>> more);
+
+/// HubClass::more of a pyramid of `depths` whose stages have `dim` channels, and twice those of the one
+/// before.
+std::string pyramid_widths(const std::string& target, const std::string& config);
 
 /// Our configuration (JSON object) of a config.json of this type. Throws Error when the text is no JSON
 /// object.

@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/shape.h"
+#include "core/tensor.h"
 #include "models/load.h"
 #include "models/renames.h"
 
@@ -17,11 +17,13 @@ struct HubFolder {
   std::string preprocessor;  ///< text of preprocessor_config.json; empty where config.json says it (timm)
   std::string architecture;  ///< transformers' class, or timm's name of the model
   const Renames* renames = nullptr;
-  std::string prefix;              ///< before every name but those of `heads`
-  std::vector<std::string> heads;  ///< glob patterns of the library's names that stand outside the prefix
-  std::vector<std::string> lost;   ///< our parameters that its class has no place for, and no answer needs
-  /// Tensors that its class always has and the model has not; they are never used and written as zeros.
-  std::vector<std::pair<std::string, Shape>> zeros;
+  std::string prefix;               ///< before every name but those of `heads`
+  std::vector<std::string> heads;   ///< glob patterns of the library's names that stand outside the prefix
+  std::vector<std::string> lost;    ///< our parameters that its class has no place for, and no answer needs
+  std::vector<std::string> untold;  ///< our fields that no file of it says, and that decide no answer
+  /// Tensors that its class always has and the model has not.
+  std::vector<std::pair<std::string, Tensor>> beside;
+  bool counts_batches = false;     ///< a count of batches stands beside each running variance
   std::vector<std::string> notes;  ///< lines for people
 };
 

@@ -6,6 +6,7 @@
 // of the file is names: two libraries count on through the stages.
 #include <fmt/format.h>
 
+#include <cmath>
 #include <utility>
 
 #include "core/error.h"
@@ -92,6 +93,13 @@ void check(const std::string& op, const LevitConfig& c) {
   require(c.img_size.rows % c.stem_stride() == 0 && c.img_size.columns % c.stem_stride() == 0, op,
           "img_size {} x {} is no multiple of the stem's stride {}", c.img_size.rows, c.img_size.columns,
           c.stem_stride());
+}
+
+/// The usual stem and heads in front of a stage in full.
+void tidy(LevitConfig& c) {
+  if (c.stem_chans.empty()) c.stem_chans = c.stem();
+  for (std::size_t s = c.down_heads.size() + 1; s < c.dims.size(); ++s)
+    c.down_heads.push_back(c.dims[s - 1] / c.key_dim);
 }
 
 Var activate(const Context& ctx, LevitConfig::Act act, const Var& x) {
@@ -500,6 +508,31 @@ std::vector<Renames> renames() {
   return out;
 }
 
+/// Its class has three stages of one form, and attends to square pictures in front of the second and third
+/// with heads as wide as the first key.
+std::string stage_keys(const std::string& target, const std::string& config) {
+  const auto c = read_config<LevitConfig>("levit", config);
+  const auto list = [](const std::vector<std::int64_t>& x) { return fmt::format("[{}]", fmt::join(x, ",")); };
+  require_told(c.dims.size() == 3, target, "depths " + list(c.depths), "it has three stages");
+  require_told(c.img_size.rows == c.img_size.columns, target,
+               fmt::format("img_size [{},{}]", c.img_size.rows, c.img_size.columns),
+               "its pictures are square");
+  LevitConfig usual = c;
+  usual.stem_chans = usual.down_heads = {};
+  require_told(c.stem_chans == usual.stem(), target, "stem_chans " + list(c.stem_chans),
+               "they are " + list(usual.stem()) + " there");
+  tidy(usual);
+  require_told(c.down_heads == usual.down_heads, target, "down_heads " + list(c.down_heads),
+               "they are " + list(usual.down_heads) + " there");
+  const auto thrice = [&](const char* field, double x) {
+    require_told(x == std::floor(x), target, fmt::format("{} {}", field, x), "it is a whole number there");
+    return list(std::vector(c.dims.size(), static_cast<std::int64_t>(x)));
+  };
+  return fmt::format(R"({{"key_dim":{},"attention_ratio":{},"mlp_ratio":{},"patch_size":{}}})",
+                     thrice("key_dim", static_cast<double>(c.key_dim)), thrice("attn_ratio", c.attn_ratio),
+                     thrice("mlp_ratio", c.mlp_ratio), c.stem_stride());
+}
+
 std::vector<HubKeys> hub() {
   return {{.model_type = "levit",
            .keys = {{"image_size", "img_size"},
@@ -512,7 +545,12 @@ std::vector<HubKeys> hub() {
                     {"padding", "stem_pad"},
                     {"drop_path_rate", "drop_path"}},
            // Told by the tensors; each save of transformers adds an empty entry to down_ops.
-           .inert = {"key_dim", "attention_ratio", "mlp_ratio", "down_ops", "patch_size"}}};
+           .inert = {"key_dim", "attention_ratio", "mlp_ratio", "down_ops", "patch_size"},
+           .written = {.name = "Levit",
+                       .constants = R"({"initializer_range":0.02,"drop_path_rate":0})",  // whole there
+                       .lacks = {"drop_path_rate"},
+                       .says = {"stem_chans", "down_heads", "key_dim", "attn_ratio", "mlp_ratio", "pool"},
+                       .more = stage_keys}}};
 }
 
 }  // namespace

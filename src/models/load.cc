@@ -351,6 +351,7 @@ LoadedModel load_foreign(const TensorFile& file, const ModelFolder& folder, cons
   out.name = best.entry != nullptr ? best.entry->name : best.family->name;
   out.naming = best.renames->naming;
   out.key = best.prefix;
+  if (hub) out.hub_type = hub->model_type;
   out.assumed = best.assumed;
   if (best.family == &kDeit && !best.named && !hub && request.model == nullptr &&
       Json::parse(best.config).value("layer_scale", false))

@@ -29,9 +29,10 @@ struct LoadedModel {
   /// What the numbers of the head are: one class of several, each class yes or no, values.
   using Answer = HubConfig::Answer;
   std::unique_ptr<Model> model;
-  std::string name;    ///< registry name, or the family for a configuration of its own
-  std::string naming;  ///< whose tensor names the file used: "timm", "torchvision", "transformers", ...
-  std::string key;     ///< what stood before the model's names in the file, with the last dot
+  std::string name;      ///< registry name, or the family for a configuration of its own
+  std::string naming;    ///< whose tensor names the file used: "timm", "torchvision", "transformers", ...
+  std::string key;       ///< what stood before the model's names in the file, with the last dot
+  std::string hub_type;  ///< model_type of transformers, where a config.json said it
   Preprocess preprocess;
   std::vector<std::string> classes;  ///< names by index; empty when unknown
   Answer answer = Answer::one_class;

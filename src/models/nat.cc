@@ -82,6 +82,12 @@ void check(const std::string& op, const NatConfig& c) {
           c.blocks());
 }
 
+/// A dilation of 1 everywhere is none.
+void tidy(NatConfig& c) {
+  if (std::all_of(c.dilations.begin(), c.dilations.end(), [](std::int64_t d) { return d == 1; }))
+    c.dilations.clear();
+}
+
 /// Who sees whom on a grid, built once and kept. Safe to call from several threads.
 class NeighbourMaps {
  public:
@@ -348,6 +354,21 @@ std::vector<Variant<NatConfig>> variants() {
   return out;
 }
 
+/// Dilations are a list for each stage.
+std::string stage_keys(const std::string& target, const std::string& config) {
+  const auto c = read_config<NatConfig>("nat", config);
+  std::vector<std::string> stages;
+  std::size_t block = 0;
+  for (const std::int64_t depth : c.depths) {
+    std::vector<std::int64_t> own;
+    for (std::int64_t b = 0; b < depth; ++b, ++block)
+      own.push_back(c.dilations.empty() ? 1 : c.dilations[block]);
+    stages.push_back(fmt::format("[{}]", fmt::join(own, ",")));
+  }
+  return merge_config(pyramid_widths(target, config),
+                      fmt::format(R"({{"dilations":[{}]}})", fmt::join(stages, ",")));
+}
+
 std::vector<HubKeys> hub() {
   return {{.model_type = "dinat",
            .keys = {{"num_channels", "in_chans"},
@@ -365,7 +386,12 @@ std::vector<HubKeys> hub() {
            .defaults = R"({"embed_dim":64,"depths":[3,4,6,5],"num_heads":[2,4,8,16],"kernel_size":7,)"
                        R"("mlp_ratio":3.0,"dilations":[[1,8,1],[1,4,1,4],[1,2,1,2,1,2],[1,1,1,1,1]]})",
            .values = {{"qkv_bias", "true", R"("full")"}, {"qkv_bias", "false", R"("none")"}},
-           .inert = {"hidden_size", "num_layers", "layer_scale_init_value"}}};
+           .inert = {"hidden_size", "num_layers", "layer_scale_init_value"},
+           .written = {.name = "Dinat",
+                       .constants = R"({"hidden_dropout_prob":0.0,"attention_probs_dropout_prob":0.0,)"
+                                    R"("initializer_range":0.02,"layer_scale_init_value":0.0})",
+                       .untold = {"img_size"},
+                       .more = stage_keys}}};
 }
 
 std::vector<Renames> renames() {

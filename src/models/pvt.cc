@@ -205,6 +205,20 @@ std::vector<Variant<PvtConfig>> variants() {
 /// Its class has one epsilon for all norms.
 constexpr const char* kTransformersEps = R"({"patch_norm_eps":1e-6,"sr_norm_eps":1e-6})";
 
+/// Its class counts on four stages and on patches that halve the map, whatever patch_sizes says.
+std::string stage_keys(const std::string& target, const std::string& config) {
+  const auto c = read_config<PvtConfig>("pvt", config);
+  require_told(c.stages() == 4, target, fmt::format("depths [{}]", fmt::join(c.depths, ",")),
+               "it has four stages");
+  require_told(c.patch_sizes == std::vector<std::int64_t>{4, 2, 2, 2}, target,
+               fmt::format("patch_sizes [{}]", fmt::join(c.patch_sizes, ",")),
+               "its position tables are those of [4,2,2,2]");
+  require_told(c.img_size.rows == c.img_size.columns, target,
+               fmt::format("img_size [{},{}]", c.img_size.rows, c.img_size.columns),
+               "its pictures are square");
+  return fmt::format(R"({{"num_encoder_blocks":4,"strides":[{}]}})", fmt::join(c.patch_sizes, ","));
+}
+
 std::vector<HubKeys> hub() {
   return {{.model_type = "pvt",
            .keys = {{"image_size", "img_size"},
@@ -223,7 +237,12 @@ std::vector<HubKeys> hub() {
                     {"drop_path_rate", "drop_path"}},
            .defaults = R"({"layer_norm_eps":1e-6})",
            .values = {{"qkv_bias", "true", R"("full")"}, {"qkv_bias", "false", R"("none")"}},
-           .inert = {"num_encoder_blocks", "strides"}}};  // strides: the kernels, which the tensors tell
+           .inert = {"num_encoder_blocks", "strides"},  // strides: the kernels, which the tensors tell
+           .written = {.name = "Pvt",
+                       .constants = R"({"hidden_dropout_prob":0.0,"attention_probs_dropout_prob":0.0,)"
+                                    R"("initializer_range":0.02})",
+                       .whole = {"mlp_ratios"},
+                       .more = stage_keys}}};
 }
 
 std::vector<Renames> renames() {

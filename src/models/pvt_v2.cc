@@ -334,6 +334,10 @@ std::vector<Variant<PvtV2Config>> variants() {
   return out;
 }
 
+std::string stage_keys(const std::string&, const std::string& config) {
+  return fmt::format(R"({{"num_encoder_blocks":{}}})", read_config<PvtV2Config>("pvt_v2", config).stages());
+}
+
 std::vector<HubKeys> hub() {
   return {{.model_type = "pvt_v2",
            .keys = {{"image_size", "img_size"},
@@ -354,7 +358,12 @@ std::vector<HubKeys> hub() {
                     {"drop_path_rate", "drop_path"}},
            .defaults = R"({"hidden_sizes":[32,64,160,256],"depths":[2,2,2,2],"layer_norm_eps":1e-6})",
            .values = {{"qkv_bias", "true", R"("full")"}, {"qkv_bias", "false", R"("none")"}},
-           .inert = {"num_encoder_blocks"}}};
+           .inert = {"num_encoder_blocks"},
+           .written = {.name = "PvtV2",
+                       .constants = R"({"hidden_dropout_prob":0.0,"attention_probs_dropout_prob":0.0,)"
+                                    R"("initializer_range":0.02})",
+                       .whole = {"mlp_ratios"},
+                       .more = stage_keys}}};
 }
 
 // Sources of the names: the state dicts of the libraries.

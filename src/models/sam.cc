@@ -290,17 +290,27 @@ std::vector<Variant<SamConfig>> variants() {
 
 /// Keys within vision_config and the others are written with a dot, ours likewise.
 std::vector<HubKeys> hub() {
-  HubKeys out{.model_type = "sam",
-              .keys = {{"vision_config.image_size", "image_size"},
-                       {"prompt_encoder_config.hidden_size", "dim"},
-                       {"prompt_encoder_config.mask_input_channels", "mask_chans"},
-                       {"mask_decoder_config.num_hidden_layers", "depth"},
-                       {"mask_decoder_config.num_attention_heads", "heads"},
-                       {"mask_decoder_config.mlp_dim", "mlp_dim"},
-                       {"mask_decoder_config.layer_norm_eps", "norm_eps"},
-                       {"mask_decoder_config.attention_downsample_rate", "downsample_rate"},
-                       {"mask_decoder_config.iou_head_depth", "iou_depth"},
-                       {"mask_decoder_config.iou_head_hidden_dim", "iou_hidden"}}};
+  HubKeys out{
+      .model_type = "sam",
+      .keys = {{"vision_config.image_size", "image_size"},
+               {"prompt_encoder_config.hidden_size", "dim"},
+               {"prompt_encoder_config.mask_input_channels", "mask_chans"},
+               {"mask_decoder_config.num_hidden_layers", "depth"},
+               {"mask_decoder_config.num_attention_heads", "heads"},
+               {"mask_decoder_config.mlp_dim", "mlp_dim"},
+               {"mask_decoder_config.layer_norm_eps", "norm_eps"},
+               {"mask_decoder_config.attention_downsample_rate", "downsample_rate"},
+               {"mask_decoder_config.iou_head_depth", "iou_depth"},
+               {"mask_decoder_config.iou_head_hidden_dim", "iou_hidden"}},
+      .written = {.name = "Sam",
+                  .constants =
+                      R"({"initializer_range":0.02,)"
+                      R"("vision_config":{"model_type":"sam_vision_model","attention_dropout":0.0,)"
+                      R"("initializer_range":1e-10,"qkv_bias":true},)"
+                      R"("prompt_encoder_config":{"model_type":"sam_prompt_encoder","hidden_act":"gelu",)"
+                      R"("layer_norm_eps":1e-6,"num_point_embeddings":4},)"
+                      R"("mask_decoder_config":{"model_type":"sam_mask_decoder","hidden_act":"relu",)"
+                      R"("num_multimask_outputs":3}})"}};
   for (const HubKeys& encoder : kSamImageEncoder.hub())
     for (const auto& [theirs, ours] : encoder.keys)
       out.keys.emplace_back("vision_config." + theirs, "encoder_config." + ours);

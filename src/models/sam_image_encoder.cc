@@ -298,15 +298,18 @@ std::vector<Variant<SamEncoderConfig>> variants() {
 }
 
 std::vector<HubKeys> hub() {
-  return {{.model_type = "sam_vision_model",
-           .keys = transformer_keys({{"window_size", "window"},
-                                     {"global_attn_indexes", "global_blocks"},
-                                     {"mlp_ratio", "mlp_ratio"},
-                                     {"mlp_dim", "mlp_hidden"},
-                                     {"hidden_act", "act"},
-                                     {"use_abs_pos", "absolute_pos"},
-                                     {"use_rel_pos", "rel_pos"},
-                                     {"output_channels", "out_chans"}})}};
+  return {
+      {.model_type = "sam_vision_model",
+       .keys = transformer_keys({{"window_size", "window"},
+                                 {"global_attn_indexes", "global_blocks"},
+                                 {"mlp_ratio", "mlp_ratio"},
+                                 {"mlp_dim", "mlp_hidden"},
+                                 {"hidden_act", "act"},
+                                 {"use_abs_pos", "absolute_pos"},
+                                 {"use_rel_pos", "rel_pos"},
+                                 {"output_channels", "out_chans"}}),
+       .written = {.name = "SamVision",
+                   .constants = R"({"attention_dropout":0.0,"initializer_range":1e-10,"qkv_bias":true})"}}};
 }
 
 const std::vector<std::string> kNotTheEncoder = {"prompt_encoder.*", "mask_decoder.*",

@@ -196,7 +196,12 @@ std::vector<HubKeys> hub() {
                     {"layer_norm_eps", "norm_eps"},
                     {"drop_path_rate", "drop_path"}},
            .fixed = kHub,
-           .inert = {"qkv_bias", "hidden_size", "num_layers", "use_mask_token"}}};
+           .inert = {"qkv_bias", "hidden_size", "num_layers", "use_mask_token"},
+           .written = {.name = "Swin",
+                       .constants = R"({"qkv_bias":true,"hidden_dropout_prob":0.0,)"
+                                    R"("attention_probs_dropout_prob":0.0,"initializer_range":0.02,)"
+                                    R"("encoder_stride":32})",
+                       .more = pyramid_widths}}};
 }
 
 /// Sources of all names: the state dicts of the libraries.

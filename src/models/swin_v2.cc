@@ -359,6 +359,7 @@ void from_shapes(const NamedShapes& s, SwinV2Config& c) {
 std::vector<HubKeys> hub() {
   std::vector<HubKeys> out = kSwin.hub();
   out[0].model_type = "swinv2";
+  out[0].written.name = "Swinv2";
   out[0].keys.emplace_back("pretrained_window_sizes", "pretrained_window_sizes");
   return out;
 }

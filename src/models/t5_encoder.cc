@@ -277,9 +277,14 @@ std::vector<HubKeys> hub() {
                       .values = {{"feed_forward_proj", R"("gated-gelu")", R"("gated_gelu_tanh")"},
                                  {"feed_forward_proj", R"("gated-silu")", R"("gated_silu")"}},
                       .inert = {"num_decoder_layers", "dense_act_fn", "is_gated_act", "classifier_dropout",
-                                "n_positions", "scale_decoder_outputs", "decoder_*"}};
+                                "n_positions", "scale_decoder_outputs", "decoder_*"},
+                      .written = {.name = "T5Encoder",
+                                  .constants = R"({"is_encoder_decoder":false,"use_cache":false,)"
+                                               R"("initializer_factor":1.0,"pad_token_id":0,)"
+                                               R"("eos_token_id":1})"}};
   HubKeys mt5 = t5;
   mt5.model_type = "mt5";
+  mt5.written.name = "MT5Encoder";
   mt5.defaults = R"({"feed_forward_proj":"gated-gelu"})";
   return {t5, mt5};
 }

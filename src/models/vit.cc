@@ -334,6 +334,11 @@ std::vector<Variant<VitConfig>> all_deit_variants() {
   return out;
 }
 
+/// Of the layer behind the class token, which no answer here needs.
+std::string pooler_width(const std::string&, const std::string& config) {
+  return fmt::format(R"({{"pooler_output_size":{}}})", read_config<VitConfig>("vit", config).dim);
+}
+
 HubKeys hub_keys(const char* model_type, const char* defaults = R"({"layer_norm_eps":1e-12})") {
   return {.model_type = model_type,
           .keys = transformer_keys({{"intermediate_size", "mlp_hidden"},
@@ -346,11 +351,24 @@ HubKeys hub_keys(const char* model_type, const char* defaults = R"({"layer_norm_
           .inert = {"decoder_*", "mask_ratio", "norm_pix_loss"}};
 }
 
-std::vector<HubKeys> vit_hub() {
-  return {hub_keys("vit"), hub_keys("vit_mae"), hub_keys("vit_msn", R"({"layer_norm_eps":1e-6})"),
-          hub_keys("ijepa")};
+HubKeys written(HubKeys keys, const char* name, const char* has) {
+  keys.written = {
+      .name = name,
+      .constants =
+          R"({"hidden_dropout_prob":0.0,"attention_probs_dropout_prob":0.0,"initializer_range":0.02,)"
+          R"("encoder_stride":16,"pooler_act":"tanh"})",
+      .has = has,
+      .lacks = {"drop_path_rate"},
+      .more = pooler_width};
+  return keys;
 }
-std::vector<HubKeys> deit_hub() { return {hub_keys("deit")}; }
+std::vector<HubKeys> vit_hub() {
+  return {written(hub_keys("vit"), "ViT", "{}"), hub_keys("vit_mae"),
+          hub_keys("vit_msn", R"({"layer_norm_eps":1e-6})"), hub_keys("ijepa")};
+}
+std::vector<HubKeys> deit_hub() {
+  return {written(hub_keys("deit"), "DeiT", R"({"prefix_tokens":["cls_token","dist_token"]})")};
+}
 
 Renames timm_names() {
   Renames timm;

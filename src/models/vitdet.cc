@@ -409,6 +409,15 @@ std::vector<Variant<VitdetConfig>> variants() {
   return out;
 }
 
+std::string square_tables(const std::string& target, const std::string& config) {
+  const auto c = read_config<VitdetConfig>(kName, config);
+  const Grid grid = c.pretrain_grid();
+  require_told(!c.absolute_pos || grid.rows == grid.columns, target,
+               fmt::format("pretrain_size [{},{}]", c.pretrain_size.rows, c.pretrain_size.columns),
+               "its position table is of a square");
+  return "{}";
+}
+
 std::vector<HubKeys> hub() {
   return {{.model_type = "vitdet",
            .keys = transformer_keys({{"pretrain_image_size", "pretrain_size"},
@@ -425,7 +434,11 @@ std::vector<HubKeys> hub() {
            .defaults = R"({"image_size":224,"window_size":0,"window_block_indices":[],)"
                        R"("residual_block_indices":[],"use_relative_position_embeddings":false})",
            .values = {{"qkv_bias", "true", R"("full")"}, {"qkv_bias", "false", R"("none")"}},
-           .inert = {"dropout_prob"}}};
+           .inert = {"dropout_prob"},
+           .written = {.name = "VitDet",
+                       .constants = R"({"dropout_prob":0.0,"initializer_range":0.02})",
+                       .whole = {"mlp_ratio"},
+                       .more = square_tables}}};
 }
 
 Renames detectron2_names() {

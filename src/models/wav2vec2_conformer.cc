@@ -161,55 +161,74 @@ std::vector<Renames> renames() {
   return {ours, hf};
 }
 
+/// What hears the audio, as small as its class builds it: the model here begins behind it.
+std::string front_keys(const std::string&, const std::string& config) {
+  const auto c = read_config<Wav2Vec2ConformerConfig>("wav2vec2_conformer", config);
+  ConfigWriter out;
+  out.field("num_conv_pos_embedding_groups", c.dim);
+  for (const char* key : {"hidden_dropout", "activation_dropout", "conformer_conv_dropout"})
+    out.field(key, c.dropout);
+  return out.str();
+}
+
 std::vector<HubKeys> hub() {
-  return {{.model_type = "wav2vec2-conformer",
-           .keys = {{"hidden_size", "dim"},
-                    {"num_attention_heads", "heads"},
-                    {"num_hidden_layers", "depth"},
-                    {"intermediate_size", "ffn_dim"},
-                    {"conv_depthwise_kernel_size", "conv_kernel"},
-                    {"position_embeddings_type", "position"},
-                    {"rotary_embedding_base", "temperature"},
-                    {"hidden_act", "act"},
-                    {"layer_norm_eps", "norm_eps"},
-                    {"attention_dropout", "dropout"}},
-           .defaults =
-               R"({"hidden_size":768,"num_attention_heads":12,"num_hidden_layers":12,"intermediate_size":3072,
+  return {
+      {.model_type = "wav2vec2-conformer",
+       .keys = {{"hidden_size", "dim"},
+                {"num_attention_heads", "heads"},
+                {"num_hidden_layers", "depth"},
+                {"intermediate_size", "ffn_dim"},
+                {"conv_depthwise_kernel_size", "conv_kernel"},
+                {"position_embeddings_type", "position"},
+                {"rotary_embedding_base", "temperature"},
+                {"hidden_act", "act"},
+                {"layer_norm_eps", "norm_eps"},
+                {"attention_dropout", "dropout"}},
+       .defaults =
+           R"({"hidden_size":768,"num_attention_heads":12,"num_hidden_layers":12,"intermediate_size":3072,
                            "position_embeddings_type":"relative","hidden_act":"gelu"})",
-           .values = {{"position_embeddings_type", "null", R"("none")"},
-                      {"position_embeddings_type", R"("relative")", R"("transformer_xl")"},
-                      {"position_embeddings_type", R"("rotary")", R"("rotary_hidden")"},
-                      {"hidden_act", R"("swish")", R"("silu")"}},
-           .inert = {"hidden_dropout",
-                     "activation_dropout",
-                     "feat_*",
-                     "final_dropout",
-                     "layerdrop",
-                     "conv_dim",
-                     "conv_stride",
-                     "conv_kernel",
-                     "conv_bias",
-                     "num_conv_pos_*",
-                     "num_feat_extract_layers",
-                     "apply_spec_augment",
-                     "mask_*",
-                     "num_codevector*",
-                     "contrastive_logits_temperature",
-                     "num_negatives",
-                     "codevector_dim",
-                     "proj_codevector_dim",
-                     "diversity_loss_weight",
-                     "ctc_*",
-                     "use_weighted_layer_sum",
-                     "classifier_proj_size",
-                     "tdnn_*",
-                     "xvector_output_dim",
-                     "*_token_id",
-                     "adapter_*",
-                     "num_adapter_layers",
-                     "output_hidden_size",
-                     "max_source_positions",
-                     "conformer_conv_dropout"}}};
+       .values = {{"position_embeddings_type", "null", R"("none")"},
+                  {"position_embeddings_type", R"("relative")", R"("transformer_xl")"},
+                  {"position_embeddings_type", R"("rotary")", R"("rotary_hidden")"},
+                  {"hidden_act", R"("swish")", R"("silu")"}},
+       .inert = {"hidden_dropout",
+                 "activation_dropout",
+                 "feat_*",
+                 "final_dropout",
+                 "layerdrop",
+                 "conv_dim",
+                 "conv_stride",
+                 "conv_kernel",
+                 "conv_bias",
+                 "num_conv_pos_*",
+                 "num_feat_extract_layers",
+                 "apply_spec_augment",
+                 "mask_*",
+                 "num_codevector*",
+                 "contrastive_logits_temperature",
+                 "num_negatives",
+                 "codevector_dim",
+                 "proj_codevector_dim",
+                 "diversity_loss_weight",
+                 "ctc_*",
+                 "use_weighted_layer_sum",
+                 "classifier_proj_size",
+                 "tdnn_*",
+                 "xvector_output_dim",
+                 "*_token_id",
+                 "adapter_*",
+                 "num_adapter_layers",
+                 "output_hidden_size",
+                 "max_source_positions",
+                 "conformer_conv_dropout"},
+       .written = {.name = "Wav2Vec2Conformer",
+                   .constants = R"({"conv_dim":[1],"conv_stride":[1],"conv_kernel":[1],"conv_bias":false,)"
+                                R"("feat_extract_norm":"layer","feat_extract_activation":"gelu",)"
+                                R"("num_conv_pos_embeddings":1,"mask_time_prob":0.0,)"
+                                R"("mask_feature_prob":0.0,"add_adapter":false,"layerdrop":0.0,)"
+                                R"("initializer_range":0.02})",
+                   .whole = {"rotary_embedding_base"},
+                   .more = front_keys}}};
 }
 
 }  // namespace

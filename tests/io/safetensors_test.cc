@@ -133,6 +133,26 @@ TEST(Safetensors, WritesWhatItReads) {
   EXPECT_EQ(file->metadata().at("k"), "caf\u00e9\t");
 }
 
+TEST(Safetensors, WritesCountsBesideTensors) {
+  const Folder folder;
+  const std::string path = folder / "w.safetensors";
+  write_safetensors(path, {{"a", Tensor::full({3}, 2)}}, {},
+                    {{"batches", 7}, {"most", std::int64_t{1} << 40}});
+  const auto file = open_tensor_file(path);
+  ASSERT_EQ(file->tensors().size(), 3u);
+  const TensorInfo* batches = file->find("batches");
+  ASSERT_NE(batches, nullptr);
+  EXPECT_EQ(batches->dtype, DType::i64);
+  EXPECT_EQ(batches->shape, Shape{});
+  EXPECT_EQ(file->read("batches")[0], 7.0f);
+  EXPECT_EQ(file->read("most")[0], static_cast<float>(std::int64_t{1} << 40));
+  EXPECT_EQ(values(*file, "a"), (std::vector<float>{2, 2, 2}));
+  EXPECT_NE(error_of([&] {
+              write_safetensors(path, {{"a", Tensor::full({1}, 1)}}, {}, {{"a", 1}});
+            }).find("two tensors are named \"a\""),
+            std::string::npos);
+}
+
 TEST(Safetensors, RefusesToWriteWhatCannotBeRead) {
   const Folder folder;
   const std::string path = folder / "w.safetensors";
