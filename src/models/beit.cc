@@ -303,7 +303,7 @@ std::vector<Variant<BeitConfig>> variants() {
   return out;
 }
 
-/// 0 says that there is no LayerScale. Tables of grids that are no squares are not left as they are.
+/// 0 says that there is no LayerScale. Tables of grids that are no squares are not left as they are, or fail.
 std::string scale_key(const std::string& target, const std::string& config) {
   const auto c = read_config<BeitConfig>("beit", config);
   const Grid grid = c.input.grid();
@@ -314,6 +314,10 @@ std::string scale_key(const std::string& target, const std::string& config) {
       c.bias_resize == BeitResize::cubic ? "bias_resize geometric_cubic" : "bias_resize geometric_linear",
       fmt::format("it resizes the table of {} x {} patches with its sides exchanged", grid.rows,
                   grid.columns));
+  require_told(
+      !c.pos_embed || grid.rows == grid.columns, target,
+      fmt::format("img_size [{},{}] with pos_embed learned", c.input.img_size.rows, c.input.img_size.columns),
+      "its position table is of a square");
   constexpr float kUsual = 0.1f;
   ConfigWriter out;
   out.field("layer_scale_init_value", !c.layer_scale              ? 0.0f

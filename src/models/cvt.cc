@@ -442,6 +442,8 @@ std::string stage_keys(const std::string& target, const std::string& config) {
                "it has no such layer, though its configuration has the word");
   require_told(c.last_norm == (c.num_classes > 0), target, fmt::format("last_norm {}", c.last_norm),
                c.num_classes > 0 ? "there is a norm in front of its head" : "that norm is part of its head");
+  require_told(c.cls_token.back() || c.num_classes == 0, target, "cls_token false of the last stage",
+               "its head asks for that token");
   for (std::size_t s = 0; s < c.stages(); ++s) {
     require_told(c.depths[s] > static_cast<std::int64_t>(s), target,
                  fmt::format("depths [{}]", fmt::join(c.depths, ",")),

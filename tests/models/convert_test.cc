@@ -346,7 +346,7 @@ TEST_F(Convert, OurOwnModelsBecomeTransformers) {
       {"cvt",
        R"({"img_size":32,"dims":[6,12],"depths":[1,2],"heads":[1,2],"mlp_ratios":[2.5,1.0],)"
        R"("patch_kernels":[5,3],"patch_strides":[4,2],"patch_pads":[2,0],"qkv_kernel":9,"kv_strides":[2,1],)"
-       R"("qkv_bias":"none","cls_token":[false,false],"act":"gelu","drop_path":0.25,"num_classes":4})",
+       R"("qkv_bias":"none","cls_token":[false,true],"act":"gelu","drop_path":0.25,"num_classes":4})",
        "CvtForImageClassification", "cvt"},
       {"levit",
        R"({"img_size":32,"dims":[16,24,32],"depths":[1,3,2],"heads":[2,3,4],"key_dim":8,"num_classes":3})",
@@ -360,7 +360,7 @@ TEST_F(Convert, OurOwnModelsBecomeTransformers) {
        R"("pos_embed":"learned","pool":"mean_patches","norm_eps":1e-5,"num_classes":0})",
        "BeitModel", "beit"},
       {"beit",
-       R"({"img_size":[8,16],"patch_size":4,"dim":12,"depth":2,"heads":3,"bias_table":"none",)"
+       R"({"img_size":16,"patch_size":4,"dim":12,"depth":2,"heads":3,"bias_table":"none",)"
        R"("pos_embed":"learned","pool":"cls","layer_scale":false,"num_classes":2})",
        "BeitForImageClassification", "beit"},
       {"vitdet",
@@ -515,6 +515,9 @@ TEST_F(Convert, RefusesOfOurOwnWhatTransformersCannotBeTold) {
       {"cvt",
        R"({"dims":[6,8,12],"depths":[1,2,3],"heads":[1,2,3],"act":"gelu","cls_token":[true,false,true]})",
        "cls_token true of stage 0"},
+      {"cvt",
+       R"({"dims":[6,8,12],"depths":[1,2,3],"heads":[1,2,3],"act":"gelu","cls_token":[false,false,false]})",
+       "cls_token false of the last stage"},
       {"levit", R"({"dims":[16,24],"depths":[1,1],"heads":[2,3],"key_dim":8})", "three stages"},
       {"levit", R"({"dims":[16,24,32],"depths":[1,1,1],"heads":[2,3,4],"key_dim":8,"act":"silu"})",
        "act \"silu\""},
@@ -530,6 +533,10 @@ TEST_F(Convert, RefusesOfOurOwnWhatTransformersCannotBeTold) {
        "qkv_bias"},
       {"beit", R"({"img_size":[8,16],"patch_size":4,"dim":12,"depth":1,"heads":3})",
        "bias_resize geometric_cubic"},
+      {"beit",
+       R"({"img_size":[8,16],"patch_size":4,"dim":12,"depth":1,"heads":3,"bias_table":"none",)"
+       R"("pos_embed":"learned"})",
+       "img_size [8,16] with pos_embed"},
       {"vitdet",
        R"({"img_size":32,"pretrain_size":32,"patch_size":8,"dim":12,"depth":2,"heads":3,"window":2,)"
        R"("window_blocks":[0],"pyramid_chans":8})",
