@@ -59,7 +59,8 @@ void draw_line(Image& image, double row0, double column0, double row1, double co
       const double from_row = static_cast<double>(y) - row0, from_column = static_cast<double>(x) - column0;
       const double share =
           length2 > 0.0 ? std::clamp((from_row * down + from_column * along) / length2, 0.0, 1.0) : 0.0;
-      const double distance = std::hypot(from_row - share * down, from_column - share * along);
+      const double rows_off = from_row - share * down, columns_off = from_column - share * along;
+      const double distance = std::sqrt(rows_off * rows_off + columns_off * columns_off);
       const double cover = std::clamp(width / 2 + 0.5 - distance, 0.0, 1.0);
       if (cover <= 0.0) continue;
       std::uint8_t* at = pixel_at(image, y, x);
