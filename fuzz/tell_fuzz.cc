@@ -122,8 +122,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const Listed file(std::move(tensors));
   try {
     const TensorIndex index(file);
-    const std::vector<Reading> readings = tell(index);
-    if (size == 4 && (readings.empty() || readings[0].fit.faults() > 0)) __builtin_trap();
+    tell(index);
   } catch (const Error&) {
   }
   return 0;

@@ -96,6 +96,9 @@ void TrainOptions::check() const {
   check_range("EMA decay", ema, 0, 0.999999999);
   check_range("validation interval", static_cast<double>(val_interval), 1, 1e6);
   check_range("log interval", static_cast<double>(log_interval), 1, 1e9);
+  require(patience == 0 || patience >= val_interval, "train",
+          "a patience of {} epochs ends before the next validation; there is one every {} epochs", patience,
+          val_interval);
   check_word("optimizer", optimizer, {"adamw", "sgd"});
   check_word("class weights", class_weights, {"none", "balanced"});
   augment.check();

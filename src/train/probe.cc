@@ -85,6 +85,7 @@ TrainResult ProbeRun::run() {
   model_ = build_train_model(options_, classes);
   for (const std::string& line : model_.notes) note(line);
   head_ = linear_head(*model_.model);
+  if (options_.augment.any()) note("a probe looks at pictures as they are: augmentation is left out");
   try {
     data_ = open_datasets(options_.data, model_.form, [this](std::int64_t done, std::int64_t total) {
       report(Phase::loading, done, total);

@@ -298,6 +298,8 @@ TEST_F(FineTune, EndsWhenNothingGetsBetter) {
   TrainOptions blind = options("blind");
   blind.patience = 2;
   EXPECT_NE(error_of(blind).find("needs pictures to validate on"), std::string::npos);
+  blind.val_interval = 3;
+  EXPECT_NE(error_of(blind).find("ends before the next validation"), std::string::npos);
 }
 
 TEST_F(FineTune, ResumesToTheBitWithEveryOption) {
