@@ -120,7 +120,7 @@ int run(const Options& options, const CLI::App& sub, const GlobalOptions& global
   if (result.ema_val_accuracy >= 0.0) out(", ema_val_accuracy {:.4f}", result.ema_val_accuracy);
   if (result.test_accuracy >= 0.0) out(", test_accuracy {:.4f}", result.test_accuracy);
   out("\n");
-  if (train_options.patience > 0)
+  if (train_options.patience > 0 && !train_options.probe)
     out("{}: epoch {}, {:.4f}\n", printable(best_path(train_options.out)), result.best_epoch,
         result.best_accuracy);
   return skipped.finish(log_path(train_options.out));
@@ -252,8 +252,8 @@ void add_train(CLI::App& app, GlobalOptions& globals) {
   number("--clip", t.clip, "Largest gradient norm; 0: none");
   sub->add_flag(
       "--grad-checkpointing", t.grad_checkpointing,
-      "Keep nothing between a block's forward and backward: less memory, a third more work, the same "
-      "numbers");
+      "Keep nothing between a block's forward and backward (ViT, DeiT, DINOv2, SimpleViT, Swin, Swin V2): "
+      "less memory, a third more work, the same numbers");
   number("--label-smoothing", t.label_smoothing, "Part of the target spread over all classes");
   sub->add_option("--class-weights", t.class_weights,
                   "none; or balanced: the fewer pictures of a class, the more each counts")

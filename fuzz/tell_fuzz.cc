@@ -1,6 +1,5 @@
 // libFuzzer target: names and shapes that are nearly a model's. Two bytes choose a tiny model of the zoo, one
-// a naming, one a prefix; then every four bytes change the list. Anything but an answer or an Error is a bug,
-// and so is a whole list whose best reading has faults.
+// a naming, one a prefix; then every four bytes change the list. Anything but an answer or an Error is a bug.
 #include <array>
 #include <cstddef>
 #include <cstdint>

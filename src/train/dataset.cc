@@ -215,6 +215,16 @@ Datasets open_datasets(const DataOptions& options, const Preprocess& form, const
     require(!rows[0].empty() && !rows[1].empty(), "data",
             "a split of {} leaves {} pictures to train on and {} to validate on", options.val_split,
             rows[0].size(), rows[1].size());
+    std::vector<bool> had(out.classes.size()), has(out.classes.size());
+    for (const int side : {0, 1})
+      for (const std::int64_t row : rows[side])
+        (side == 0 ? has : had)[static_cast<std::size_t>(train.data->label(row))] = true;
+    for (std::size_t c = 0; c < had.size(); ++c)
+      if (had[c] && !has[c])
+        fail("data",
+             "a split of {} leaves class \"{}\" without a picture to train on; take another part, or --val "
+             "FOLDER",
+             options.val_split, out.classes[c]);
     out.val = subset(train.data, rows[1]);
     out.train = subset(train.data, rows[0]);
   } else {
@@ -225,8 +235,13 @@ Datasets open_datasets(const DataOptions& options, const Preprocess& form, const
     }
   }
   if (!places.test.folder.empty()) {
-    out.test = open_source(places.test, form, &out.classes, &of_test).data;
-    out.notes.push_back(fmt::format("testing on {}, once, when all is done", places.test.folder));
+    try {
+      out.test = open_source(places.test, form, &out.classes, &of_test).data;
+      out.notes.push_back(fmt::format("testing on {}, once, when all is done", places.test.folder));
+    } catch (const Error& error) {  // pictures without labels, often
+      of_test.clear();
+      out.notes.push_back(fmt::format("nothing is tested: {}", error.what()));
+    }
   }
   for (const auto* others : {&out.skipped, &of_val, &of_test})
     if (options.strict && !others->empty()) refuse(others->front());

@@ -134,10 +134,14 @@ TrainModel build_train_model(const TrainOptions& options, std::int64_t classes) 
   if (!options.init.empty()) loaded = load_init(options);
   Plan plan = make_plan(options, loaded);
   Json last{{"num_classes", classes}};
-  if (options.drop_path >= 0.0) last["drop_path"] = options.drop_path;
+  const bool drops =
+      config_keys(find_family(plan.family).default_config(find_family(plan.family))).count("drop_path");
+  if (options.drop_path >= 0.0 && drops) last["drop_path"] = options.drop_path;
   plan.config = merge_config(plan.config, last.dump());
 
   TrainModel out;
+  if (options.drop_path > 0.0 && !drops)
+    out.notes.push_back(fmt::format("a {} has no drop path: {} is left out", plan.family, options.drop_path));
   out.name = plan.name;
   out.form = plan.form;
   if (!loaded.model) {
@@ -150,7 +154,7 @@ TrainModel build_train_model(const TrainOptions& options, std::int64_t classes) 
           plan.name, plan.family);
   InitSource source(*loaded.model, classes, options.seed);
   out.model = make_model(plan.family, plan.config, Weights(source, WeightMode::train));
-  out.notes = loaded.notes;
+  out.notes.insert(out.notes.end(), loaded.notes.begin(), loaded.notes.end());
   const std::size_t total = out.model->parameters().size();
   out.notes.push_back(
       fmt::format("{} of {} tensors start from {}", total - source.fresh.size(), total, options.init));

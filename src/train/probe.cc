@@ -134,8 +134,14 @@ TrainResult ProbeRun::run() {
 std::string ProbeRun::key() const {
   std::uint64_t hash = splitmix64(data_.train->fingerprint()) ^ (data_.val ? data_.val->fingerprint() : 0);
   hash = splitmix64(hash) ^ (data_.test ? data_.test->fingerprint() : 0);
-  const std::string form = model_.form.to_json();
-  hash = hash_bytes(form.data(), form.size(), hash);
+  const std::string how = model_.form.to_json() + backbone_->family().name + backbone_->config();
+  hash = hash_bytes(how.data(), how.size(), hash);
+  for (const auto* part : {&data_.train, &data_.val, &data_.test})
+    for (std::int64_t i = 0; *part != nullptr && i < (*part)->size(); ++i) {
+      std::error_code unknown;  // a picture that was corrected in place has its size still
+      const auto changed = fs::last_write_time((*part)->path(i), unknown).time_since_epoch().count();
+      if (!unknown) hash = hash_bytes(&changed, sizeof(changed), hash);
+    }
   for (const Parameter& p : model_.model->parameters()) {
     if (p.name == head_.weight || p.name == head_.bias) continue;
     hash = hash_bytes(p.name.data(), p.name.size(), hash);

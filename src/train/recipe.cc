@@ -41,6 +41,13 @@ std::vector<std::string> apply_recipe(const std::string& name, TrainOptions& opt
     const std::string text = all[field].is_string() ? all[field].get<std::string>() : all[field].dump();
     lines.push_back(fmt::format("{} {}{}", field, text, kept ? " (given)" : ""));
   }
+  require(name == "scratch" || !options.init.empty(), "train",
+          "recipe {} is for a checkpoint's model; --init FILE names it, --recipe scratch begins without",
+          name);
+  // What nobody gave follows what somebody did.
+  if (!given("min_lr")) all["min_lr"] = std::min(all["min_lr"].get<double>(), all["lr"].get<double>());
+  if (!given("warmup_epochs"))
+    all["warmup_epochs"] = std::min(all["warmup_epochs"].get<double>(), 0.5 * all["epochs"].get<double>());
   const TrainOptions before = options;
   options = TrainOptions::from_json(all.dump());
   options.out = before.out;

@@ -37,6 +37,13 @@ bool is_abandoned_log(const std::string& path) {
 }  // namespace
 
 void check_run_folder(const TrainOptions& options) {
+  std::error_code unknown;
+  const fs::path data = fs::weakly_canonical(options.data.path, unknown),
+                 within = fs::weakly_canonical(options.out, unknown).lexically_relative(data);
+  const bool inside = !within.empty() && *within.begin() != "..";
+  require(!inside || fs::is_directory(data / "train"), "train",
+          "{} lies in {}, whose folders are classes; give --out another place", options.out,
+          options.data.path);
   if (options.resume || options.force) return;
   const std::string &out = options.out, log = log_path(out);
   const bool saved = fs::exists(state_path(out)) || fs::exists(model_path(out));

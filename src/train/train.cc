@@ -147,7 +147,7 @@ TrainResult Trainer::finish() {
 }
 
 bool Trainer::waited_enough() const {
-  return options_.patience > 0 && state_.best_epoch > 0 &&
+  return options_.patience > 0 && state_.best_epoch > 0 && state_.epoch % options_.val_interval == 0 &&
          state_.epoch - state_.best_epoch >= options_.patience;
 }
 

@@ -170,7 +170,22 @@ TEST_F(Data, FindsWhatIsValidatedAndTestedOn) {
   EXPECT_NE(data.notes[0].find("valid"), std::string::npos);
   EXPECT_NE(data.notes[1].find("test"), std::string::npos);
   write("test/bird/f.png", "");
-  EXPECT_NE(error_of([&] { open({}); }).find("\"bird\" is not among"), std::string::npos);
+  const Datasets other = open({});
+  EXPECT_FALSE(other.test);
+  EXPECT_NE(other.notes.back().find("\"bird\" is not among"), std::string::npos);
+}
+
+TEST_F(Data, ASplitLeavesEveryClassSomethingToTrainOn) {
+  for (int i = 0; i < 30; ++i) write_picture(fmt::format("train/cat/{}.png", i), 10);
+  write_picture("train/dog/one.png", 20);
+  int refused = 0;
+  for (int percent = 10; percent < 100; percent += 10) {
+    const std::string error = error_of([&] { open({.val_split = percent / 100.0}); });
+    refused += error.find("leaves class \"dog\" without a picture") != std::string::npos;
+  }
+  EXPECT_GT(refused, 0);
+  for (int i = 0; i < 30; ++i) write_picture(fmt::format("train/dog/{}.png", i), 20);
+  EXPECT_GT(open({.val_split = 0.3}).val->size(), 0);
 }
 
 TEST_F(Data, FoldersComplain) {

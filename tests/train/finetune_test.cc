@@ -210,6 +210,7 @@ TEST(Probe, HeadOfItsFeaturesIsTheModel) {
 TEST(Recipe, SetsWhatNobodyGave) {
   TrainOptions options;
   options.lr = 0.25;
+  options.init = "model.safetensors";
   options.out = "somewhere";
   const auto lines =
       apply_recipe("finetune", options, [](const std::string& field) { return field == "lr"; });
@@ -218,6 +219,13 @@ TEST(Recipe, SetsWhatNobodyGave) {
   EXPECT_EQ(options.out, "somewhere");
   EXPECT_NE(std::find(lines.begin(), lines.end(), "lr 0.25 (given)"), lines.end());
   EXPECT_NE(std::find(lines.begin(), lines.end(), "layer_decay 0.75"), lines.end());
+  TrainOptions brief = options;
+  brief.epochs = 1;
+  brief.lr = 1e-7;
+  apply_recipe("scratch", brief, [](const std::string& field) { return field == "lr" || field == "epochs"; });
+  EXPECT_NO_THROW((brief.model = "vit_tiny", brief.check()));
+  brief.init.clear();
+  EXPECT_THROW(apply_recipe("finetune", brief, [](const std::string&) { return false; }), Error);
   EXPECT_THROW(apply_recipe("fast", options, [](const std::string&) { return false; }), Error);
 }
 
