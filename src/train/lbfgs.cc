@@ -58,7 +58,11 @@ Numbers direction(const std::deque<Change>& pairs, const Numbers& g) {
 LbfgsResult lbfgs(Numbers& x, const std::function<double(const Numbers&, Numbers&)>& function,
                   const LbfgsOptions& options, const std::function<bool(std::int64_t, double)>& go_on) {
   constexpr double kDecrease = 1e-4, kCurvature = 0.9;
+  constexpr double kRounding = 1e-7;  // of values whose products are float32
   constexpr int kMostTries = 40;
+  constexpr std::int64_t kPatience = 30;  // steps without a smaller gradient: what is left is rounding
+  double least = std::numeric_limits<double>::infinity();
+  std::int64_t least_at = 0;
   LbfgsResult out;
   Numbers g(x.size());
   out.value = function(x, g);
@@ -66,7 +70,11 @@ LbfgsResult lbfgs(Numbers& x, const std::function<double(const Numbers&, Numbers
   std::deque<Change> pairs;
   for (;;) {
     out.gradient = largest(g);
-    out.converged = out.gradient <= options.tolerance;
+    if (out.gradient < least) {
+      least = out.gradient;
+      least_at = out.steps;
+    }
+    out.converged = out.gradient <= options.tolerance || out.steps - least_at >= kPatience;
     if (out.converged || out.steps == options.most_steps) return out;
     Numbers d = direction(pairs, g);
     double slope = dot(d, g);
@@ -85,9 +93,13 @@ LbfgsResult lbfgs(Numbers& x, const std::function<double(const Numbers&, Numbers
       next = x;
       add_scaled(next, step, d);
       value = function(next, next_g);
-      if (!std::isfinite(value) || value > out.value + kDecrease * step * slope)
+      const double next_slope = dot(next_g, d);
+      const bool lower = value <= out.value + kDecrease * step * slope;
+      const bool level = value <= out.value + kRounding * std::abs(out.value) &&
+                         next_slope <= (2.0 * kDecrease - 1.0) * slope;
+      if (!std::isfinite(value) || !(lower || level))
         high = step;
-      else if (dot(next_g, d) < kCurvature * slope)
+      else if (next_slope < kCurvature * slope)
         low = step;
       else
         found = true;
