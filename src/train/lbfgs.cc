@@ -60,7 +60,7 @@ LbfgsResult lbfgs(Numbers& x, const std::function<double(const Numbers&, Numbers
   constexpr double kDecrease = 1e-4, kCurvature = 0.9;
   constexpr double kRounding = 1e-7;  // of values whose products are float32
   constexpr int kMostTries = 40;
-  constexpr std::int64_t kPatience = 30;  // steps without a smaller gradient: what is left is rounding
+  constexpr std::int64_t kPatience = 300;  // steps without a smaller gradient: what is left is rounding
   double least = std::numeric_limits<double>::infinity();
   std::int64_t least_at = 0;
   LbfgsResult out;
