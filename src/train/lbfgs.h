@@ -21,8 +21,9 @@ struct LbfgsResult {
 
 /// Minimises a smooth function of many numbers from `x` on, in place: limited-memory BFGS (Liu, Nocedal 1989;
 /// Nocedal, Wright 2006, algorithm 7.5) with a line search for Wolfe's conditions (there algorithm 3.5 by
-/// bisection). `function(x, g)` gives the value and fills the gradient. `go_on(steps, value)` is asked after
-/// each step. Throws Error where the value is not finite at the start.
+/// bisection), or for slopes alone where rounding hides that the value falls (Hager, Zhang 2005: approximate
+/// Wolfe conditions). `function(x, g)` gives the value and fills the gradient. `go_on(steps, value)` is asked
+/// after each step. Throws Error where the value is not finite at the start.
 LbfgsResult lbfgs(std::vector<double>& x,
                   const std::function<double(const std::vector<double>&, std::vector<double>&)>& function,
                   const LbfgsOptions& options = {},
