@@ -12,6 +12,7 @@
 #include "core/rng.h"
 #include "io/tensor_file.h"
 #include "models/load.h"
+#include "ops/linear.h"
 #include "train/batch.h"
 #include "train/class_weights.h"
 #include "train/evaluate.h"
@@ -102,7 +103,7 @@ TrainResult ProbeRun::run() {
       fmt::format("{}: the head sees {} numbers of each picture of {} x {} x {}; {} to train on, {} to "
                   "validate on, {} classes",
                   model_.name, head_.width, model_.form.channels, model_.form.rows, model_.form.columns,
-                  train_size(), size() - train_size(), data_.classes.size()));
+                  train_size(), data_.val ? data_.val->size() : 0, data_.classes.size()));
   started_ = clock_seconds();
   clear_run_folder(options_.out);
   backbone_ = headless(*model_.model, head_);
@@ -169,7 +170,7 @@ void ProbeRun::recall() {
 }
 
 void ProbeRun::keep() const {
-  write_safetensors(features_path(options_.out), {{"features", rows_of(0, seen_).clone()}}, {{"key", key()}});
+  write_safetensors(features_path(options_.out), {{"features", rows_of(0, seen_)}}, {{"key", key()}});
 }
 
 bool ProbeRun::see_all() {
@@ -210,11 +211,7 @@ void ProbeRun::see(const Dataset& data, std::int64_t first, std::int64_t begin, 
               static_cast<std::size_t>(out.value().bytes()));
 }
 
-Tensor ProbeRun::rows_of(std::int64_t begin, std::int64_t end) const {
-  Tensor out({end - begin, head_.width});
-  std::memcpy(out.data(), features_.data() + begin * head_.width, static_cast<std::size_t>(out.bytes()));
-  return out;
-}
+Tensor ProbeRun::rows_of(std::int64_t begin, std::int64_t end) const { return features_.slice(begin, end); }
 
 void ProbeRun::put_head(const LogisticFit& fit) {
   for (const Parameter& p : model_.model->parameters()) {
@@ -227,18 +224,7 @@ void ProbeRun::put_head(const LogisticFit& fit) {
 }
 
 Tensor head_of(const LogisticFit& fit, const Tensor& features) {
-  const std::int64_t N = features.dim(0), K = fit.bias.dim(0), C = features.dim(1);
-  Tensor logits({N, K});
-  parallel_for(N, 16, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t n = begin; n < end; ++n)
-      for (std::int64_t k = 0; k < K; ++k) {
-        double sum = fit.bias[k];
-        for (std::int64_t c = 0; c < C; ++c)
-          sum += static_cast<double>(features[n * C + c]) * static_cast<double>(fit.weight[k * C + c]);
-        logits[n * K + k] = static_cast<float>(sum);
-      }
-  });
-  return logits;
+  return linear(Context{}, Var(features), Var(fit.weight), Var(fit.bias)).value();
 }
 
 Evaluation ProbeRun::evaluated(const LogisticFit& fit, std::int64_t first, const Dataset& data) const {

@@ -1,3 +1,5 @@
+// One run is one class, because all its parts read and write one state, which a checkpoint holds: that is why
+// this file is long. What needs no state is beside it: run_folder, run_end, layers, batch, optimizer.
 #include "train/train.h"
 
 #include <algorithm>
